@@ -1,0 +1,1 @@
+//! The program's rooms: everything that touches the world.

@@ -1,0 +1,7 @@
+//! What a commit *means* for each region: source tree in, region trees and a plan out.
+//!
+//! This crate is pure but for the object store that is handed to it: it opens no file, starts no
+//! process by itself and reads no clock. Equal input gives equal bytes.
+
+pub mod problem;
+pub mod source;

@@ -1,0 +1,313 @@
+//! Who goes when: wave membership, what a commit wants for every region, and what changes policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::{
+    Exclusion, Fleet, Gate, Guards, Members, OnFailure, OnUnreachable, Region, RevertPolicy,
+    WavePolicy,
+};
+use crate::oid::Oid;
+
+/// What a source commit asks for: the renderer's result, and the frozen plan of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wanted {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The waves in order, each with its regions in the order in which they go.
+    pub waves: Vec<PlannedWave>,
+    /// Every region that is not excluded, by name.
+    pub regions: BTreeMap<String, PlannedRegion>,
+    /// Regions that are left exactly as they are, by name.
+    pub excluded: BTreeMap<String, ExcludedRegion>,
+    /// The rest of the policy, as written.
+    pub policy: FleetPolicy,
+}
+
+/// One wave of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedWave {
+    /// The wave's name.
+    pub name: String,
+    /// Its regions that are not excluded, in the order in which they go.
+    pub regions: Vec<String>,
+    /// What it demands.
+    pub policy: WavePolicy,
+}
+
+/// One region of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedRegion {
+    /// The region's rendered tree.
+    pub tree: Oid,
+    /// Its cloud location.
+    pub location: String,
+    /// The name under which settings and Argo CD know its cluster.
+    pub cluster: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The fleet's gates with this region's values in them, in the fleet's order.
+    pub gates: Vec<Gate>,
+}
+
+/// A region that is left exactly as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExcludedRegion {
+    /// Why, and until when.
+    pub exclusion: Exclusion,
+    /// The wave it would be in, if it is in one.
+    pub wave: Option<String>,
+    /// Its cloud location.
+    pub location: String,
+    /// The name under which settings and Argo CD know its cluster.
+    pub cluster: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The fleet-wide policy, as written (gates as templates, not with a region's values in them).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetPolicy {
+    /// The gates.
+    pub gates: Vec<Gate>,
+    /// What a failure leads to.
+    pub on_failure: OnFailure,
+    /// What an unreachable region leads to.
+    pub on_unreachable: OnUnreachable,
+    /// How the config branch is reverted.
+    pub revert: RevertPolicy,
+    /// What holds a promotion.
+    pub guards: Guards,
+}
+
+impl FleetPolicy {
+    /// The policy part of a fleet's document.
+    #[must_use]
+    pub fn of(fleet: &Fleet) -> Self {
+        Self {
+            gates: fleet.gates.clone(),
+            on_failure: fleet.on_failure,
+            on_unreachable: fleet.on_unreachable,
+            revert: fleet.revert,
+            guards: fleet.guards.clone(),
+        }
+    }
+}
+
+impl Wanted {
+    /// The wave that a region is in, excluded or not.
+    #[must_use]
+    pub fn wave_of(&self, region: &str) -> Option<&str> {
+        self.waves
+            .iter()
+            .find(|wave| wave.regions.iter().any(|member| member == region))
+            .map(|wave| wave.name.as_str())
+            .or_else(|| {
+                self.excluded
+                    .get(region)
+                    .and_then(|excluded| excluded.wave.as_deref())
+            })
+    }
+
+    /// A wave by its name.
+    #[must_use]
+    pub fn wave(&self, name: &str) -> Option<&PlannedWave> {
+        self.waves.iter().find(|wave| wave.name == name)
+    }
+
+    /// The gates that judge a region: those its wave names, with the region's values in them.
+    #[must_use]
+    pub fn gates_of(&self, region: &str) -> Vec<Gate> {
+        let names = self
+            .wave_of(region)
+            .and_then(|wave| self.wave(wave))
+            .map(|wave| wave.policy.gates.as_slice())
+            .unwrap_or_default();
+        self.regions
+            .get(region)
+            .map(|planned| {
+                planned
+                    .gates
+                    .iter()
+                    .filter(|gate| names.contains(&gate.name))
+                    .cloned()
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// The trees alone, by region.
+    #[must_use]
+    pub fn trees(&self) -> BTreeMap<String, Oid> {
+        self.regions
+            .iter()
+            .map(|(name, region)| (name.clone(), region.tree))
+            .collect()
+    }
+
+    /// Whether this differs from `settled` in its *policy*: waves, limits, bakes, gates, guards,
+    /// failure handling, exclusions, or the wave of a region that both have.
+    ///
+    /// A new region (also its name in a wave) and a removed one are content, not policy; so is the
+    /// end of an exclusion.
+    #[must_use]
+    pub fn policy_differs(&self, settled: &Self) -> bool {
+        let waves = |wanted: &Self| -> Vec<(String, WavePolicy)> {
+            wanted
+                .waves
+                .iter()
+                .map(|wave| (wave.name.clone(), wave.policy.clone()))
+                .collect()
+        };
+        let newly_excluded = self.excluded.keys().any(|name| {
+            settled.regions.contains_key(name)
+                || (settled.excluded.contains_key(name)
+                    && self.excluded.get(name).map(|e| &e.exclusion)
+                        != settled.excluded.get(name).map(|e| &e.exclusion))
+        });
+        let moved = self
+            .all_regions()
+            .into_iter()
+            .filter(|name| {
+                settled.regions.contains_key(*name) || settled.excluded.contains_key(*name)
+            })
+            .any(|name| self.wave_of(name) != settled.wave_of(name));
+        waves(self) != waves(settled) || self.policy != settled.policy || newly_excluded || moved
+    }
+
+    /// Whether a region that both have gets another tree.
+    #[must_use]
+    pub fn content_differs(&self, settled: &Self) -> bool {
+        self.regions.iter().any(|(name, region)| {
+            settled
+                .regions
+                .get(name)
+                .is_some_and(|before| before.tree != region.tree)
+        })
+    }
+
+    /// Whether trees, waves and policy all equal `settled`'s: such a commit opens no rollout.
+    #[must_use]
+    pub fn same_as(&self, settled: &Self) -> bool {
+        self.trees() == settled.trees()
+            && self.excluded == settled.excluded
+            && self.waves == settled.waves
+            && self.policy == settled.policy
+    }
+
+    fn all_regions(&self) -> BTreeSet<&str> {
+        self.regions
+            .keys()
+            .chain(self.excluded.keys())
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+/// What is wrong with who is in which wave.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipProblem {
+    /// A wave names a region that does not exist.
+    #[error("wave {wave:?} names region {region:?}, which does not exist")]
+    UnknownRegion {
+        /// The wave.
+        wave: String,
+        /// The name that no region has.
+        region: String,
+    },
+    /// A region is in two waves (or twice in one).
+    #[error(
+        "region {region:?} is in wave {first:?} and in wave {second:?}; every region belongs to exactly one"
+    )]
+    InTwoWaves {
+        /// The region.
+        region: String,
+        /// The wave that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A region is in no wave and not excluded.
+    #[error("region {region:?} is in no wave; add it to one, or give it an `exclude`")]
+    InNoWave {
+        /// The region.
+        region: String,
+    },
+    /// The first wave has no region.
+    #[error("the canary wave {wave:?} has no region; the first wave must have at least one")]
+    EmptyCanary {
+        /// The wave.
+        wave: String,
+    },
+}
+
+/// For every wave, in order, the names of its regions in the order in which they go, excluded ones left out.
+pub type Membership = Vec<(String, Vec<String>)>;
+
+/// Finds each wave's regions; all problems at once if there are any.
+///
+/// The order within a wave is the list as written, else by name.
+pub fn membership(
+    fleet: &Fleet,
+    regions: &BTreeMap<String, Region>,
+) -> Result<Membership, Vec<MembershipProblem>> {
+    let mut problems = Vec::new();
+    let mut wave_of: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut waves = Vec::new();
+    for wave in &fleet.waves {
+        let named: Vec<&str> = match &wave.members {
+            Members::Regions(names) => names.iter().map(String::as_str).collect(),
+            Members::Selector(selector) => regions
+                .values()
+                .filter(|region| selector.matches(&region.labels))
+                .map(|region| region.name.as_str())
+                .collect(),
+        };
+        let mut members = Vec::new();
+        for name in named {
+            let Some(region) = regions.get(name) else {
+                problems.push(MembershipProblem::UnknownRegion {
+                    wave: wave.name.clone(),
+                    region: name.to_owned(),
+                });
+                continue;
+            };
+            if let Some(first) = wave_of.get(name) {
+                problems.push(MembershipProblem::InTwoWaves {
+                    region: name.to_owned(),
+                    first: (*first).to_owned(),
+                    second: wave.name.clone(),
+                });
+                continue;
+            }
+            wave_of.insert(name, &wave.name);
+            if region.exclude.is_none() {
+                members.push(name.to_owned());
+            }
+        }
+        waves.push((wave.name.clone(), members));
+    }
+    for region in regions.values() {
+        if region.exclude.is_none() && !wave_of.contains_key(region.name.as_str()) {
+            problems.push(MembershipProblem::InNoWave {
+                region: region.name.clone(),
+            });
+        }
+    }
+    if let Some((wave, members)) = waves.first()
+        && members.is_empty()
+    {
+        problems.push(MembershipProblem::EmptyCanary { wave: wave.clone() });
+    }
+    if problems.is_empty() {
+        Ok(waves)
+    } else {
+        Err(problems)
+    }
+}
