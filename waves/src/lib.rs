@@ -13,6 +13,7 @@
 pub mod amount;
 pub mod duration;
 pub mod fleet;
+pub mod gate;
 pub mod oid;
 pub mod plan;
 pub mod selector;
