@@ -5,3 +5,6 @@
 
 pub mod problem;
 pub mod source;
+pub mod suggest;
+pub mod text;
+pub mod yaml;

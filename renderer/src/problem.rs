@@ -71,6 +71,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with the line it stands on, from the file's text, and a mark below `length` characters.
+    #[must_use]
+    pub fn in_text(mut self, text: &str, length: u32) -> Self {
+        self.snippet = crate::text::snippet(text, self.line, self.column, length);
+        self
+    }
+
     /// The same problem with what would be right.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 //! The renderer sees neither: it sees a [`SourceTree`], a list of entries that can be read.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use tidegate_waves::oid::Oid;
 
@@ -44,13 +45,14 @@ pub fn shown(bytes: &[u8]) -> String {
         for character in chunk.valid().chars() {
             if character.is_control() {
                 let code = u32::from(character);
-                text.push_str(&format!("\\x{code:02x}"));
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\x{code:02x}");
             } else {
                 text.push(character);
             }
         }
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
     text
