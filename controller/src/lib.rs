@@ -1,1 +1,4 @@
 //! The program's rooms: everything that touches the world.
+
+pub mod cli;
+pub mod repo_template;

@@ -1,5 +1,7 @@
 //! The program `tidegate`.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_controller::cli::run(std::env::args_os())
 }

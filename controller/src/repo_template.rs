@@ -1,0 +1,102 @@
+//! The config repo that `tidegate init` writes and the demo rolls out, as it lies in `repo-template/`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the new config repo could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct WriteError {
+    /// What could not be written.
+    pub path: PathBuf,
+    /// What the file system said.
+    pub source: io::Error,
+}
+
+macro_rules! embedded {
+    ($($path:literal)*) => {
+        &[$(($path, include_str!(concat!("../../repo-template/", $path)))),*]
+    };
+}
+
+/// Every file of the template: its path, `/` between components, and its content.
+pub const FILES: &[(&str, &str)] = embedded! {
+    "README.md"
+    "argocd/applicationset.yaml"
+    "regions/australiaeast.yaml"
+    "regions/brazilsouth.yaml"
+    "regions/brazilsouth/payment-provider.yaml"
+    "regions/eastus2.yaml"
+    "regions/japaneast.yaml"
+    "regions/northeurope.yaml"
+    "regions/southeastasia.yaml"
+    "regions/westeurope.yaml"
+    "regions/westus3.yaml"
+    "templates/README.md"
+    "templates/_labels.hbs"
+    "templates/namespace.yaml"
+    "templates/orders/_config.hbs"
+    "templates/orders/configmap.yaml.hbs"
+    "templates/orders/deployment.yaml.hbs"
+    "templates/storefront/_config.hbs"
+    "templates/storefront/configmap.yaml.hbs"
+    "templates/storefront/deployment.yaml.hbs"
+    "templates/storefront/service.yaml.hbs"
+    "tidegate.yaml"
+    "values/fleet.yaml"
+    "values/region/brazilsouth.yaml"
+    "values/ring/broad.yaml"
+    "values/ring/canary.yaml"
+    "values/ring/pilot.yaml"
+};
+
+/// Writes all of the template's files into a folder, which must exist.
+pub fn write_into(folder: &Path) -> Result<(), WriteError> {
+    for (path, content) in FILES {
+        let path = folder.join(path);
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, content));
+        written.map_err(|source| WriteError { path, source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files_below(folder: &Path, prefix: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                files_below(&entry.path(), &format!("{path}/"), found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../repo-template");
+        let mut found = Vec::new();
+        files_below(&folder, "", &mut found);
+        found.sort();
+        let embedded: Vec<_> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(embedded, found);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_embedded() {
+        let folder = tempfile::tempdir().unwrap();
+        write_into(folder.path()).unwrap();
+        for (path, content) in FILES {
+            let written = fs::read_to_string(folder.path().join(path)).unwrap();
+            assert_eq!(written, *content, "{path}");
+        }
+    }
+}
