@@ -102,10 +102,6 @@ impl Terminal {
     }
 
     /// Writes a line to stderr that is there whatever the options say.
-    #[expect(
-        clippy::unused_self,
-        reason = "whether a line is written is the terminal's to decide"
-    )]
     pub fn insist(&self, line: &str) {
         // Nobody can be told that stderr cannot be written.
         let _ = writeln!(io::stderr().lock(), "{line}");
