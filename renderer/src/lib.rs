@@ -7,4 +7,5 @@ pub mod problem;
 pub mod source;
 pub mod suggest;
 pub mod text;
+pub mod tree;
 pub mod yaml;
