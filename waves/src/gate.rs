@@ -60,6 +60,8 @@ pub struct GateFold {
     failures: u32,
     /// Whether the gate has been healthy at least once.
     healthy_once: bool,
+    /// Whether any sample was healthy.
+    seen_healthy: bool,
     /// Whether any sample answered at all, for better or worse.
     answered: bool,
     /// Whether a sample was [`Reading::Bad`] while that could not be held against the commit.
@@ -80,6 +82,7 @@ impl GateFold {
         match sample.reading {
             Reading::Healthy { proven } => {
                 self.answered = true;
+                self.seen_healthy = true;
                 self.proven = proven;
                 self.successes = self.successes.saturating_add(1);
                 self.failures = 0;
@@ -158,6 +161,12 @@ impl GateFold {
     #[must_use]
     pub fn answered(&self) -> bool {
         self.answered
+    }
+
+    /// Whether any sample was healthy.
+    #[must_use]
+    pub fn seen_healthy(&self) -> bool {
+        self.seen_healthy
     }
 
     /// Whether it answered badly where that is no evidence against the commit.

@@ -14,6 +14,8 @@ pub mod amount;
 pub mod duration;
 pub mod fleet;
 pub mod gate;
+pub mod log;
 pub mod oid;
 pub mod plan;
+pub mod rollout;
 pub mod selector;

@@ -1,0 +1,45 @@
+//! The carrying of one source commit through all waves: its state, and the one function that decides.
+//!
+//! [`decide`] takes the state that the log's tip holds, what one process counts ([`Watch`]), what was
+//! seen ([`Observations`]) and the time, and gives at most one entry to append to the log, the pushes
+//! that the log already allows, and what is to be sampled. It does nothing itself.
+//!
+//! The rules stand one subject a file, and are asked in this order; the first that has something to
+//! write writes it:
+//!
+//! 1. `branches`: intents are closed by irreversible facts; commits that are not ours are drift.
+//! 2. `requests`: what people ask for is answered.
+//! 3. `failure`: a give-back under way, a sealing under way, harm.
+//! 4. `progress`: holds end or begin, waves pass, regions are promoted.
+//! 5. `opening`: the config branch's head is compared and opened.
+//!
+//! What regions have come to meanwhile rides on whatever entry is written, or, at most once a gate
+//! interval, on a `Progress` entry of its own.
+
+mod branches;
+mod decision;
+mod failure;
+mod files;
+mod observation;
+mod opening;
+mod progress;
+mod requests;
+mod state;
+mod turn;
+mod watch;
+
+pub use decision::{Append, Probe, PushOrder, Step};
+pub use files::{StateFilesError, from_files, to_files};
+pub use observation::{
+    BranchView, Candidate, CandidateOutcome, CommitView, ConfigView, Finding, Now, Observations,
+    Phase, PushOutcome, PushReport, QuarantineFact, RecoveredSums, RegionSample, Request,
+    RequestOption, RevertFacts, RevertResult, ValidCandidate, Verb,
+};
+pub use opening::create;
+pub use state::{
+    Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
+    LastGood, Placement, Quarantined, RegionRun, RegionState, Rollout, RolloutState, Sealing,
+    Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun, WaveState,
+};
+pub use turn::decide;
+pub use watch::{RegionWatch, Watch};

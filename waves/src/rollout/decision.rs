@@ -1,0 +1,92 @@
+//! What is to be done: the only way in which a decision reaches the world.
+
+use std::time::Duration;
+
+use super::observation::Phase;
+use super::state::FleetState;
+use super::watch::Watch;
+use crate::fleet::Gate;
+use crate::log::{DraftIntent, Entry, Intent};
+use crate::oid::Oid;
+
+/// What one call of [`super::decide`] gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What this process counts, to be handed in again; it belongs to the state that was handed in *and* to
+    /// the state after the entry, so that it stays valid whether or not the entry can be written.
+    pub watch: Watch,
+    /// An entry to append to the log. Nothing else of this step may be done if it cannot be.
+    pub append: Option<Box<Append>>,
+    /// Open intents to carry out, in one push, each on its own lease. They are in the log already.
+    pub pushes: Vec<PushOrder>,
+    /// What is to be sampled from now on; what is not in this list is no longer to be.
+    pub probes: Vec<Probe>,
+    /// Look again after this long at the latest, even if nothing happens.
+    pub wake_after: Option<Duration>,
+    /// Whether something waits that only time, a sample or a push can change; false if nothing but a person or a
+    /// commit can.
+    pub busy: bool,
+}
+
+/// An entry to append, and the state that its tree will hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    /// What the entry says.
+    pub entry: Entry,
+    /// The moves that it allows; their commits are to be made first.
+    pub drafts: Vec<DraftIntent>,
+    /// The state after it, without those moves.
+    pub next: FleetState,
+}
+
+impl Append {
+    /// Fills in the commits of the moves: gives the entry, its intents and the state after it.
+    ///
+    /// `make` is called once for each move, in order; what it gives is the move's new commit.
+    pub fn complete<E>(
+        self,
+        mut make: impl FnMut(&DraftIntent) -> Result<Oid, E>,
+    ) -> Result<(Entry, Vec<Intent>, FleetState), E> {
+        let Self {
+            entry,
+            drafts,
+            mut next,
+        } = self;
+        let intents = drafts
+            .into_iter()
+            .map(|draft| make(&draft).map(|new| Intent { draft, new }))
+            .collect::<Result<Vec<_>, E>>()?;
+        next.intents.extend(intents.iter().cloned());
+        Ok((entry, intents, next))
+    }
+}
+
+/// A move of one ref that the log allows, to be carried out by compare-and-swap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushOrder {
+    /// The full ref.
+    pub reference: String,
+    /// Where it must stand.
+    pub old: Oid,
+    /// Where it goes.
+    pub new: Oid,
+}
+
+/// One gate of one region that is to be sampled again and again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// The rollout.
+    pub rollout: String,
+    /// The region.
+    pub region: String,
+    /// Before or after the promotion.
+    pub phase: Phase,
+    /// The gate, with the region's values in it.
+    pub gate: Gate,
+    /// The same gate as of the region's last good, where there is one.
+    pub last_good: Option<Gate>,
+    /// From one sample to the next.
+    pub every: Duration,
+    /// Not before this, by the process's monotonic clock.
+    pub not_before: Duration,
+}

@@ -1,0 +1,559 @@
+//! The config branch's head: compared with what is settled, held, or opened as a rollout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::decision::Append;
+use super::failure::end_with;
+use super::observation::{Candidate, CandidateOutcome, ValidCandidate};
+use super::state::{
+    FleetIdentity, FleetState, Hold, HoldReason, RegionRun, RegionState, Rollout, RolloutState,
+    Sealing, Settled, SourceRevert, Waiver, WaveRun, WaveState,
+};
+use super::turn::{Turn, Writing};
+use crate::log::{DraftIntent, Entry, EntryKind, MoveKind, SCHEMA};
+use crate::oid::Oid;
+
+/// Entry 0: the log begins, with the first valid head.
+///
+/// It is to be pushed to a log that does not exist; the head itself is opened by the next decision.
+#[must_use]
+pub fn create(fleet: FleetIdentity, first: Oid, me: &str) -> Append {
+    let mut entry = Entry::new(
+        EntryKind::Created,
+        format!("the log of fleet {} begins", fleet.name),
+    );
+    entry.source = Some(first);
+    entry.lines.push(format!(
+        "fleet {}, config branch {}, path {:?}, prefix {}",
+        fleet.name, fleet.branch, fleet.path, fleet.prefix
+    ));
+    let next = FleetState {
+        schema: SCHEMA,
+        fleet,
+        seq: 0,
+        moved: 0,
+        epoch: 0,
+        holder: me.to_owned(),
+        settled: None,
+        proven: false,
+        last_good: BTreeMap::new(),
+        branches: BTreeMap::new(),
+        placements: BTreeMap::new(),
+        intents: Vec::new(),
+        rollout: None,
+        holds: Vec::new(),
+        quarantine: Vec::new(),
+        kept: BTreeSet::new(),
+        set_aside: BTreeMap::new(),
+        invalid: None,
+        not_again: None,
+        waived: BTreeMap::new(),
+        requests: None,
+        hotfix: None,
+    };
+    Append {
+        entry,
+        drafts: Vec::new(),
+        next,
+    }
+}
+
+/// Looks at the config branch's head: nothing, an entry that says why not, or a new rollout.
+pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
+    if let Some(writing) = config_branch_gone(turn) {
+        return Some(writing);
+    }
+    let candidate = turn.seen.config.candidate.as_ref()?;
+    let settled = turn.next.settled.as_ref().map(|settled| settled.source);
+    if candidate.settled != settled || Some(candidate.source) == settled {
+        return None;
+    }
+    match turn.rollout() {
+        Some(rollout) if rollout.source == candidate.source => None,
+        Some(_) => supersede(turn, candidate),
+        None => open_or_say_why_not(turn, candidate),
+    }
+}
+
+fn config_branch_gone(turn: &mut Turn<'_>) -> Option<Writing> {
+    let is_ours = |hold: &Hold| hold.reason == HoldReason::BranchDeleted && hold.wave.is_none();
+    let held = turn.next.holds.iter().any(is_ours);
+    let gone = turn.seen.config.head.is_none();
+    if gone && !held {
+        let message = format!(
+            "the config branch {} does not exist; nothing is rolled out until it is back",
+            turn.next.fleet.branch
+        );
+        let hold = Hold {
+            rollout: None,
+            ..turn.hold(HoldReason::BranchDeleted, message.clone())
+        };
+        turn.next.holds.push(hold);
+        return Some(Writing::new(
+            EntryKind::Held,
+            format!("held: BranchDeleted: {message}"),
+        ));
+    }
+    if !gone && held {
+        turn.next.holds.retain(|hold| !is_ours(hold));
+        return Some(Writing::new(
+            EntryKind::Resumed,
+            "the config branch is back",
+        ));
+    }
+    None
+}
+
+/// A newer commit takes a held rollout's place, or a running one's if a person asked for it as a hotfix.
+fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
+    let rollout = turn.rollout()?;
+    if rollout.state == RolloutState::RollingBack
+        || rollout.sealing.is_some()
+        || !candidate.descends
+    {
+        return None;
+    }
+    let CandidateOutcome::Valid(valid) = &candidate.outcome else {
+        return None;
+    };
+    let hotfix = turn.next.hotfix == Some(candidate.source);
+    let mut stopping = turn
+        .next
+        .holds
+        .iter()
+        .filter(|hold| hold.reason.stops_advancing() && !hold.reason.is_before_opening())
+        .peekable();
+    let yields = stopping.peek().is_some() && stopping.all(|hold| hold.reason.yields_to_a_commit());
+    let blocked_by_person = turn
+        .next
+        .holds
+        .iter()
+        .any(|hold| hold.reason.stops_advancing() && !hold.reason.yields_to_a_commit());
+    if !(yields || hotfix)
+        || blocked_by_person
+        || !reasons_against(turn, candidate, valid).is_empty()
+    {
+        return None;
+    }
+    end_with(
+        turn,
+        Sealing::Superseded {
+            by: candidate.source,
+        },
+    )
+}
+
+fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
+    let source = candidate.source;
+    let waiver = turn.next.waived.get(&source).cloned().unwrap_or_default();
+    let stopped = turn.next.holds.iter().any(|hold| {
+        hold.reason.stops_advancing()
+            && !hold.reason.is_before_opening()
+            && hold.source != Some(source)
+            && hold.until.is_none_or(|until| until > turn.now.wall)
+    });
+    if turn.next.holds.iter().any(|hold| {
+        hold.reason == HoldReason::Requested
+            && hold.until.is_some_and(|until| until <= turn.now.wall)
+    }) {
+        let now = turn.now.wall;
+        turn.next.holds.retain(|hold| {
+            !(hold.reason == HoldReason::Requested && hold.until.is_some_and(|until| until <= now))
+        });
+        return Some(Writing::new(
+            EntryKind::Resumed,
+            "resumed: the requested hold is over",
+        ));
+    }
+    if stopped || (turn.next.not_again == Some(source) && !waiver.retry) {
+        return None;
+    }
+    drop_holds_of_other_commits(turn, source);
+    let valid = match &candidate.outcome {
+        CandidateOutcome::Invalid { message } => {
+            if turn.next.invalid == Some(source) {
+                return None;
+            }
+            turn.next.invalid = Some(source);
+            let mut writing = Writing::new(
+                EntryKind::Invalid,
+                format!("{} is not valid: {message}", source.short(8)),
+            );
+            writing.entry.source = Some(source);
+            return Some(writing);
+        }
+        CandidateOutcome::Valid(valid) => valid,
+    };
+    if !candidate.descends && !waiver.approved.contains(&HoldReason::HistoryRewritten) {
+        let message = format!(
+            "the config branch was rewritten: {} does not descend from the settled source",
+            source.short(8)
+        );
+        return hold_commit(
+            turn,
+            source,
+            vec![(HoldReason::HistoryRewritten, message, Vec::new())],
+        );
+    }
+    let unfinished = turn
+        .next
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.state == RolloutState::Superseded);
+    if let Some(settled) = &turn.next.settled
+        && valid.wanted.same_as(&settled.wanted)
+        && !(unfinished && branches_differ(&turn.next, valid))
+    {
+        turn.next.settled = Some(Settled {
+            source,
+            wanted: valid.wanted.clone(),
+        });
+        turn.next.invalid = None;
+        let mut writing = Writing::new(
+            EntryKind::NoChange,
+            format!("{} changes nothing", source.short(8)),
+        );
+        writing.entry.source = Some(source);
+        return Some(writing);
+    }
+    let against = reasons_against(turn, candidate, valid);
+    if !against.is_empty() {
+        return hold_commit(turn, source, against);
+    }
+    Some(open(turn, candidate, valid))
+}
+
+fn drop_holds_of_other_commits(turn: &mut Turn<'_>, source: Oid) {
+    turn.next
+        .holds
+        .retain(|hold| hold.source.is_none() || hold.source == Some(source));
+    turn.next.waived.retain(|commit, _| *commit == source);
+}
+
+fn branches_differ(state: &FleetState, valid: &ValidCandidate) -> bool {
+    valid.wanted.waves.iter().any(|wave| {
+        wave.regions.iter().any(|region| {
+            state.folder(&wave.name, region).is_some_and(|folder| {
+                Some(folder) != valid.wanted.regions.get(region).map(|planned| planned.tree)
+            })
+        })
+    })
+}
+
+type Against = (HoldReason, String, Vec<String>);
+
+/// Everything that keeps a valid commit from being opened, approvals and `retry` considered.
+fn reasons_against(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Vec<Against> {
+    let waiver = turn
+        .next
+        .waived
+        .get(&candidate.source)
+        .cloned()
+        .unwrap_or_default();
+    let mut against: Vec<Against> = Vec::new();
+    if !waiver.retry
+        && let Some(found) = quarantined(turn, candidate, valid)
+    {
+        against.push(found);
+    }
+    if let Some(settled) = &turn.next.settled {
+        let guards = settled
+            .wanted
+            .policy
+            .guards
+            .stricter(&valid.wanted.policy.guards);
+        if guards.policy_with_content == crate::fleet::PolicyWithContent::Hold
+            && valid.wanted.policy_differs(&settled.wanted)
+            && valid.wanted.content_differs(&settled.wanted)
+        {
+            let message = "it changes policy and a region's content at once; split it into two commits, or approve it".to_owned();
+            against.push((HoldReason::PolicyWithContent, message, Vec::new()));
+        }
+    }
+    for reason in [HoldReason::DeletionGuard, HoldReason::ProtectedKind] {
+        let found: Vec<_> = valid
+            .findings
+            .iter()
+            .filter(|finding| finding.reason == reason)
+            .collect();
+        if let Some(first) = found.first() {
+            let more = if found.len() > 1 {
+                format!(" (and {} more)", found.len() - 1)
+            } else {
+                String::new()
+            };
+            against.push((
+                reason,
+                format!("{}{more}", first.message),
+                found.iter().map(|finding| finding.region.clone()).collect(),
+            ));
+        }
+    }
+    let removed = removals(&turn.next, valid);
+    if !removed.is_empty() {
+        let message = format!(
+            "it removes {} from the fleet",
+            removed.iter().cloned().collect::<Vec<_>>().join(", ")
+        );
+        against.push((
+            HoldReason::RegionRemoval,
+            message,
+            removed.into_iter().collect(),
+        ));
+    }
+    against.retain(|(reason, _, _)| !waiver.approved.contains(reason));
+    against
+}
+
+/// Regions that a branch holds for us and the plan does not know any more.
+fn removals(state: &FleetState, valid: &ValidCandidate) -> BTreeSet<String> {
+    state
+        .placements
+        .keys()
+        .filter(|region| {
+            !valid.wanted.regions.contains_key(*region)
+                && !valid.wanted.excluded.contains_key(*region)
+                && !state.kept.contains(*region)
+        })
+        .cloned()
+        .collect()
+}
+
+fn quarantined(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Option<Against> {
+    let fixed: BTreeSet<Oid> = candidate
+        .commits
+        .iter()
+        .flat_map(|commit| commit.fixes.iter().copied())
+        .collect();
+    for item in turn
+        .next
+        .quarantine
+        .iter()
+        .filter(|item| !item.isolated && !fixed.contains(&item.source))
+    {
+        let receives: Vec<String> = item
+            .digests
+            .iter()
+            .filter(|(region, digest)| {
+                valid
+                    .wanted
+                    .regions
+                    .get(*region)
+                    .is_some_and(|planned| planned.tree == **digest)
+                    && turn.next.last_good.get(*region).map(|good| good.tree) != Some(**digest)
+            })
+            .map(|(region, _)| region.clone())
+            .collect();
+        let facts = valid
+            .quarantine
+            .iter()
+            .find(|fact| fact.source == item.source);
+        let why = if facts.is_some_and(|fact| fact.contained && !fact.undone) {
+            "it is, or contains, that commit, and nothing has undone it"
+        } else if facts.is_some_and(|fact| fact.contained && fact.landed_again) {
+            "the same change was landed again"
+        } else if receives.is_empty() {
+            continue;
+        } else {
+            "a region would receive the same content"
+        };
+        let message = format!(
+            "{} failed before ({}): {why}; revert or fix it, name it in a `Tidegate-Fixes:` trailer, or retry",
+            item.source.short(8),
+            item.reason
+        );
+        return Some((HoldReason::Quarantined, message, receives));
+    }
+    None
+}
+
+fn hold_commit(turn: &mut Turn<'_>, source: Oid, against: Vec<Against>) -> Option<Writing> {
+    let mut new = Vec::new();
+    for (reason, message, regions) in against {
+        let hold = Hold {
+            source: Some(source),
+            regions,
+            rollout: None,
+            ..turn.hold(reason, format!("{} is held: {message}", source.short(8)))
+        };
+        if turn.add_hold(hold) {
+            new.push(format!("{reason:?}: {message}"));
+        }
+    }
+    let first = new.first()?;
+    let mut writing = Writing::new(EntryKind::Held, format!("held: {first}"));
+    writing.entry.lines = new.iter().skip(1).cloned().collect();
+    writing.entry.source = Some(source);
+    Some(writing)
+}
+
+/// Opens a rollout: everything that later decisions need is frozen here.
+fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Writing {
+    let source = candidate.source;
+    let seq = turn.before.seq.saturating_add(1);
+    let id = format!("{}-{seq}", source.short(8));
+    let wall = turn.now.wall;
+    let state = &turn.next;
+    let waiver = state.waived.get(&source).cloned().unwrap_or_default();
+    let superseded = state
+        .rollout
+        .as_ref()
+        .filter(|rollout| rollout.state == RolloutState::Superseded)
+        .map(|rollout| rollout.id.clone());
+    let mut waves = Vec::new();
+    let mut changed = 0_usize;
+    for wave in &valid.wanted.waves {
+        let mut regions = BTreeMap::new();
+        for region in &wave.regions {
+            let Some(planned) = valid.wanted.regions.get(region) else {
+                continue;
+            };
+            let run = opening_state(
+                state,
+                &waiver,
+                superseded.is_some(),
+                &wave.name,
+                region,
+                planned.tree,
+            );
+            if run.0 != RegionState::NoChange {
+                changed += 1;
+            }
+            regions.insert(
+                region.clone(),
+                RegionRun {
+                    state: run.0,
+                    since: wall,
+                    before: None,
+                    reason: run.1,
+                    proven: None,
+                    was_healthy: false,
+                },
+            );
+        }
+        waves.push(WaveRun {
+            name: wave.name.clone(),
+            state: WaveState::NotStarted,
+            since: wall,
+            regions,
+        });
+    }
+    let rollout = Rollout {
+        id: id.clone(),
+        source,
+        commits: candidate.commits.clone(),
+        base: state.settled.as_ref().map(|settled| settled.source),
+        opened: wall,
+        ended: None,
+        plan: valid.wanted.clone(),
+        plan_commit: valid.plan_commit,
+        base_wanted: state.settled.as_ref().map(|settled| settled.wanted.clone()),
+        base_last_good: Arc::new(state.last_good.clone()),
+        revert_trees: valid.revert_trees.clone(),
+        removals: removals(state, valid),
+        first: !state.proven,
+        hotfix: state.hotfix == Some(source),
+        supersedes: superseded,
+        state: RolloutState::Running,
+        waves,
+        sealing: None,
+        failure: None,
+        source_revert: SourceRevert::None,
+    };
+    let missing: Vec<DraftIntent> = valid
+        .wanted
+        .waves
+        .iter()
+        .filter(|wave| {
+            state
+                .branches
+                .get(&wave.name)
+                .and_then(|branch| branch.tip)
+                .is_none()
+        })
+        .filter(|wave| {
+            state
+                .open_intent(&state.fleet.wave_ref(&wave.name))
+                .is_none()
+        })
+        .map(|wave| DraftIntent {
+            reference: state.fleet.wave_ref(&wave.name),
+            old: Oid::ZERO,
+            kind: MoveKind::Create,
+            wave: wave.name.clone(),
+            folders: Vec::new(),
+            given: None,
+            onto: None,
+            rollout: Some(id.clone()),
+            source: Some(source),
+        })
+        .collect();
+    let subject = format!(
+        "open {id}: {changed} of {} regions in {} waves change",
+        valid.wanted.regions.len(),
+        valid.wanted.waves.len()
+    );
+    turn.next.rollout = Some(rollout);
+    turn.next.holds.retain(|hold| hold.source.is_none());
+    turn.next.invalid = None;
+    turn.next.not_again = None;
+    turn.next.waived.clear();
+    if turn.next.hotfix == Some(source) {
+        turn.next.hotfix = None;
+    }
+    let mut writing = Writing::new(EntryKind::RolloutOpened, subject).drafts(missing);
+    writing.entry.rollout = Some(id);
+    writing.entry.source = Some(source);
+    writing.entry.lines = candidate
+        .commits
+        .iter()
+        .take(20)
+        .map(|commit| {
+            format!(
+                "{} {} ({})",
+                commit.id.short(8),
+                commit.subject,
+                commit.author
+            )
+        })
+        .collect();
+    writing
+}
+
+/// Where a region begins: unchanged, left out because of what it failed with alone, or waiting.
+fn opening_state(
+    state: &FleetState,
+    waiver: &Waiver,
+    superseding: bool,
+    wave: &str,
+    region: &str,
+    wanted: Oid,
+) -> (RegionState, Option<String>) {
+    let folder = state.folder(wave, region);
+    let good = state.last_good.get(region).map(|good| good.tree);
+    if folder == Some(wanted) && good == Some(wanted) {
+        return (RegionState::NoChange, None);
+    }
+    let isolated = state
+        .quarantine
+        .iter()
+        .any(|item| item.isolated && item.digests.get(region) == Some(&wanted));
+    if isolated && !waiver.retry && good != Some(wanted) {
+        return (
+            RegionState::Skipped,
+            Some(
+                "this content failed here before, alone; `tidegate retry --region` tries it again"
+                    .to_owned(),
+            ),
+        );
+    }
+    if state.set_aside.get(region) == Some(&wanted)
+        && folder == Some(wanted)
+        && !superseding
+        && !waiver.retry
+    {
+        return (RegionState::Skipped, Some("it was skipped or failed with this tree before; its state is no evidence against this commit".to_owned()));
+    }
+    (RegionState::Pending, None)
+}

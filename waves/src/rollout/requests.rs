@@ -1,0 +1,430 @@
+//! What people ask for: each request gets exactly one answer in the log.
+
+use super::observation::{CandidateOutcome, Request, RequestOption, Verb};
+use super::state::{
+    Failure, FailureReason, Hold, HoldReason, RegionState, RolloutState, Sealing, Settled,
+};
+use super::turn::{Turn, Writing};
+use crate::log::{DraftIntent, EntryKind, FolderChange, MoveKind, RequestAnswer};
+use crate::oid::Oid;
+
+/// Answers the oldest request that has no answer yet.
+pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
+    let request = turn.seen.requests.first()?.clone();
+    let saved = turn.next.clone();
+    let outcome = match &request.refused {
+        Some(why) => Err(why.clone()),
+        None => carry_out(turn, &request),
+    };
+    let (refused, drafts) = match outcome {
+        Ok(drafts) => (None, drafts),
+        Err(why) => {
+            turn.next = saved;
+            (Some(why), Vec::new())
+        }
+    };
+    turn.next.requests = Some(request.commit);
+    let verdict = if refused.is_none() {
+        "accepted"
+    } else {
+        "refused"
+    };
+    let mut writing = Writing::new(
+        EntryKind::Requested,
+        format!("{} by {}: {verdict}", verb(request.verb), request.author),
+    )
+    .drafts(drafts);
+    if !request.reason.is_empty() {
+        writing
+            .entry
+            .lines
+            .push(format!("reason: {}", request.reason));
+    }
+    if let Some(why) = &refused {
+        writing.entry.lines.push(format!("refused: {why}"));
+    }
+    writing.entry.wave.clone_from(&request.wave);
+    writing.entry.request = Some(RequestAnswer {
+        commit: request.commit,
+        refused,
+    });
+    Some(writing)
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Approve => "approve",
+        Verb::Hold => "hold",
+        Verb::Resume => "resume",
+        Verb::Skip => "skip",
+        Verb::Abort => "abort",
+        Verb::Retry => "retry",
+        Verb::Revert => "revert",
+        Verb::Hotfix => "hotfix",
+    }
+}
+
+fn carry_out(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    if let Some(wanted) = &request.rollout
+        && turn.next.rollout.as_ref().map(|rollout| &rollout.id) != Some(wanted)
+    {
+        return Err(format!("rollout {wanted} is not the newest one"));
+    }
+    match request.verb {
+        Verb::Hold => {
+            hold(turn, request);
+            Ok(Vec::new())
+        }
+        Verb::Approve => approve(turn, request),
+        Verb::Resume => resume(turn, request),
+        Verb::Skip => skip(turn, request),
+        Verb::Abort => abort(turn, request),
+        Verb::Retry => retry(turn, request),
+        Verb::Revert => revert(turn, request),
+        Verb::Hotfix => hotfix(turn, request),
+    }
+}
+
+/// Stops advancing, also when idle; never blocks a revert.
+fn hold(turn: &mut Turn<'_>, request: &Request) {
+    let why = if request.reason.is_empty() {
+        "no reason given"
+    } else {
+        request.reason.as_str()
+    };
+    let hold = Hold {
+        rollout: None,
+        wave: request.wave.clone(),
+        regions: request.regions.clone(),
+        until: request.until,
+        ..turn.hold(
+            HoldReason::Requested,
+            format!("{} asked for it: {why}", request.author),
+        )
+    };
+    turn.next
+        .holds
+        .retain(|known| known.reason != HoldReason::Requested);
+    turn.next.holds.push(hold);
+    mark_state(turn);
+}
+
+/// The rollout is shown as held or running as its holds say.
+fn mark_state(turn: &mut Turn<'_>) {
+    let held = turn
+        .next
+        .holds
+        .iter()
+        .any(|hold| hold.reason.stops_advancing() && !hold.reason.is_before_opening());
+    if let Some(rollout) = turn
+        .rollout_mut()
+        .filter(|rollout| matches!(rollout.state, RolloutState::Running | RolloutState::Held))
+    {
+        rollout.state = if held {
+            RolloutState::Held
+        } else {
+            RolloutState::Running
+        };
+    }
+}
+
+/// Lets one source commit through what waits for approval; holds for that commit and its trees only.
+fn approve(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let waiting: Vec<(Oid, HoldReason)> = turn
+        .next
+        .holds
+        .iter()
+        .filter(|hold| {
+            hold.reason.asks_for_approval()
+                || (hold.reason == HoldReason::HistoryRewritten && hold.source.is_some())
+        })
+        .filter_map(|hold| hold.source.map(|source| (source, hold.reason)))
+        .filter(|(source, _)| request.to.is_none_or(|to| to == *source))
+        .collect();
+    if waiting.is_empty() {
+        return Err("nothing waits for approval".to_owned());
+    }
+    for (source, reason) in waiting {
+        turn.next
+            .waived
+            .entry(source)
+            .or_default()
+            .approved
+            .insert(reason);
+        turn.next
+            .holds
+            .retain(|hold| !(hold.reason == reason && hold.source == Some(source)));
+    }
+    Ok(Vec::new())
+}
+
+/// Goes on: ends holds by request and those of the rollout; for drift and deleted branches only as the option says.
+fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    match request.option {
+        Some(RequestOption::Adopt) => return settle_drift(turn, request, true),
+        Some(RequestOption::Restore) => return settle_drift(turn, request, false),
+        Some(RequestOption::Keep) => {
+            return Err("resume knows adopt and restore, not keep".to_owned());
+        }
+        None => {}
+    }
+    let ends = |hold: &Hold| match hold.reason {
+        HoldReason::Drift
+        | HoldReason::BranchDeleted
+        | HoldReason::HistoryRewritten
+        | HoldReason::LogDamaged => false,
+        reason => !reason.is_before_opening(),
+    };
+    let ended: Vec<Hold> = turn
+        .next
+        .holds
+        .iter()
+        .filter(|hold| ends(hold))
+        .cloned()
+        .collect();
+    if ended.is_empty() {
+        return Err("nothing that resume ends is held; drift and deleted branches need --adopt or --restore".to_owned());
+    }
+    turn.next.holds.retain(|hold| !ends(hold));
+    for hold in ended {
+        // What was held because of a region is tried again from the start of its deadline.
+        for region in &hold.regions {
+            let state = turn
+                .rollout()
+                .and_then(|rollout| rollout.region(region))
+                .map(|(_, run)| run.state);
+            if matches!(
+                state,
+                Some(RegionState::Held | RegionState::Failed | RegionState::TimedOut)
+            ) {
+                turn.move_region(
+                    region,
+                    RegionState::Applying,
+                    Some(format!("resumed by {}", request.author)),
+                );
+                turn.watch.regions.remove(region);
+            }
+        }
+    }
+    mark_state(turn);
+    Ok(Vec::new())
+}
+
+/// Somebody else's commits are kept (`adopt`), or ours come back on top of them (`restore`).
+fn settle_drift(
+    turn: &mut Turn<'_>,
+    request: &Request,
+    adopt: bool,
+) -> Result<Vec<DraftIntent>, String> {
+    let concerned: Vec<(String, HoldReason)> = turn
+        .next
+        .holds
+        .iter()
+        .filter(|hold| matches!(hold.reason, HoldReason::Drift | HoldReason::BranchDeleted))
+        .filter_map(|hold| hold.wave.clone().map(|wave| (wave, hold.reason)))
+        .filter(|(wave, _)| request.wave.as_ref().is_none_or(|wanted| wanted == wave))
+        .collect();
+    if concerned.is_empty() {
+        return Err("no wave branch is held for drift or deletion".to_owned());
+    }
+    let mut drafts = Vec::new();
+    for (wave, reason) in concerned {
+        let reference = turn.next.fleet.wave_ref(&wave);
+        if turn.next.open_intent(&reference).is_some() {
+            return Err(format!(
+                "a move of {reference} is still open; ask again when it is closed"
+            ));
+        }
+        let branch = turn.next.branches.get(&wave).cloned().unwrap_or_default();
+        let Some(tip) = branch.tip else { continue };
+        let draft = DraftIntent {
+            reference,
+            old: tip,
+            kind: if adopt {
+                MoveKind::Adopt
+            } else {
+                MoveKind::Restore
+            },
+            wave: wave.clone(),
+            folders: Vec::new(),
+            given: None,
+            onto: None,
+            rollout: None,
+            source: None,
+        };
+        match (reason, adopt) {
+            (HoldReason::BranchDeleted, true) => {
+                return Err("a deleted branch has nothing to adopt; use --restore".to_owned());
+            }
+            (HoldReason::BranchDeleted, false) => drafts.push(DraftIntent {
+                old: Oid::ZERO,
+                given: Some(tip),
+                ..draft
+            }),
+            (_, true) => drafts.push(draft),
+            (_, false) => {
+                let regions: std::collections::BTreeSet<&String> =
+                    branch.folders.keys().chain(branch.ours.keys()).collect();
+                let folders = regions
+                    .into_iter()
+                    .filter(|region| branch.folders.get(*region) != branch.ours.get(*region))
+                    .map(|region| FolderChange {
+                        region: region.clone(),
+                        tree: branch.ours.get(region).copied(),
+                    })
+                    .collect();
+                drafts.push(DraftIntent { folders, ..draft });
+            }
+        }
+        turn.next.holds.retain(|hold| {
+            !(matches!(hold.reason, HoldReason::Drift | HoldReason::BranchDeleted)
+                && hold.wave.as_deref() == Some(wave.as_str()))
+        });
+    }
+    mark_state(turn);
+    Ok(drafts)
+}
+
+/// Stops waiting for regions: they still get the trees, count in no number, and keep their last good.
+fn skip(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    if request.regions.is_empty() {
+        return Err("skip needs the regions to skip".to_owned());
+    }
+    for region in &request.regions {
+        let state = turn
+            .rollout()
+            .and_then(|rollout| rollout.region(region))
+            .map(|(_, run)| run.state)
+            .ok_or_else(|| format!("region {region} is in no rollout that is under way"))?;
+        if matches!(state, RegionState::Promoted | RegionState::Pending) {
+            return Err(format!(
+                "region {region} has not got its tree yet; skip it once it has"
+            ));
+        }
+        if state == RegionState::NoChange || state == RegionState::Done {
+            return Err(format!(
+                "region {region} is {state:?} and is not waited for"
+            ));
+        }
+        turn.move_region(
+            region,
+            RegionState::Skipped,
+            Some(format!("skipped by {}", request.author)),
+        );
+        turn.next.holds.retain(|hold| {
+            !(hold.regions.len() == 1
+                && hold.regions.first() == Some(region)
+                && hold.rollout.is_some())
+        });
+    }
+    mark_state(turn);
+    Ok(Vec::new())
+}
+
+/// Ends the rollout now and gives back what was touched (or keeps it).
+fn abort(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let keep = request.option == Some(RequestOption::Keep);
+    let reason = format!("{}: {}", request.author, request.reason);
+    let rollout = turn.rollout_mut().ok_or("no rollout is under way")?;
+    if rollout.state == RolloutState::RollingBack || rollout.sealing.is_some() {
+        return Err("the rollout is ending already".to_owned());
+    }
+    rollout.sealing = Some(Sealing::Aborted { reason, keep });
+    Ok(Vec::new())
+}
+
+/// Tries again what failed, was quarantined or aborted.
+fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let candidate = turn
+        .seen
+        .config
+        .candidate
+        .as_ref()
+        .filter(|candidate| matches!(candidate.outcome, CandidateOutcome::Valid(_)));
+    let candidate = candidate.ok_or("there is no valid commit that waits to be tried again")?;
+    if request.to.is_some_and(|to| to != candidate.source) {
+        return Err(format!("the commit that waits is {}", candidate.source));
+    }
+    let source = candidate.source;
+    let waiver = turn.next.waived.entry(source).or_default();
+    waiver.retry = true;
+    waiver.regions = request.regions.iter().cloned().collect();
+    turn.next
+        .holds
+        .retain(|hold| !(hold.reason == HoldReason::Quarantined && hold.source == Some(source)));
+    Ok(Vec::new())
+}
+
+/// The failure path by hand, also after a rollout succeeded.
+fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let failure = Failure {
+        reason: FailureReason::Requested,
+        wave: String::new(),
+        region: String::new(),
+        gate: String::new(),
+        tree: None,
+        evidence: format!("revert asked for by {}: {}", request.author, request.reason),
+    };
+    if let Some(rollout) = turn.rollout_mut() {
+        if rollout.state == RolloutState::RollingBack || rollout.sealing.is_some() {
+            return Err("the rollout is ending already".to_owned());
+        }
+        if rollout.first {
+            return Err(
+                "nothing has ever succeeded here, so there is nothing to give back; abort instead"
+                    .to_owned(),
+            );
+        }
+        rollout.sealing = Some(Sealing::Failed { failure });
+        return Ok(Vec::new());
+    }
+    let rollout = turn
+        .next
+        .rollout
+        .as_mut()
+        .filter(|rollout| rollout.state == RolloutState::Succeeded)
+        .ok_or("no rollout that could be reverted")?;
+    let (Some(base), false) = (rollout.base, rollout.base_last_good.is_empty()) else {
+        return Err("there is nothing before it that could be given back".to_owned());
+    };
+    // Its regions' last good goes back to what its opening recorded; then it is an ordinary failure.
+    rollout.state = RolloutState::Running;
+    rollout.ended = None;
+    rollout.sealing = Some(Sealing::Failed { failure });
+    let rollout_base = rollout.base_wanted.clone();
+    let (recorded, regions) = (
+        rollout.base_last_good.clone(),
+        rollout.plan.regions.keys().cloned().collect::<Vec<_>>(),
+    );
+    for region in regions {
+        match recorded.get(&region) {
+            Some(good) => turn.next.last_good.insert(region, good.clone()),
+            None => turn.next.last_good.remove(&region),
+        };
+    }
+    turn.next.settled = rollout_base.map(|wanted| Settled {
+        source: base,
+        wanted,
+    });
+    Ok(Vec::new())
+}
+
+/// Lets a commit take the running rollout's place at once, with no bake.
+fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let to = request.to.ok_or("hotfix needs the commit")?;
+    let candidate = turn
+        .seen
+        .config
+        .candidate
+        .as_ref()
+        .ok_or("there is no commit that waits")?;
+    if candidate.source != to {
+        return Err(format!(
+            "{} is not the commit that waits ({} is)",
+            to.short(8),
+            candidate.source.short(8)
+        ));
+    }
+    turn.next.hotfix = Some(to);
+    Ok(Vec::new())
+}

@@ -1,0 +1,704 @@
+//! The state that the log's tip holds: everything that decides what happens next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::Gate;
+use crate::log::Intent;
+use crate::oid::Oid;
+use crate::plan::Wanted;
+
+/// Seconds since 1970, UTC: for people and records only; no duration is computed from it.
+pub type Timestamp = i64;
+
+/// What one log is about; fixed by its entry 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetIdentity {
+    /// The fleet's name.
+    pub name: String,
+    /// The config branch, without `refs/heads/`.
+    pub branch: String,
+    /// The fleet's folder in the repo; empty is the root.
+    pub path: String,
+    /// The prefix of all refs of ours.
+    pub prefix: String,
+}
+
+impl FleetIdentity {
+    /// The full name of a wave's branch.
+    #[must_use]
+    pub fn wave_ref(&self, wave: &str) -> String {
+        format!("refs/heads/{}/{wave}", self.prefix)
+    }
+
+    /// The full name of the log.
+    #[must_use]
+    pub fn log_ref(&self) -> String {
+        self.wave_ref("log")
+    }
+
+    /// The full name of the branch of people's requests.
+    #[must_use]
+    pub fn requests_ref(&self) -> String {
+        self.wave_ref("requests")
+    }
+
+    /// The full name of the config branch.
+    #[must_use]
+    pub fn config_ref(&self) -> String {
+        format!("refs/heads/{}", self.branch)
+    }
+
+    /// The full name of a revert pull request's branch.
+    #[must_use]
+    pub fn revert_ref(&self, rollout: &str) -> String {
+        format!("refs/heads/tidegate-revert/{rollout}")
+    }
+}
+
+/// The whole state of a fleet, as of one log entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetState {
+    /// The version of this structure.
+    pub schema: u32,
+    /// What the log is about.
+    pub fleet: FleetIdentity,
+    /// The entry's number.
+    pub seq: u64,
+    /// The number of the newest entry that is no takeover.
+    pub moved: u64,
+    /// Raised by every takeover.
+    pub epoch: u64,
+    /// The identity of the controller that wrote the entry.
+    pub holder: String,
+    /// The newest settled source (G).
+    pub settled: Option<Settled>,
+    /// Whether any rollout has ever succeeded (or a fleet was adopted).
+    pub proven: bool,
+    /// The newest proven tree of each region.
+    pub last_good: BTreeMap<String, LastGood>,
+    /// What each wave branch holds, by wave.
+    pub branches: BTreeMap<String, Branch>,
+    /// Where each region's folder is to be found; becomes `regions.json`.
+    pub placements: BTreeMap<String, Placement>,
+    /// Moves that are allowed and not yet known to have happened or to be impossible.
+    pub intents: Vec<Intent>,
+    /// The newest rollout, under way or ended.
+    pub rollout: Option<Rollout>,
+    /// What stops advancing.
+    pub holds: Vec<Hold>,
+    /// What failed and must not come back by itself.
+    pub quarantine: Vec<Quarantined>,
+    /// Regions that a failed rollout added; they keep their trees, and no later plan counts them as removed.
+    pub kept: BTreeSet<String>,
+    /// Trees with which regions were skipped, or failed within what their wave tolerates: they stand on
+    /// their branch, are not last good, and are no evidence against a later commit.
+    pub set_aside: BTreeMap<String, Oid>,
+    /// The newest head that was found invalid.
+    pub invalid: Option<Oid>,
+    /// A source commit that is not opened again by itself: its rollout was aborted.
+    pub not_again: Option<Oid>,
+    /// Source commits for which a person waived quarantine, guards or the above (`retry`, `approve`).
+    pub waived: BTreeMap<Oid, Waiver>,
+    /// The newest request that was answered.
+    pub requests: Option<Oid>,
+    /// A commit that a person asked to take over at once.
+    pub hotfix: Option<Oid>,
+}
+
+/// What a person allowed for one source commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiver {
+    /// Holds of these reasons were approved.
+    pub approved: BTreeSet<HoldReason>,
+    /// Its quarantine was waived, and it may be opened again.
+    pub retry: bool,
+    /// Only these regions are tried again, if there are any.
+    pub regions: BTreeSet<String>,
+}
+
+/// The newest settled source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    /// The source commit.
+    pub source: Oid,
+    /// What it wanted.
+    pub wanted: Arc<Wanted>,
+}
+
+/// A region's newest proven tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    /// The source commit that brought it.
+    pub source: Oid,
+    /// The tree.
+    pub tree: Oid,
+    /// The gates that judged it, with the region's values in them.
+    pub gates: Vec<Gate>,
+}
+
+/// What a wave branch holds, as of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Branch {
+    /// The newest commit on it that the log knows; `None` while it does not exist.
+    pub tip: Option<Oid>,
+    /// The tree of each region's folder at that tip.
+    pub folders: BTreeMap<String, Oid>,
+    /// The tree that we last put into each region's folder; differs from `folders` after a drift.
+    pub ours: BTreeMap<String, Oid>,
+}
+
+/// Where a region is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// The name under which settings and Argo CD know its cluster.
+    pub cluster: String,
+    /// Its cloud location.
+    pub location: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The wave whose branch holds its folder.
+    pub wave: String,
+}
+
+/// What failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// The source commit of the failed rollout.
+    pub source: Oid,
+    /// The settled source before it: the failed range is `base..source`.
+    pub base: Option<Oid>,
+    /// The rollout.
+    pub rollout: String,
+    /// Per region, the digest that must not come back by itself.
+    pub digests: BTreeMap<String, Oid>,
+    /// Whether only the regions named are concerned (`onFailure: isolate`).
+    pub isolated: bool,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// One source commit of a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceCommit {
+    /// The commit.
+    pub id: Oid,
+    /// Who wrote it.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The commits that its `Tidegate-Fixes` trailers name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Oid>,
+}
+
+/// The carrying of one source commit through all waves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// `<first 8 of the source>-<number of its opening entry>`.
+    pub id: String,
+    /// The source commit.
+    pub source: Oid,
+    /// The first-parent commits that it carries, newest first.
+    pub commits: Vec<SourceCommit>,
+    /// The settled source when it opened.
+    pub base: Option<Oid>,
+    /// When it opened.
+    pub opened: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The frozen plan.
+    pub plan: Arc<Wanted>,
+    /// The plan commit, whose tree holds every region's rendered tree.
+    pub plan_commit: Oid,
+    /// What the settled source wanted when it opened.
+    pub base_wanted: Option<Arc<Wanted>>,
+    /// Last good trees as its opening recorded them.
+    pub base_last_good: Arc<BTreeMap<String, LastGood>>,
+    /// What a region gets back, where that is not its last good tree alone: protected objects that the
+    /// commit adds stay.
+    pub revert_trees: BTreeMap<String, Oid>,
+    /// Regions that the plan no longer has and whose removal was approved.
+    pub removals: BTreeSet<String>,
+    /// Whether no rollout had succeeded before: then a failure only holds.
+    pub first: bool,
+    /// Whether it was asked for as a hotfix: no bake.
+    pub hotfix: bool,
+    /// The rollout that it took the place of.
+    pub supersedes: Option<String>,
+    /// Where it stands.
+    pub state: RolloutState,
+    /// Its waves, in order.
+    pub waves: Vec<WaveRun>,
+    /// The ending that open promote intents are being sealed for.
+    pub sealing: Option<Sealing>,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+    /// How far the revert of the config branch is.
+    pub source_revert: SourceRevert,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RolloutState {
+    /// Seen, not yet opened.
+    Pending,
+    /// Being rendered and compared.
+    Preflight,
+    /// Under way.
+    Running,
+    /// Stopped advancing.
+    Held,
+    /// Every wave passed.
+    Succeeded,
+    /// Being given back.
+    RollingBack,
+    /// Given back.
+    RolledBack,
+    /// Given back as far as it went; some branches need a person.
+    RollbackIncomplete,
+    /// A newer commit took its place.
+    Superseded,
+    /// A person ended it.
+    Aborted,
+}
+
+impl RolloutState {
+    /// Whether nothing more happens to it.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded
+                | Self::RolledBack
+                | Self::RollbackIncomplete
+                | Self::Superseded
+                | Self::Aborted
+        )
+    }
+}
+
+/// Where a wave stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum WaveState {
+    /// Its turn has not come.
+    NotStarted,
+    /// Its turn has come and something stops it.
+    Blocked,
+    /// Regions are being promoted and judged.
+    Progressing,
+    /// All regions are promoted and healthy; some still bake.
+    Baking,
+    /// All regions passed.
+    Passed,
+    /// It passed, with failures that its limits tolerate.
+    PassedWithFailures,
+    /// It failed.
+    Failed,
+    /// Its rollout ended before it did.
+    Cancelled,
+}
+
+impl WaveState {
+    /// Whether the next wave may begin.
+    #[must_use]
+    pub fn is_passed(self) -> bool {
+        matches!(self, Self::Passed | Self::PassedWithFailures)
+    }
+}
+
+/// One wave of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveRun {
+    /// The wave's name.
+    pub name: String,
+    /// Where it stands.
+    pub state: WaveState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its regions.
+    pub regions: BTreeMap<String, RegionRun>,
+}
+
+/// Where a region stands within a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RegionState {
+    /// Waiting for its promotion.
+    Pending,
+    /// An intent promotes it.
+    Promoted,
+    /// Its branch holds the tree; nothing answered yet.
+    Applying,
+    /// Gates answer; it is not yet healthy.
+    Verifying,
+    /// Healthy, for long enough to be counted, not yet for its bake.
+    Baking,
+    /// Baked.
+    Done,
+    /// It cannot be judged; a hold says why.
+    Held,
+    /// Harm was found.
+    Failed,
+    /// It was not healthy by its deadline.
+    TimedOut,
+    /// Left out of all counts.
+    Skipped,
+    /// Somebody else's tree is on its branch; it is left alone.
+    Preempted,
+    /// No longer in the fleet.
+    Removed,
+    /// Added by a failed rollout; it keeps its tree.
+    Kept,
+    /// Nothing changes for it.
+    NoChange,
+    /// An intent gives its last good tree back.
+    Reverting,
+    /// It has its last good tree back.
+    Reverted,
+    /// Its last good tree could not be given back yet.
+    RevertPending,
+}
+
+impl RegionState {
+    /// Whether its branch holds this rollout's tree and gates still judge it.
+    #[must_use]
+    pub fn is_watched(self) -> bool {
+        matches!(
+            self,
+            Self::Applying | Self::Verifying | Self::Baking | Self::Done | Self::Held
+        )
+    }
+
+    /// Whether its wave need not wait for it any more.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::Done
+                | Self::NoChange
+                | Self::Skipped
+                | Self::Failed
+                | Self::TimedOut
+                | Self::Removed
+                | Self::Kept
+                | Self::Preempted
+                | Self::Reverted
+                | Self::Reverting
+                | Self::RevertPending
+        )
+    }
+
+    /// Whether it holds a slot of `maxConcurrent` when slots last until healthy.
+    #[must_use]
+    pub fn is_in_flight(self) -> bool {
+        matches!(
+            self,
+            Self::Promoted | Self::Applying | Self::Verifying | Self::Held
+        )
+    }
+}
+
+/// One region of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionRun {
+    /// Where it stands.
+    pub state: RegionState,
+    /// Since when.
+    pub since: Timestamp,
+    /// What its gates said before its promotion; written with the promote intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Baseline>,
+    /// Why, where there is something to say; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether a healthy answer proved the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<bool>,
+    /// Whether it has been healthy since its promotion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_healthy: bool,
+}
+
+/// What a region's gates said before its promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Baseline {
+    /// All of them healthy.
+    Healthy,
+    /// One answered badly.
+    Sick,
+    /// Nothing certain.
+    Unknown,
+}
+
+/// Why advancing stopped: a closed list; scripts match on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HoldReason {
+    /// A person asked for it.
+    Requested,
+    /// The content failed before.
+    Quarantined,
+    /// Policy and content change in one commit.
+    PolicyWithContent,
+    /// Too many of a region's objects would be deleted.
+    DeletionGuard,
+    /// An object of a protected kind would be deleted.
+    ProtectedKind,
+    /// A region would be removed.
+    RegionRemoval,
+    /// A failure before anything ever succeeded.
+    FirstRolloutFailed,
+    /// A failure where the policy says hold.
+    OnFailureHold,
+    /// A region was ill before its promotion and still is.
+    AlreadySick,
+    /// The operator's egress rules forbid a gate's address.
+    EgressDenied,
+    /// Somebody else pushed to a wave branch.
+    Drift,
+    /// A wave branch was deleted.
+    BranchDeleted,
+    /// History that the log builds on is gone.
+    HistoryRewritten,
+    /// The log is damaged, deleted or rewound.
+    LogDamaged,
+    /// The server refuses a push.
+    PushRefused,
+    /// The revert of the config branch waits for a pull request.
+    RevertPullRequest,
+    /// The config branch cannot be reverted by a merge.
+    RevertImpossible,
+    /// A region does not stay healthy for its bake.
+    Unstable,
+    /// Nothing could be learnt of a region by its deadline.
+    Unreachable,
+    /// Regions without the change turned ill too.
+    SharedCause,
+}
+
+impl HoldReason {
+    /// Whether it may end without a person or a commit.
+    #[must_use]
+    pub fn may_end_by_itself(self) -> bool {
+        matches!(self, Self::Unreachable | Self::SharedCause)
+    }
+
+    /// Whether it concerns a commit that has not opened a rollout, and is ended by approval or a newer one.
+    #[must_use]
+    pub fn is_before_opening(self) -> bool {
+        matches!(
+            self,
+            Self::Quarantined
+                | Self::PolicyWithContent
+                | Self::DeletionGuard
+                | Self::ProtectedKind
+                | Self::RegionRemoval
+        )
+    }
+
+    /// Whether `approve` can answer it.
+    #[must_use]
+    pub fn asks_for_approval(self) -> bool {
+        matches!(
+            self,
+            Self::PolicyWithContent
+                | Self::DeletionGuard
+                | Self::ProtectedKind
+                | Self::RegionRemoval
+        )
+    }
+
+    /// Whether the next valid commit ends it by superseding the rollout that it holds.
+    #[must_use]
+    pub fn yields_to_a_commit(self) -> bool {
+        !matches!(
+            self,
+            Self::Requested
+                | Self::Drift
+                | Self::BranchDeleted
+                | Self::HistoryRewritten
+                | Self::LogDamaged
+                | Self::RevertPullRequest
+                | Self::RevertImpossible
+                | Self::PushRefused
+        )
+    }
+
+    /// Whether it stops the present rollout from advancing (or, where there is none, the next from opening).
+    #[must_use]
+    pub fn stops_advancing(self) -> bool {
+        !matches!(self, Self::RevertPullRequest | Self::RevertImpossible)
+    }
+}
+
+/// One hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Why.
+    pub reason: HoldReason,
+    /// Since when.
+    pub since: Timestamp,
+    /// One sentence for people.
+    pub message: String,
+    /// The source commit that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Oid>,
+    /// The rollout that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
+    /// The wave that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<String>,
+    /// The regions that it concerns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+    /// When a hold by request ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Why a region failed: a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FailureReason {
+    /// A gate showed harm.
+    Harm,
+    /// Not healthy by the deadline.
+    TimedOut,
+    /// Nothing could be learnt by the deadline, and the policy counts that as a failure.
+    Unreachable,
+    /// A person asked for the revert.
+    Requested,
+}
+
+/// What went wrong, and on which evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Why.
+    pub reason: FailureReason,
+    /// The wave; empty if a person asked.
+    pub wave: String,
+    /// The region; empty if a person asked.
+    pub region: String,
+    /// The gate; empty if none decided it.
+    pub gate: String,
+    /// The tree that was judged.
+    pub tree: Option<Oid>,
+    /// The evidence in one line.
+    pub evidence: String,
+}
+
+/// The ending that a `Sealing` entry prepares; from then on only that ending follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "ending")]
+pub enum Sealing {
+    /// The rollout fails.
+    Failed {
+        /// On this evidence.
+        failure: Failure,
+    },
+    /// A newer commit takes its place.
+    Superseded {
+        /// That commit.
+        by: Oid,
+    },
+    /// A person ends it.
+    Aborted {
+        /// Who asked for it, and why.
+        reason: String,
+        /// Whether the branches stay as they are.
+        keep: bool,
+    },
+}
+
+/// How far the revert of the config branch is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum SourceRevert {
+    /// Nothing to revert (yet).
+    None,
+    /// The revert commit is to be pushed.
+    Wanted,
+    /// The server refuses it (or the policy says so): a branch for a pull request is pushed instead.
+    Proposing,
+    /// The branch for the pull request is there.
+    Proposed {
+        /// The revert commit.
+        commit: Oid,
+    },
+    /// The revert is on the config branch.
+    Pushed {
+        /// The revert commit.
+        commit: Oid,
+    },
+    /// The config branch no longer holds the change (somebody reverted it).
+    NotNeeded,
+    /// The policy says never, or a person aborted.
+    NotWanted,
+    /// No merge can take the change back; a person has to.
+    Impossible,
+}
+
+impl SourceRevert {
+    /// Whether the next rollout need not wait for it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !matches!(self, Self::Wanted | Self::Proposing)
+    }
+}
+
+impl FleetState {
+    /// The rollout that is under way.
+    #[must_use]
+    pub fn active(&self) -> Option<&Rollout> {
+        self.rollout
+            .as_ref()
+            .filter(|rollout| !rollout.state.is_terminal())
+    }
+
+    /// The tree that a region's folder has on the branch of a wave.
+    #[must_use]
+    pub fn folder(&self, wave: &str, region: &str) -> Option<Oid> {
+        self.branches.get(wave)?.folders.get(region).copied()
+    }
+
+    /// The open intent on a ref that is no seal.
+    #[must_use]
+    pub fn open_intent(&self, reference: &str) -> Option<&Intent> {
+        self.intents.iter().find(|intent| {
+            intent.draft.reference == reference && intent.draft.kind != crate::log::MoveKind::Seal
+        })
+    }
+}
+
+impl Rollout {
+    /// The wave run of a region, by the frozen plan.
+    #[must_use]
+    pub fn region(&self, region: &str) -> Option<(&WaveRun, &RegionRun)> {
+        self.waves
+            .iter()
+            .find_map(|wave| wave.regions.get(region).map(|run| (wave, run)))
+    }
+
+    /// The wave run of a region, to change it.
+    pub fn region_mut(&mut self, region: &str) -> Option<&mut RegionRun> {
+        self.waves
+            .iter_mut()
+            .find_map(|wave| wave.regions.get_mut(region))
+    }
+}

@@ -1,0 +1,434 @@
+//! One turn: the order in which the rules are asked, and what they share.
+
+use std::time::Duration;
+
+use super::decision::{Append, Probe, PushOrder, Step};
+use super::observation::{Now, Observations, Phase};
+use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout};
+use super::watch::{Watch, is_provable};
+use super::{branches, failure, opening, progress, requests};
+use crate::gate::settle;
+use crate::log::{Closing, DraftIntent, Entry, EntryKind, MoveKind};
+
+/// The interval of `Progress` entries for a fleet without gates.
+const PROGRESS_WITHOUT_GATES: Duration = Duration::from_secs(10);
+
+/// Regions that wait for their wave are sampled this many times more slowly than promoted ones.
+const SLOWER_WHILE_WAITING: u32 = 6;
+
+/// How long to wait after a refused push, the first time; doubled up to 64 times.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the rules of one turn share: the state as the log has it, and the state as it would be after the
+/// entry that this turn may write.
+pub(super) struct Turn<'a> {
+    pub(super) before: &'a FleetState,
+    pub(super) next: FleetState,
+    pub(super) watch: Watch,
+    pub(super) seen: &'a Observations,
+    pub(super) now: Now,
+    /// Intents that facts have closed; they ride on the next entry.
+    pub(super) closed: Vec<Closing>,
+    /// What changed, one line each; rides on the next entry.
+    pub(super) lines: Vec<String>,
+    /// Whether a closing may not wait for the next entry.
+    pub(super) urgent: bool,
+}
+
+/// What a rule wants written.
+pub(super) struct Writing {
+    pub(super) entry: Entry,
+    pub(super) drafts: Vec<DraftIntent>,
+}
+
+impl Writing {
+    pub(super) fn new(kind: EntryKind, subject: impl Into<String>) -> Self {
+        Self {
+            entry: Entry::new(kind, subject),
+            drafts: Vec::new(),
+        }
+    }
+
+    pub(super) fn wave(mut self, wave: &str) -> Self {
+        self.entry.wave = Some(wave.to_owned());
+        self
+    }
+
+    pub(super) fn drafts(mut self, drafts: Vec<DraftIntent>) -> Self {
+        self.drafts = drafts;
+        self
+    }
+}
+
+/// Decides what to do next.
+///
+/// Pure: the same arguments give the same step. See [`Step`] for what it means and for what must be done
+/// first.
+#[must_use]
+pub fn decide(state: &FleetState, watch: &Watch, seen: &Observations, now: Now) -> Step {
+    let mut turn = Turn {
+        before: state,
+        next: state.clone(),
+        watch: watch.clone(),
+        seen,
+        now,
+        closed: Vec::new(),
+        lines: Vec::new(),
+        urgent: false,
+    };
+    turn.watch.update(state, seen, now);
+    branches::close_intents(&mut turn);
+    let writing = branches::find_drift(&mut turn)
+        .or_else(|| branches::find_damage(&mut turn))
+        .or_else(|| requests::answer(&mut turn))
+        .or_else(|| failure::go_on(&mut turn))
+        .or_else(|| progress::go_on(&mut turn))
+        .or_else(|| opening::look(&mut turn))
+        .or_else(|| {
+            turn.urgent
+                .then(|| Writing::new(EntryKind::Applied, "intents were closed"))
+        })
+        .or_else(|| progress::report(&mut turn));
+    turn.finish(writing)
+}
+
+impl Turn<'_> {
+    pub(super) fn rollout(&self) -> Option<&Rollout> {
+        self.next.active()
+    }
+
+    pub(super) fn rollout_mut(&mut self) -> Option<&mut Rollout> {
+        self.next
+            .rollout
+            .as_mut()
+            .filter(|rollout| !rollout.state.is_terminal())
+    }
+
+    /// Changes a region's state and says so in a line.
+    pub(super) fn move_region(&mut self, region: &str, state: RegionState, reason: Option<String>) {
+        let wall = self.now.wall;
+        let Some(rollout) = self.next.rollout.as_mut() else {
+            return;
+        };
+        let Some(run) = rollout.region_mut(region) else {
+            return;
+        };
+        if run.state == state {
+            return;
+        }
+        let line = match &reason {
+            Some(reason) => format!("{region}: {:?} -> {state:?}: {reason}", run.state),
+            None => format!("{region}: {:?} -> {state:?}", run.state),
+        };
+        run.state = state;
+        run.since = wall;
+        if reason.is_some() {
+            run.reason = reason;
+        }
+        self.lines.push(line);
+    }
+
+    /// Adds a hold unless one with the same reason, wave and regions stands; tells whether it is new.
+    pub(super) fn add_hold(&mut self, hold: Hold) -> bool {
+        let known = self.next.holds.iter().any(|known| {
+            known.reason == hold.reason
+                && known.wave == hold.wave
+                && known.regions == hold.regions
+                && known.source == hold.source
+                && known.rollout == hold.rollout
+        });
+        if !known {
+            self.next.holds.push(hold);
+        }
+        !known
+    }
+
+    /// A hold with what is known here.
+    pub(super) fn hold(&self, reason: HoldReason, message: impl Into<String>) -> Hold {
+        Hold {
+            reason,
+            since: self.now.wall,
+            message: message.into(),
+            source: None,
+            rollout: self.rollout().map(|rollout| rollout.id.clone()),
+            wave: None,
+            regions: Vec::new(),
+            until: None,
+        }
+    }
+
+    /// Whether an intent on this ref is open (seals aside), as of the state after this turn's closings.
+    pub(super) fn is_busy(&self, reference: &str) -> bool {
+        self.next.open_intent(reference).is_some()
+    }
+
+    /// How often regions of the active rollout change state at most, in the log.
+    fn progress_interval(&self) -> Duration {
+        self.rollout()
+            .and_then(|rollout| {
+                rollout
+                    .plan
+                    .policy
+                    .gates
+                    .iter()
+                    .map(|gate| gate.sampling.every)
+                    .min()
+            })
+            .unwrap_or(PROGRESS_WITHOUT_GATES)
+    }
+
+    /// Whether a gate interval has passed since the log's newest entry.
+    pub(super) fn progress_is_due(&self) -> bool {
+        let since = self.watch.entry.map_or(Duration::ZERO, |(_, at)| {
+            self.now.monotonic.saturating_sub(at)
+        });
+        since >= self.progress_interval()
+    }
+
+    /// Whether slots that came free have been gathered for a gate interval.
+    pub(super) fn slots_are_gathered(&mut self) -> bool {
+        let since = *self
+            .watch
+            .slots_free_since
+            .get_or_insert(self.now.monotonic);
+        self.now.monotonic.saturating_sub(since) >= self.progress_interval()
+    }
+
+    fn finish(mut self, writing: Option<Writing>) -> Step {
+        let probes = self.probes();
+        let append = writing.map(|writing| self.append(writing));
+        let pushes = if append.is_some() {
+            Vec::new()
+        } else {
+            self.pushes()
+        };
+        let busy = append.is_some()
+            || !pushes.is_empty()
+            || !self.before.intents.is_empty()
+            || self.is_waiting_for_time();
+        let mut step = Step {
+            watch: self.watch.clone(),
+            append,
+            pushes,
+            probes,
+            wake_after: None,
+            busy,
+        };
+        step.wake_after = busy.then_some(Duration::from_secs(1));
+        self.yield_to_the_holder(&mut step);
+        step
+    }
+
+    fn append(&mut self, writing: Writing) -> Box<Append> {
+        let Writing { mut entry, drafts } = writing;
+        let mut next = self.next.clone();
+        next.seq = self.before.seq.saturating_add(1);
+        next.moved = next.seq;
+        next.holder.clone_from(&self.seen.me);
+        entry.closed = std::mem::take(&mut self.closed);
+        entry.lines.append(&mut self.lines);
+        if entry.rollout.is_none() {
+            entry.rollout = next
+                .rollout
+                .as_ref()
+                .filter(|rollout| self.before.active().is_some() || !rollout.state.is_terminal())
+                .map(|rollout| rollout.id.clone());
+        }
+        if entry.source.is_none() && entry.rollout.is_some() {
+            entry.source = next.rollout.as_ref().map(|rollout| rollout.source);
+        }
+        Box::new(Append {
+            entry,
+            drafts,
+            next,
+        })
+    }
+
+    /// Carries out the open intents that are still wanted and whose ref stands where they begin.
+    fn pushes(&self) -> Vec<PushOrder> {
+        let state = self.before;
+        let sealed = |reference: &str, old| {
+            state.intents.iter().any(|intent| {
+                intent.draft.kind == MoveKind::Seal
+                    && intent.draft.reference == reference
+                    && intent.draft.old == old
+            })
+        };
+        let sealing = state
+            .active()
+            .is_some_and(|rollout| rollout.sealing.is_some());
+        state
+            .intents
+            .iter()
+            .filter(|intent| {
+                let draft = &intent.draft;
+                let stands_at_old = match self.seen.branches.get(&draft.reference) {
+                    Some(view) => view.tip == draft.old,
+                    None => draft.old.is_zero(),
+                };
+                let unwanted = draft.kind == MoveKind::Promote
+                    && (sealing || sealed(&draft.reference, draft.old));
+                stands_at_old && !unwanted && !self.is_paused(&draft.reference, intent.new)
+            })
+            .map(|intent| PushOrder {
+                reference: intent.draft.reference.clone(),
+                old: intent.draft.old,
+                new: intent.new,
+            })
+            .collect()
+    }
+
+    fn is_paused(&self, reference: &str, new: crate::oid::Oid) -> bool {
+        self.watch
+            .refused
+            .get(&(reference.to_owned(), new))
+            .is_some_and(|refusal| {
+                let pause =
+                    REFUSED_PAUSE.saturating_mul(1 << refusal.count.saturating_sub(1).min(6));
+                self.now.monotonic.saturating_sub(refusal.last) < pause
+            })
+    }
+
+    /// Whether samples or time alone may change something.
+    fn is_waiting_for_time(&self) -> bool {
+        let Some(rollout) = self.before.active() else {
+            return false;
+        };
+        if rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack {
+            return true;
+        }
+        let stopped_for_good = self.before.holds.iter().any(|hold| {
+            hold.reason.stops_advancing()
+                && !hold.reason.may_end_by_itself()
+                && hold.until.is_none()
+        });
+        !stopped_for_good
+    }
+
+    /// What is to be sampled: promoted regions with the plan's gates, waiting ones, more slowly, with those of
+    /// their last good.
+    fn probes(&mut self) -> Vec<Probe> {
+        let Some(rollout) = self.before.active() else {
+            return Vec::new();
+        };
+        if rollout.state == super::state::RolloutState::RollingBack {
+            return Vec::new();
+        }
+        let suspect = self.watch.any_suspect();
+        let current = rollout
+            .waves
+            .iter()
+            .position(|wave| !wave.state.is_passed())
+            .unwrap_or(usize::MAX);
+        let mut probes = Vec::new();
+        for (index, wave) in rollout.waves.iter().enumerate() {
+            for (region, run) in &wave.regions {
+                if run.state.is_watched() {
+                    let provable = is_provable(self.before, rollout, region);
+                    let applied = self
+                        .watch
+                        .regions
+                        .get(region)
+                        .and_then(|watch| watch.applied)
+                        .unwrap_or(self.now.monotonic);
+                    let last_good = self.before.last_good.get(region);
+                    for gate in rollout.plan.gates_of(region) {
+                        let not_before = if run.was_healthy {
+                            Duration::ZERO
+                        } else {
+                            applied.saturating_add(settle(&gate.sampling, provable))
+                        };
+                        let before = last_good
+                            .and_then(|good| {
+                                good.gates.iter().find(|before| before.name == gate.name)
+                            })
+                            .cloned();
+                        probes.push(Probe {
+                            rollout: rollout.id.clone(),
+                            region: region.clone(),
+                            phase: Phase::After,
+                            every: gate.sampling.every,
+                            not_before,
+                            last_good: before,
+                            gate,
+                        });
+                    }
+                } else if run.state == RegionState::Pending
+                    && let Some(good) = self.before.last_good.get(region)
+                {
+                    let now = self.now.monotonic;
+                    let waiting = self.watch.regions.entry(region.clone()).or_default();
+                    if index == current {
+                        waiting.before_since.get_or_insert(now);
+                    }
+                    for gate in &good.gates {
+                        let known = waiting
+                            .before
+                            .get(&gate.name)
+                            .and_then(crate::gate::GateFold::last)
+                            .is_some();
+                        let every = if index == current && !known {
+                            gate.sampling.timeout
+                        } else if suspect {
+                            gate.sampling.every
+                        } else {
+                            gate.sampling.every.saturating_mul(SLOWER_WHILE_WAITING)
+                        };
+                        probes.push(Probe {
+                            rollout: rollout.id.clone(),
+                            region: region.clone(),
+                            phase: Phase::Before,
+                            gate: gate.clone(),
+                            last_good: None,
+                            every,
+                            not_before: Duration::ZERO,
+                        });
+                    }
+                }
+            }
+        }
+        probes
+    }
+
+    /// Another controller's work is left to it until its log has stood still, with work due, for long enough.
+    fn yield_to_the_holder(&mut self, step: &mut Step) {
+        let mine = self.before.holder == self.seen.me;
+        let nothing_open = self.before.active().is_none() && self.before.intents.is_empty();
+        let due = step.append.is_some() || !step.pushes.is_empty();
+        if mine || nothing_open || !due {
+            if mine || nothing_open {
+                step.watch.stalled = None;
+            }
+            return;
+        }
+        let since = match step.watch.stalled {
+            Some((moved, since)) if moved == self.before.moved => since,
+            _ => self.now.monotonic,
+        };
+        step.watch.stalled = Some((self.before.moved, since));
+        step.append = None;
+        step.pushes.clear();
+        if self.now.monotonic.saturating_sub(since) < self.seen.takeover_after {
+            return;
+        }
+        let mut next = self.before.clone();
+        next.seq = next.seq.saturating_add(1);
+        next.epoch = next.epoch.saturating_add(1);
+        next.holder.clone_from(&self.seen.me);
+        let mut entry = Entry::new(
+            EntryKind::TakeOver,
+            format!("controller {} goes on", self.seen.me),
+        );
+        entry.lines.push(format!(
+            "the log had stood still with work due, last written by {}",
+            self.before.holder
+        ));
+        entry.rollout = self.before.active().map(|rollout| rollout.id.clone());
+        step.watch.stalled = None;
+        step.append = Some(Box::new(Append {
+            entry,
+            drafts: Vec::new(),
+            next,
+        }));
+    }
+}

@@ -1,0 +1,343 @@
+//! What this process counts while it watches: samples, bakes, deadlines. A cache; losing it costs time only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::observation::{Now, Observations, Phase, PushOutcome};
+use super::state::{Baseline, FleetState, RegionState, Rollout};
+use crate::fleet::Gate;
+use crate::gate::{GateFold, GateState, Reading, settle};
+use crate::oid::Oid;
+
+/// The longest time between two looks that is counted as watched.
+const LONGEST_STEP: Duration = Duration::from_secs(30);
+
+/// What one process counts for one fleet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Watch {
+    /// The rollout that the regions below belong to.
+    pub(super) rollout: Option<String>,
+    pub(super) regions: BTreeMap<String, RegionWatch>,
+    /// When this was last brought up to date.
+    pub(super) last: Option<Duration>,
+    /// The log's newest entry that is no takeover, and since when work was due that it did not do.
+    pub(super) stalled: Option<(u64, Duration)>,
+    /// When the last entry of this process was written (or seen).
+    pub(super) entry: Option<(u64, Duration)>,
+    /// Since when each wave has had a free slot.
+    pub(super) slots_free_since: Option<Duration>,
+    /// Refusals by ref and commit: when the first came, how many, and the server's words.
+    pub(super) refused: BTreeMap<(String, Oid), Refusal>,
+    /// Since when seals are under way.
+    pub(super) sealing_since: Option<Duration>,
+}
+
+/// A push that the server refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) count: u32,
+    pub(super) last: Duration,
+    pub(super) message: String,
+}
+
+/// What one process counts for one region.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RegionWatch {
+    /// Gates of the last good tree, before the promotion.
+    pub(super) before: BTreeMap<String, GateFold>,
+    /// Since when answers from before the promotion are waited for.
+    pub(super) before_since: Option<Duration>,
+    /// Gates of the plan, after it.
+    pub(super) after: BTreeMap<String, GateFold>,
+    /// When this process first saw the tree applied.
+    pub(super) applied: Option<Duration>,
+    /// Watched time since applied without having been healthy.
+    pub(super) deadline_used: Duration,
+    /// Watched time since first healthy without being done.
+    pub(super) baking_used: Duration,
+    /// The bake of a region without gates.
+    pub(super) plain_bake: Duration,
+}
+
+impl Watch {
+    /// Brings the counts up to date with what was seen.
+    pub(super) fn update(&mut self, state: &FleetState, observations: &Observations, now: Now) {
+        let step = self
+            .last
+            .map_or(Duration::ZERO, |last| now.monotonic.saturating_sub(last))
+            .min(LONGEST_STEP);
+        self.last = Some(now.monotonic);
+        if self.entry.is_none_or(|(seq, _)| seq != state.seq) {
+            self.entry = Some((state.seq, now.monotonic));
+        }
+        for report in &observations.pushes {
+            let key = (report.reference.clone(), report.new);
+            match &report.outcome {
+                PushOutcome::Refused { message } => {
+                    let refusal = self.refused.entry(key).or_insert_with(|| Refusal {
+                        count: 0,
+                        last: now.monotonic,
+                        message: String::new(),
+                    });
+                    refusal.count = refusal.count.saturating_add(1);
+                    refusal.last = now.monotonic;
+                    refusal.message.clone_from(message);
+                }
+                PushOutcome::Moved | PushOutcome::LostRace => {
+                    self.refused.remove(&key);
+                }
+                PushOutcome::Ambiguous => {}
+            }
+        }
+        self.refused.retain(|(reference, new), _| {
+            state
+                .intents
+                .iter()
+                .any(|intent| intent.draft.reference == *reference && intent.new == *new)
+        });
+
+        let Some(rollout) = state.active() else {
+            self.rollout = None;
+            self.regions.clear();
+            self.slots_free_since = None;
+            self.sealing_since = None;
+            return;
+        };
+        if self.rollout.as_deref() != Some(rollout.id.as_str()) {
+            self.rollout = Some(rollout.id.clone());
+            self.regions.clear();
+            self.slots_free_since = None;
+            self.sealing_since = None;
+            for (region, sums) in &observations.recovered {
+                let watch = self.regions.entry(region.clone()).or_default();
+                watch.deadline_used = sums.deadline_used;
+                watch.plain_bake = sums.baked;
+                for gate in rollout.plan.gates_of(region) {
+                    watch
+                        .after
+                        .entry(gate.name)
+                        .or_default()
+                        .resume_bake(sums.baked);
+                }
+            }
+        }
+        match &rollout.sealing {
+            Some(_) => {
+                self.sealing_since.get_or_insert(now.monotonic);
+            }
+            None => self.sealing_since = None,
+        }
+        self.add_samples(state, rollout, observations);
+        for wave in &rollout.waves {
+            for (region, run) in &wave.regions {
+                if !run.state.is_watched() {
+                    continue;
+                }
+                let watch = self.regions.entry(region.clone()).or_default();
+                watch.applied.get_or_insert(now.monotonic);
+                match run.state {
+                    RegionState::Baking => {
+                        watch.baking_used += step;
+                        watch.plain_bake += step;
+                    }
+                    RegionState::Done => {}
+                    _ => watch.deadline_used += step,
+                }
+            }
+        }
+    }
+
+    fn add_samples(&mut self, state: &FleetState, rollout: &Rollout, observations: &Observations) {
+        for sample in observations
+            .samples
+            .iter()
+            .filter(|sample| sample.rollout == rollout.id)
+        {
+            let Some((_, run)) = rollout.region(&sample.region) else {
+                continue;
+            };
+            let watch = self.regions.entry(sample.region.clone()).or_default();
+            match sample.phase {
+                Phase::Before => {
+                    let gates = state
+                        .last_good
+                        .get(&sample.region)
+                        .map(|good| good.gates.as_slice())
+                        .unwrap_or_default();
+                    if let Some(gate) = gates.iter().find(|gate| gate.name == sample.gate) {
+                        watch.before.entry(sample.gate.clone()).or_default().add(
+                            &gate.sampling,
+                            &sample.sample,
+                            sample.at,
+                            true,
+                        );
+                    }
+                }
+                Phase::After => {
+                    let gates = rollout.plan.gates_of(&sample.region);
+                    let Some(gate) = gates.iter().find(|gate| gate.name == sample.gate) else {
+                        continue;
+                    };
+                    let Some(applied) = watch.applied else {
+                        continue;
+                    };
+                    let provable = is_provable(state, rollout, &sample.region);
+                    if sample.at < applied.saturating_add(settle(&gate.sampling, provable))
+                        && !run.was_healthy
+                    {
+                        continue;
+                    }
+                    let harm_counts = run.before == Some(Baseline::Healthy) || run.was_healthy;
+                    watch.after.entry(sample.gate.clone()).or_default().add(
+                        &gate.sampling,
+                        &sample.sample,
+                        sample.at,
+                        harm_counts,
+                    );
+                }
+            }
+        }
+    }
+
+    /// What the gates of a region's last good say before its promotion; `None` while that is still to be
+    /// waited for.
+    pub(super) fn baseline(&self, state: &FleetState, region: &str, now: Now) -> Option<Baseline> {
+        let Some(good) = state.last_good.get(region) else {
+            return Some(Baseline::Unknown);
+        };
+        if good.gates.is_empty() {
+            return Some(Baseline::Unknown);
+        }
+        let watch = self.regions.get(region);
+        let reading = |gate: &Gate| {
+            watch
+                .and_then(|watch| watch.before.get(&gate.name))
+                .and_then(GateFold::last)
+                .map(|(_, sample)| sample.reading)
+        };
+        let readings: Vec<Option<Reading>> = good.gates.iter().map(reading).collect();
+        let longest = good
+            .gates
+            .iter()
+            .map(|gate| gate.sampling.timeout)
+            .max()
+            .unwrap_or_default()
+            .saturating_mul(2);
+        let waited = watch
+            .and_then(|watch| watch.before_since)
+            .map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since));
+        if readings
+            .iter()
+            .all(|reading| matches!(reading, Some(Reading::Healthy { .. })))
+        {
+            return Some(Baseline::Healthy);
+        }
+        // An answer that is not healthy is asked for once more before it counts.
+        if waited < longest {
+            return None;
+        }
+        if readings.contains(&Some(Reading::Bad)) {
+            Some(Baseline::Sick)
+        } else {
+            Some(Baseline::Unknown)
+        }
+    }
+
+    /// Whether all gates of a region are healthy now; true if it has none.
+    pub(super) fn all_healthy(&self, region: &str, gates: &[Gate]) -> bool {
+        gates.iter().all(|gate| {
+            self.gate(region, &gate.name)
+                .is_some_and(|fold| fold.state(&gate.sampling) == GateState::Healthy)
+        })
+    }
+
+    /// How long a region has baked: its slowest gate's sum, or this process's own time if it has none.
+    pub(super) fn baked(&self, region: &str, gates: &[Gate]) -> Duration {
+        gates
+            .iter()
+            .map(|gate| {
+                self.gate(region, &gate.name)
+                    .map_or(Duration::ZERO, GateFold::baked)
+            })
+            .min()
+            .unwrap_or_else(|| {
+                self.regions
+                    .get(region)
+                    .map_or(Duration::ZERO, |watch| watch.plain_bake)
+            })
+    }
+
+    pub(super) fn gate(&self, region: &str, gate: &str) -> Option<&GateFold> {
+        self.regions.get(region)?.after.get(gate)
+    }
+
+    /// Whether any gate of a promoted region is in a run of harmful samples.
+    pub(super) fn any_suspect(&self) -> bool {
+        self.regions
+            .values()
+            .any(|watch| watch.after.values().any(GateFold::is_suspect))
+    }
+
+    /// Regions that wait for their promotion, were healthy at `promoted` or later, and are ill now on this gate.
+    pub(super) fn turned_ill_elsewhere(&self, rollout: &Rollout, gate: &str) -> BTreeSet<String> {
+        rollout
+            .waves
+            .iter()
+            .flat_map(|wave| &wave.regions)
+            .filter(|(_, run)| run.state == RegionState::Pending)
+            .filter(|(region, _)| {
+                self.regions
+                    .get(*region)
+                    .and_then(|watch| watch.before.get(gate))
+                    .is_some_and(|fold| {
+                        fold.last()
+                            .is_some_and(|(_, sample)| sample.reading == Reading::Bad)
+                            && fold.seen_healthy()
+                    })
+            })
+            .map(|(region, _)| region.clone())
+            .collect()
+    }
+
+    /// The bake and deadline sums that the cache keeps, by region.
+    #[must_use]
+    pub fn sums(&self) -> Vec<(String, super::observation::RecoveredSums)> {
+        self.regions
+            .iter()
+            .map(|(region, watch)| {
+                let baked = watch
+                    .after
+                    .values()
+                    .map(GateFold::baked)
+                    .min()
+                    .unwrap_or(watch.plain_bake);
+                (
+                    region.clone(),
+                    super::observation::RecoveredSums {
+                        baked,
+                        deadline_used: watch.deadline_used,
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// The rollout that the sums belong to.
+    #[must_use]
+    pub fn rollout(&self) -> Option<&str> {
+        self.rollout.as_deref()
+    }
+}
+
+/// Whether any gate of the region can tell this rollout's revision from the last good one.
+pub(super) fn is_provable(state: &FleetState, rollout: &Rollout, region: &str) -> bool {
+    let last_good = state
+        .last_good
+        .get(region)
+        .map(|good| good.gates.as_slice());
+    rollout
+        .plan
+        .gates_of(region)
+        .iter()
+        .any(|gate| crate::gate::can_prove(gate, last_good))
+}
