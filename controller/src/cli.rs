@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod config_repo;
 pub mod error;
 pub mod init;
 pub mod target;

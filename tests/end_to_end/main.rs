@@ -1,1 +1,13 @@
 //! End-to-end tests: the real binary against real servers.
+
+// Clippy's leave for tests ends at their helper functions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod cli_help;
+mod init;
+mod sandbox;

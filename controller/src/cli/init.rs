@@ -57,14 +57,13 @@ pub fn run(arguments: InitArgs, terminal: &Terminal) -> Result<(), CommandError>
         "git init -b main && git add . && git commit -m 'Start the fleet'"
     };
     terminal.say(&format!("  {}", strong(commit)));
-    terminal.say(&format!(
-        "  {}                               check it",
-        strong("tidegate validate")
-    ));
-    terminal.say(&format!(
-        "  {}                see what a region gets",
-        strong("tidegate render --region westus3")
-    ));
+    for (command, purpose) in [
+        ("tidegate validate", "check it"),
+        ("tidegate render --region westus3", "see what a region gets"),
+    ] {
+        let command = strong(&format!("{command:<36}"));
+        terminal.say(&format!("  {command}{purpose}"));
+    }
     terminal.say("README.md there says how to work with it, and what to fill in first.");
     Ok(())
 }
