@@ -3,9 +3,11 @@
 //! This crate is pure but for the object store that is handed to it: it opens no file, starts no
 //! process by itself and reads no clock. Equal input gives equal bytes.
 
+pub mod config;
 pub mod problem;
 pub mod source;
 pub mod suggest;
 pub mod text;
 pub mod tree;
+pub mod values;
 pub mod yaml;

