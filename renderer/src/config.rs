@@ -59,6 +59,8 @@ pub struct LoadedRegion {
     pub file: String,
     /// The line of its name in that file, counted from 1.
     pub line: u32,
+    /// The line and column of its `exclude`, if it has one, both counted from 1.
+    pub exclude_at: Option<(u32, u32)>,
 }
 
 impl LoadedFleet {
@@ -71,6 +73,7 @@ impl LoadedFleet {
             .filter_map(|loaded| {
                 let until = loaded.region.exclude.as_ref()?.until.as_deref()?;
                 let ended = end_of(until).is_ok_and(|end| end <= now);
+                let (line, column) = loaded.exclude_at.unwrap_or((loaded.line, 1));
                 ended.then(|| {
                     Problem::warning(
                         &loaded.file,
@@ -79,7 +82,7 @@ impl LoadedFleet {
                             loaded.region.name
                         ),
                     )
-                    .at(loaded.line, 1)
+                    .at(line, column)
                     .for_region(&loaded.region.name)
                     .hint("remove `exclude` to let the region catch up, or set a new date")
                 })
@@ -223,6 +226,7 @@ pub fn load(source: &dyn SourceTree, folder: &str) -> Result<LoadedFleet, Vec<Pr
                 region: found.read.region,
                 file: found.source.file.to_string(),
                 line: found.read.name_span.line,
+                exclude_at: found.read.exclude_span.map(|span| (span.line, span.column)),
             };
             (name, loaded)
         })
@@ -555,3 +559,6 @@ fn placed(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

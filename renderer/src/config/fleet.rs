@@ -56,9 +56,8 @@ pub(super) struct ReadLayer {
     pub(super) span: Span,
 }
 
-/// Where a wave and its members stand.
+/// Where a wave's members stand.
 pub(super) struct WavePlace {
-    pub(super) name: Span,
     /// The selector, or the list of names.
     pub(super) members: Span,
     /// Each region that is named, in order.
@@ -333,7 +332,6 @@ fn waves(reader: &Reader, fields: &Fields<'_>, defaults: &WaveDefaults<'_>) -> R
             continue;
         };
         read.places.push(WavePlace {
-            name: name.as_ref().map_or(fields.span, |(span, _)| *span),
             members: members_span,
             regions,
         });

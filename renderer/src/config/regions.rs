@@ -28,8 +28,8 @@ pub(super) struct ReadRegion {
     pub(super) values: Option<Arc<Layer>>,
     /// Where its name stands.
     pub(super) name_span: Span,
-    /// Where its `exclude.until` stands, if it has one.
-    pub(super) until_span: Option<Span>,
+    /// Where its exclusion stands, if it has one.
+    pub(super) exclude_span: Option<Span>,
 }
 
 /// Reads one document; `None` if it is none of ours or has no usable name.
@@ -68,13 +68,13 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadRegi
             location: location.unwrap_or_else(|| name.to_owned()),
             cluster: cluster.unwrap_or_else(|| name.to_owned()),
             labels,
-            exclude: exclude.as_ref().map(|(exclusion, _)| exclusion.clone()),
+            exclude,
         })
         .map(|region| ReadRegion {
             region,
             values,
             name_span,
-            until_span: exclude.and_then(|(_, span)| span),
+            exclude_span: fields.pair("exclude").map(|pair| pair.key.span),
         })
 }
 
@@ -108,13 +108,13 @@ fn labels(reader: &Reader, fields: &Fields<'_>) -> BTreeMap<String, String> {
 const EXCLUDE_FIELDS: &[&str] = &["reason", "until"];
 
 /// An exclusion counts even if it is written wrongly: the region must not also be missed in its wave.
-fn exclusion(reader: &Reader, node: &Spanned<Node>, region: &str) -> (Exclusion, Option<Span>) {
+fn exclusion(reader: &Reader, node: &Spanned<Node>, region: &str) -> Exclusion {
     let nothing = Exclusion {
         reason: String::new(),
         until: None,
     };
     let Some(fields) = reader.fields(node, format!("`exclude` of {region}"), EXCLUDE_FIELDS) else {
-        return (nothing, None);
+        return nothing;
     };
     let reason = fields.required_text("reason");
     let until = fields.text("until").and_then(|until| match end_of(until) {
@@ -130,9 +130,8 @@ fn exclusion(reader: &Reader, node: &Spanned<Node>, region: &str) -> (Exclusion,
             None
         }
     });
-    let exclusion = Exclusion {
+    Exclusion {
         reason: reason.map_or(String::new(), |(_, reason)| reason.to_owned()),
         until,
-    };
-    (exclusion, fields.get("until").map(|node| node.span))
+    }
 }
