@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub mod config_repo;
 pub mod error;
 pub mod init;
+pub mod report;
 pub mod target;
 pub mod terminal;
 pub mod work_tree;

@@ -99,4 +99,20 @@ mod tests {
             assert_eq!(written, *content, "{path}");
         }
     }
+
+    #[test]
+    fn the_template_loads_without_a_problem() {
+        let mut tree = tidegate_renderer::source::MemoryTree::new();
+        for (path, content) in FILES {
+            tree = tree.with(path, content);
+        }
+        let loaded = tidegate_renderer::config::load(&tree, "").unwrap();
+        assert_eq!(loaded.warnings, []);
+        let waves: Vec<_> = loaded
+            .membership
+            .iter()
+            .map(|(wave, regions)| (wave.as_str(), regions.len()))
+            .collect();
+        assert_eq!(waves, [("canary", 1), ("pilot", 2), ("broad", 5)]);
+    }
 }

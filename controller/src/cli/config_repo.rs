@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
+use clap::Args;
 use tidegate_renderer::source::{Entry, GitTree, ReadError, SourceTree};
 use tidegate_renderer::tree::{from_git, to_git};
 use tidegate_waves::oid::Oid;
@@ -11,6 +12,18 @@ use tidegate_waves::oid::Oid;
 use super::error::CommandError;
 use super::target::{self, Address, Target};
 use super::work_tree::WorkTree;
+
+/// Which config repo a command works on.
+#[derive(Debug, Clone, Args)]
+pub struct RepoArgs {
+    /// The fleet's folder, or REPO@REV for a repo at a revision
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: String,
+
+    /// The fleet's folder inside REPO@REV
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<String>,
+}
 
 /// A config repo, opened for reading: files on disk, or a commit.
 pub struct ConfigRepo {
@@ -64,6 +77,12 @@ impl SourceTree for Source<'_> {
 }
 
 impl ConfigRepo {
+    /// Opens what the command line names.
+    pub fn of(arguments: &RepoArgs) -> Result<Self, CommandError> {
+        let RepoArgs { dir, path } = arguments;
+        Self::open(&Target::parse(dir)?, path.as_deref())
+    }
+
     /// Opens what a DIR names; `path` is the fleet's folder inside a repo at a revision.
     pub fn open(target: &Target, path: Option<&str>) -> Result<Self, CommandError> {
         match target {

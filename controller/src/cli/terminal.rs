@@ -101,6 +101,13 @@ impl Terminal {
         self.data(&format!("{text}\n"))
     }
 
+    /// Writes a value to stdout as YAML.
+    pub fn yaml(&self, value: &impl serde::Serialize) -> Result<(), CommandError> {
+        let text = serde_yaml::to_string(value)
+            .map_err(|error| CommandError::failed(format!("cannot write YAML: {error}")))?;
+        self.data(&text)
+    }
+
     /// Writes a line to stderr that is there whatever the options say.
     pub fn insist(&self, line: &str) {
         // Nobody can be told that stderr cannot be written.
