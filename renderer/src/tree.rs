@@ -430,6 +430,13 @@ impl ObjectStore {
         self.add(ObjectType::Commit, text.into_bytes())
     }
 
+    /// Reads history with libgit2; `None` without a repository. What waits to be written is not seen.
+    pub fn with_repository<T>(&self, read: impl FnOnce(&Repository) -> T) -> Option<T> {
+        self.repository
+            .as_ref()
+            .map(|(_, repository)| read(&lock(repository)))
+    }
+
     /// How many objects wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
