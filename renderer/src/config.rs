@@ -13,7 +13,7 @@ mod reader;
 mod regions;
 mod until;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_waves::fleet::{Fleet, Region};
@@ -386,7 +386,10 @@ fn load_regions(sources: &Sources<'_>, folder: &str, problems: &mut Vec<Problem>
             }
         }
     }
-    if regions.found.is_empty() && regions.complete {
+    let has_fleet = sources
+        .entries
+        .contains_key(below(folder, "tidegate.yaml").as_bytes());
+    if regions.found.is_empty() && regions.complete && has_fleet {
         problems.push(
             Problem::error(prefix, "the fleet has no regions")
                 .hint("add one as regions/NAME.yaml with apiVersion, kind: Region and name"),
@@ -453,14 +456,36 @@ fn check_membership(
         Ok(membership) => Some(membership),
         Err(found) => {
             let mut seen = HashMap::new();
+            let meant = meant_regions(&found, regions);
             problems.extend(
                 found
                     .iter()
+                    .filter(|problem| match problem {
+                        MembershipProblem::InNoWave { region } => !meant.contains(region.as_str()),
+                        _ => true,
+                    })
                     .filter_map(|problem| placed(problem, fleet, regions, &mut seen)),
             );
             None
         }
     }
+}
+
+/// The regions that a wave names wrongly, as far as can be guessed: that they are in no wave only
+/// follows from it.
+fn meant_regions<'regions>(
+    found: &[MembershipProblem],
+    regions: &'regions Regions,
+) -> HashSet<&'regions str> {
+    found
+        .iter()
+        .filter_map(|problem| match problem {
+            MembershipProblem::UnknownRegion { region, .. } => {
+                nearest(region, regions.found.keys().map(String::as_str))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// A membership problem at the place that its author has to change; `None` if it may only follow

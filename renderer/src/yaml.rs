@@ -283,7 +283,7 @@ pub fn parse(text: &str, rules: &Rules) -> Parsed {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use serde_json::Value;
@@ -309,6 +309,16 @@ mod tests {
             .iter()
             .map(|f| format!("{}:{}: {}", f.span.line, f.span.column, f.message))
             .collect()
+    }
+
+    /// Twelve levels of ten aliases each: a million million values.
+    pub(crate) fn bomb() -> String {
+        let levels = (1..13).map(|level| {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            format!("a{level}: &a{level} [{aliases}]\n")
+        });
+        let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        std::iter::once(first).chain(levels).collect()
     }
 
     #[test]
@@ -401,12 +411,7 @@ mod tests {
 
     #[test]
     fn bombs_do_not_go_off() {
-        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..13 {
-            let before = level - 1;
-            let aliases = vec![format!("*a{before}"); 10].join(", ");
-            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
-        }
+        let bomb = bomb();
         assert_eq!(
             errors(&bomb),
             [
@@ -422,10 +427,8 @@ mod tests {
                 "9:5: the file holds more than 8388608 bytes of text, aliases counted as often as they repeat one"
             ]
         );
-        let mut tower = "a0: &a0 [x]\n".to_owned();
-        for level in 1..100 {
-            tower.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
-        }
+        let levels = (1..100).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        let tower = format!("a0: &a0 [x]\n{}", levels.collect::<Vec<_>>().concat());
         assert_eq!(errors(&tower), ["64:12: nested deeper than 64 levels"]);
     }
 

@@ -149,7 +149,11 @@ fn layers(reader: &Reader, fields: &Fields<'_>) -> Vec<ReadLayer> {
                 let fields = reader.fields(item, what, LAYER_FIELDS)?;
                 let optional = fields.word("optional", &[("true", true), ("false", false)]);
                 let (node, written) = fields.required_text("path")?;
-                (node, written, optional.unwrap_or(false))
+                // A second field that cannot be read was meant to be `optional`: what follows from
+                // that mistake is not reported too.
+                let misread =
+                    optional.is_none() && item.value.as_mapping().is_some_and(|m| m.len() > 1);
+                (node, written, optional.unwrap_or(misread))
             } else {
                 (item, reader.text(item, &what)?, false)
             };
@@ -618,6 +622,7 @@ fn requirement(reader: &Reader, node: &Spanned<Node>) -> Option<Requirement> {
                 "the operators Exists and DoesNotExist take no `values`"
             },
         );
+        return None;
     }
     Some(Requirement {
         key: key.to_owned(),

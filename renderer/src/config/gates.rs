@@ -93,16 +93,15 @@ pub(super) fn read(reader: &Reader, node: &Spanned<Node>) -> (Vec<Gate>, Vec<Str
             names.push(name.to_owned());
             name.to_owned()
         });
-        let check = match fields.get("http") {
-            Some(http) => http_check(reader, http, fields.what()),
-            None => {
-                reader.error_with_hint(
-                    fields.span,
-                    format!("{} does not say what it checks", fields.what()),
-                    "add `http: { url: … }`",
-                );
-                None
-            }
+        let check = if let Some(http) = fields.get("http") {
+            http_check(reader, http, fields.what())
+        } else {
+            reader.error_with_hint(
+                fields.span,
+                format!("{} does not say what it checks", fields.what()),
+                "add `http: { url: … }`",
+            );
+            None
         };
         let sampling = sampling(reader, &fields);
         if let (Some(name), Some(check)) = (name, check) {
@@ -159,7 +158,14 @@ fn http_check(reader: &Reader, node: &Spanned<Node>, gate: &str) -> Option<HttpC
     let fields = reader.fields(node, format!("`http` of {gate}"), HTTP_FIELDS)?;
     let endpoint = fields.text("endpoint").map(str::to_owned);
     let url = fields.required_text("url").map(|(node, url)| {
-        if let Err((message, hint)) = check_url(url, fields.get("endpoint").is_some()) {
+        if has_credentials(url) {
+            // Not quoted: messages travel further than the repo.
+            reader.error_with_hint(
+                node.span,
+                format!("{} contains credentials", fields.called("url")),
+                "secrets do not belong into the config repo: let the operator define an `endpoint`",
+            );
+        } else if let Err((message, hint)) = check_url(url, fields.get("endpoint").is_some()) {
             reader.error_with_hint(
                 node.span,
                 format!("{} {message}: {:?}", fields.called("url"), shortened(url)),
@@ -189,7 +195,7 @@ fn http_check(reader: &Reader, node: &Spanned<Node>, gate: &str) -> Option<HttpC
         .unwrap_or_default();
     let expect = fields
         .get("expect")
-        .map_or_else(|| HttpExpect::default(), |node| expect(reader, node, gate));
+        .map_or_else(HttpExpect::default, |node| expect(reader, node, gate));
     Some(HttpCheck {
         endpoint,
         url: url?,
@@ -210,6 +216,15 @@ fn is_token(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Whether a user or password stands before the host.
+fn has_credentials(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| {
+        rest.split(['/', '?', '#'])
+            .next()
+            .is_some_and(|authority| authority.contains('@'))
+    })
 }
 
 /// Checks as much of a URL as stands before its first expression.
@@ -250,12 +265,6 @@ fn check_url(url: &str, has_endpoint: bool) -> Result<(), (&'static str, &'stati
     let authority = rest
         .get(..authority_ends.unwrap_or(rest.len()))
         .unwrap_or_default();
-    if authority.contains('@') {
-        return Err((
-            "contains credentials",
-            "secrets do not belong into the config repo: let the operator define an `endpoint`",
-        ));
-    }
     if (whole || authority_ends.is_some()) && authority.split(':').next().is_none_or(str::is_empty)
     {
         return Err(("has no host", scheme_hint));

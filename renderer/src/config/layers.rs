@@ -84,13 +84,7 @@ pub(super) fn load(
         }
     };
     for ((index, path), missing) in &missing_files {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let beside = sources
-            .entries
-            .keys()
-            .filter_map(|path| std::str::from_utf8(path).ok())
-            .filter(|path| path.rsplit_once('/').map_or("", |(folder, _)| folder) == folder);
-        let hint = match nearest(path, beside) {
+        let hint = match misspelt(sources, path) {
             Some(near) => format!("did you mean {near}?"),
             None => "add the file, or write { path: …, optional: true }".to_owned(),
         };
@@ -124,6 +118,25 @@ pub(super) fn load(
         );
     }
     layered
+}
+
+/// The file beside a missing one whose name is nearest.
+fn misspelt(sources: &Sources<'_>, missing: &str) -> Option<String> {
+    let (folder, name) = match missing.rsplit_once('/') {
+        Some((folder, name)) => (format!("{folder}/"), name),
+        None => (String::new(), missing),
+    };
+    // The stems are compared: the ending, which all of them share, would make any two look alike.
+    let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let beside: BTreeMap<String, &str> = sources
+        .entries
+        .keys()
+        .filter_map(|path| std::str::from_utf8(path).ok()?.strip_prefix(&folder))
+        .filter(|name| !name.contains('/'))
+        .map(|name| (stem(name), name))
+        .collect();
+    let near = nearest(&stem(name), beside.keys().map(String::as_str))?;
+    Some(format!("{folder}{}", beside.get(near)?))
 }
 
 /// Who needs it: the names of a few, the number of the rest.

@@ -25,7 +25,7 @@ pub fn end_of(until: &str) -> Result<i64, InvalidUntil> {
     if shape == "0000-00-00" {
         return until
             .parse::<Date>()
-            .and_then(|date| date.tomorrow())
+            .and_then(Date::tomorrow)
             .and_then(|next| format!("{next}T00:00:00Z").parse::<Timestamp>())
             .map(Timestamp::as_second)
             .map_err(|_| invalid());

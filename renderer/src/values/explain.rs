@@ -1,6 +1,6 @@
 //! Who set a value, and what that overrode.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -104,13 +104,13 @@ impl<'layers> Place<'layers> {
             }
             return;
         }
-        let mut keys = BTreeMap::new();
+        let mut keys = BTreeSet::new();
         for says in &self.live {
             for pair in says.node.value.as_mapping().unwrap_or_default() {
-                keys.insert(Arc::clone(&pair.key.value), ());
+                keys.insert(Arc::clone(&pair.key.value));
             }
         }
-        for key in keys.into_keys() {
+        for key in keys {
             let segment = Segment::Key(key.to_string());
             self.below(&segment).leaves(&segment.after(path), into);
         }

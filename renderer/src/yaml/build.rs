@@ -29,7 +29,7 @@ pub(super) fn syntax_error(error: &ScanError, rules: &Rules) -> Finding {
             .hint("text that starts with `*` or `&` needs quotes"),
         ErrorKind::DirectiveDisallowed => finding("YAML directives have no place here".to_owned())
             .hint("remove the line that starts with `%`"),
-        ErrorKind::RecursionLimitExceeded { .. } => too_deep(span, rules),
+        ErrorKind::RecursionLimitExceeded => too_deep(span, rules),
         kind => finding(format!("YAML syntax: {kind}")),
     }
 }
@@ -248,13 +248,11 @@ impl Builder {
         if tag.parts() == ("", "!") || tag.original() == "!" {
             return Ok(Some(Arc::from("str")));
         }
-        match tag.core_suffix() {
-            Some(kind @ ("str" | "int" | "float" | "bool" | "null")) => Ok(Some(Arc::from(kind))),
-            _ => {
-                self.unknown_tag(tag, span)?;
-                Ok(None)
-            }
+        if let Some(kind @ ("str" | "int" | "float" | "bool" | "null")) = tag.core_suffix() {
+            return Ok(Some(Arc::from(kind)));
         }
+        self.unknown_tag(tag, span)?;
+        Ok(None)
     }
 
     fn collection_tag(
