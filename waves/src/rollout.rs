@@ -43,3 +43,6 @@ pub use state::{
 };
 pub use turn::decide;
 pub use watch::{RegionWatch, Watch};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1130 @@
+//! A small world in memory that drives [`decide`]: branches as commit graphs, a log, a config branch whose
+//! commits render by a rule, regions that follow their branch, several controllers, people, and faults.
+//!
+//! Everything is deterministic: ids are hashes of what they name, and time is a number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fleet::{
+    Exclusion, Gate, GateCheck, Guards, HttpCheck, HttpExpect, OnFailure, OnUnreachable,
+    RevertPolicy, RevertSource, Sampling, WavePolicy,
+};
+use crate::gate::{Reading, Sample};
+use crate::log::{DraftIntent, Entry, EntryKind, Intent, MoveKind};
+use crate::oid::Oid;
+use crate::plan::{ExcludedRegion, FleetPolicy, PlannedRegion, PlannedWave, Wanted};
+use crate::rollout::{
+    BranchView, Candidate, CandidateOutcome, CommitView, ConfigView, Finding, FleetIdentity,
+    FleetState, Now, Observations, Phase, Probe, PushOrder, PushOutcome, PushReport,
+    QuarantineFact, RegionSample, Request, RevertFacts, RevertResult, SourceCommit, Step,
+    ValidCandidate, Verb, Watch, create, decide,
+};
+
+pub(super) const MAIN: &str = "refs/heads/main";
+/// How far the clock goes from one round to the next.
+pub(super) const TICK: Duration = Duration::from_secs(5);
+
+/// An id that depends on nothing but what is hashed.
+pub(super) fn id(what: &impl Hash) -> Oid {
+    let mut bytes = [0_u8; 20];
+    for (round, chunk) in bytes.chunks_mut(8).enumerate() {
+        let mut hasher = DefaultHasher::new();
+        (round, what).hash(&mut hasher);
+        let hash = hasher.finish().to_be_bytes();
+        chunk.copy_from_slice(&hash[..chunk.len()]);
+    }
+    Oid::from_bytes(bytes)
+}
+
+/// A commit of a wave branch.
+#[derive(Debug, Clone)]
+pub(super) struct Commit {
+    pub(super) parent: Option<Oid>,
+    pub(super) folders: BTreeMap<String, Oid>,
+}
+
+/// The content of a config commit: paths and what stands in them. `all` and `<region>` make trees, `spec`
+/// names one of the world's [`Spec`]s, `broken` makes it invalid.
+pub(super) type Files = BTreeMap<String, String>;
+
+/// A commit of the config branch.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) parent: Option<Oid>,
+    pub(super) files: Files,
+    pub(super) fixes: Vec<Oid>,
+    pub(super) reverts: Option<String>,
+}
+
+/// Waves and policy.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub(super) waves: Vec<(String, Vec<String>, WavePolicy)>,
+    pub(super) excluded: BTreeSet<String>,
+    pub(super) gated: bool,
+    pub(super) sampling: Sampling,
+    pub(super) policy: FleetPolicy,
+}
+
+impl Spec {
+    /// Three waves of one, two and two regions; one gate, asked every 10 s; 30 s of bake.
+    pub(super) fn small() -> Self {
+        let wave = |name: &str, regions: &[&str]| {
+            (
+                name.to_owned(),
+                regions.iter().map(|region| (*region).to_owned()).collect(),
+                WavePolicy {
+                    bake: Duration::from_secs(30),
+                    progress_deadline: Duration::from_secs(300),
+                    gates: vec!["healthz".to_owned()],
+                    ..WavePolicy::default()
+                },
+            )
+        };
+        Self {
+            waves: vec![
+                wave("canary", &["r0"]),
+                wave("pilot", &["r1", "r2"]),
+                wave("broad", &["r3", "r4"]),
+            ],
+            excluded: BTreeSet::new(),
+            gated: true,
+            sampling: Sampling {
+                settle: Some(Duration::ZERO),
+                ..Sampling::default()
+            },
+            policy: FleetPolicy {
+                gates: Vec::new(),
+                on_failure: OnFailure::Revert,
+                on_unreachable: OnUnreachable::Hold,
+                revert: RevertPolicy {
+                    source: RevertSource::Commit,
+                },
+                guards: Guards::default(),
+            },
+        }
+    }
+
+    pub(super) fn wave(mut self, name: &str, change: impl FnOnce(&mut WavePolicy)) -> Self {
+        if let Some((_, _, policy)) = self.waves.iter_mut().find(|(wave, ..)| wave == name) {
+            change(policy);
+        }
+        self
+    }
+
+    pub(super) fn every_wave(mut self, change: impl Fn(&mut WavePolicy)) -> Self {
+        for (_, _, policy) in &mut self.waves {
+            change(policy);
+        }
+        self
+    }
+
+    pub(super) fn members(mut self, name: &str, regions: &[&str]) -> Self {
+        if let Some((_, members, _)) = self.waves.iter_mut().find(|(wave, ..)| wave == name) {
+            *members = regions.iter().map(|region| (*region).to_owned()).collect();
+        }
+        self
+    }
+}
+
+/// What a push to a ref comes to, instead of moving it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing arrives, and nobody knows.
+    Lost,
+    /// It arrives, and nobody knows.
+    AnswerLost,
+    /// It arrives when [`World::deliver`] is called.
+    Delayed,
+    /// The server says no.
+    Refused,
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone)]
+pub(super) struct Logged {
+    pub(super) entry: Entry,
+    pub(super) intents: Vec<Intent>,
+    pub(super) state: FleetState,
+    pub(super) at: Duration,
+}
+
+/// One process.
+#[derive(Debug, Clone)]
+pub(super) struct Controller {
+    pub(super) name: String,
+    pub(super) watch: Watch,
+    pub(super) probes: Vec<Probe>,
+    pub(super) busy: bool,
+    sampled: BTreeMap<(String, String, Phase), Duration>,
+    samples: Vec<RegionSample>,
+    reports: Vec<PushReport>,
+    pub(super) alive: bool,
+    /// A step that was decided and not carried out yet, and the entry that it was decided on.
+    pub(super) pending: Option<(u64, Step)>,
+}
+
+impl Controller {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            watch: Watch::default(),
+            probes: Vec::new(),
+            busy: false,
+            sampled: BTreeMap::new(),
+            samples: Vec::new(),
+            reports: Vec::new(),
+            alive: true,
+            pending: None,
+        }
+    }
+}
+
+/// Everything there is.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) log: Vec<Logged>,
+    pub(super) commits: BTreeMap<Oid, Commit>,
+    pub(super) refs: BTreeMap<String, Oid>,
+    pub(super) sources: BTreeMap<Oid, Source>,
+    trees: BTreeMap<Oid, Files>,
+    pub(super) specs: Vec<Spec>,
+    pub(super) controllers: Vec<Controller>,
+    pub(super) now: Duration,
+    /// Region trees that answer badly once they run.
+    pub(super) bad_trees: BTreeSet<Oid>,
+    /// Texts in `all` or in a region's file that make every tree with them answer badly.
+    pub(super) bad_words: BTreeSet<String>,
+    /// Regions that answer badly whatever runs there.
+    pub(super) outage: BTreeSet<String>,
+    /// Regions that do not answer.
+    pub(super) dark: BTreeSet<String>,
+    /// Regions that the egress rules forbid.
+    pub(super) denied: BTreeSet<String>,
+    pub(super) requests: Vec<Request>,
+    pub(super) faults: BTreeMap<String, Fault>,
+    pub(super) delayed: Vec<PushOrder>,
+    pub(super) findings: BTreeMap<Oid, Vec<Finding>>,
+    pub(super) revert_trees: BTreeMap<Oid, BTreeMap<String, Oid>>,
+    /// All that ever stood on a ref that we pushed: ref, old, new, who.
+    pub(super) pushed: Vec<(String, Oid, Oid, String)>,
+    /// Commits of people on wave branches.
+    pub(super) foreign: BTreeSet<Oid>,
+    /// Wave branches that people deleted or rewrote.
+    pub(super) damaged: BTreeSet<String>,
+    words: BTreeMap<Oid, BTreeSet<String>>,
+}
+
+impl World {
+    /// A world whose config branch begins with this spec and the words `v1`, and one controller, `a`.
+    pub(super) fn new(spec: Spec) -> Self {
+        let mut world = Self {
+            log: Vec::new(),
+            commits: BTreeMap::new(),
+            refs: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            specs: vec![spec],
+            controllers: vec![Controller::new("a")],
+            now: Duration::from_secs(1_000),
+            bad_trees: BTreeSet::new(),
+            bad_words: BTreeSet::new(),
+            outage: BTreeSet::new(),
+            dark: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            requests: Vec::new(),
+            faults: BTreeMap::new(),
+            delayed: Vec::new(),
+            findings: BTreeMap::new(),
+            revert_trees: BTreeMap::new(),
+            pushed: Vec::new(),
+            foreign: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            words: BTreeMap::new(),
+        };
+        let first = world.commit(&[("all", "v1"), ("spec", "0")]);
+        let identity = FleetIdentity {
+            name: "payments".to_owned(),
+            branch: "main".to_owned(),
+            path: String::new(),
+            prefix: "tidegate".to_owned(),
+        };
+        let (entry, intents, state) = create(identity, first, "a")
+            .complete(|_| Err("entry 0 moves nothing"))
+            .unwrap();
+        world.log.push(Logged {
+            entry,
+            intents,
+            state,
+            at: world.now,
+        });
+        world
+    }
+
+    /// The same, with its first rollout carried to the end.
+    pub(super) fn settled(spec: Spec) -> Self {
+        let mut world = Self::new(spec);
+        world.run();
+        assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+        world
+    }
+
+    pub(super) fn state(&self) -> &FleetState {
+        &self.log.last().unwrap().state
+    }
+
+    pub(super) fn last(&self) -> EntryKind {
+        self.log.last().unwrap().entry.kind
+    }
+
+    pub(super) fn kinds(&self) -> Vec<EntryKind> {
+        self.log.iter().map(|logged| logged.entry.kind).collect()
+    }
+
+    pub(super) fn count(&self, kind: EntryKind) -> usize {
+        self.kinds()
+            .into_iter()
+            .filter(|known| *known == kind)
+            .count()
+    }
+
+    /// The newest entry of a kind.
+    pub(super) fn newest(&self, kind: EntryKind) -> &Logged {
+        self.log
+            .iter()
+            .rev()
+            .find(|logged| logged.entry.kind == kind)
+            .unwrap_or_else(|| panic!("no {kind} in\n{}", self.story()))
+    }
+
+    pub(super) fn position(&self, kind: EntryKind) -> usize {
+        self.kinds()
+            .iter()
+            .rposition(|known| *known == kind)
+            .unwrap_or_else(|| panic!("no {kind} in\n{}", self.story()))
+    }
+
+    /// The log in words, for messages of tests.
+    pub(super) fn story(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for (seq, logged) in self.log.iter().enumerate() {
+            let entry = &logged.entry;
+            let _ = writeln!(
+                text,
+                "{seq} {}s {} [{}] {}",
+                logged.at.as_secs(),
+                entry.kind,
+                entry.wave.as_deref().unwrap_or("-"),
+                entry.subject
+            );
+            for line in &entry.lines {
+                let _ = writeln!(text, "      {line}");
+            }
+            for intent in &logged.intents {
+                let _ = writeln!(
+                    text,
+                    "      intent {} {} {} -> {}",
+                    intent.draft.kind,
+                    intent.draft.reference,
+                    intent.draft.old.short(6),
+                    intent.new.short(6)
+                );
+            }
+            for closing in &entry.closed {
+                let _ = writeln!(
+                    text,
+                    "      closed {} {} {}",
+                    closing.reference,
+                    closing.new.short(6),
+                    closing.outcome
+                );
+            }
+        }
+        text
+    }
+
+    // --- people -------------------------------------------------------------------------------------------
+
+    fn head(&self) -> Option<Oid> {
+        self.refs.get(MAIN).copied()
+    }
+
+    /// Commits to the config branch: the head's files with these changed (an empty text removes one).
+    pub(super) fn commit(&mut self, changes: &[(&str, &str)]) -> Oid {
+        self.commit_fixing(changes, &[])
+    }
+
+    pub(super) fn commit_fixing(&mut self, changes: &[(&str, &str)], fixes: &[Oid]) -> Oid {
+        let parent = self.head();
+        let mut files = parent.map_or_else(Files::new, |head| self.sources[&head].files.clone());
+        for (path, text) in changes {
+            if text.is_empty() {
+                files.remove(*path);
+            } else {
+                files.insert((*path).to_owned(), (*text).to_owned());
+            }
+        }
+        self.add_source(Source {
+            parent,
+            files,
+            fixes: fixes.to_vec(),
+            reverts: None,
+        })
+    }
+
+    fn add_source(&mut self, source: Source) -> Oid {
+        let new = self.store_source(source);
+        self.refs.insert(MAIN.to_owned(), new);
+        new
+    }
+
+    fn store_source(&mut self, source: Source) -> Oid {
+        let new = id(&(
+            "source",
+            self.sources.len(),
+            source.parent,
+            &source.files,
+            &source.reverts,
+        ));
+        self.sources.insert(new, source);
+        new
+    }
+
+    /// Replaces the config branch by a commit without history.
+    pub(super) fn rewrite_main(&mut self, changes: &[(&str, &str)]) -> Oid {
+        self.refs.remove(MAIN);
+        self.commit(changes)
+    }
+
+    /// Adds a spec; gives what `spec` must say to mean it.
+    pub(super) fn spec(&mut self, spec: Spec) -> String {
+        self.specs.push(spec);
+        (self.specs.len() - 1).to_string()
+    }
+
+    /// Somebody pushes to a wave branch: this tree for this region (`None` removes it, `""` changes nothing).
+    pub(super) fn drift(&mut self, wave: &str, region: &str, tree: Option<Oid>) -> Oid {
+        let reference = wave_ref(wave);
+        let parent = self.refs.get(&reference).copied();
+        let mut folders =
+            parent.map_or_else(BTreeMap::new, |tip| self.commits[&tip].folders.clone());
+        if !region.is_empty() {
+            match tree {
+                Some(tree) => folders.insert(region.to_owned(), tree),
+                None => folders.remove(region),
+            };
+        }
+        let new = id(&("human", self.commits.len(), parent, &folders));
+        self.commits.insert(new, Commit { parent, folders });
+        self.refs.insert(reference, new);
+        self.foreign.insert(new);
+        new
+    }
+
+    pub(super) fn delete_branch(&mut self, wave: &str) {
+        self.damaged.insert(wave_ref(wave));
+        self.refs.remove(&wave_ref(wave));
+    }
+
+    pub(super) fn request(&mut self, verb: Verb) -> &mut Request {
+        let commit = id(&("request", self.requests.len(), self.log.len()));
+        self.requests.push(Request {
+            commit,
+            author: "Ann".to_owned(),
+            verb,
+            rollout: None,
+            wave: None,
+            regions: Vec::new(),
+            until: None,
+            to: None,
+            option: None,
+            reason: "because".to_owned(),
+            refused: None,
+        });
+        self.requests.last_mut().unwrap()
+    }
+
+    // --- what commits mean --------------------------------------------------------------------------------
+
+    pub(super) fn tree(&self, source: Oid, region: &str) -> Oid {
+        region_tree(&self.sources[&source].files, region)
+    }
+
+    pub(super) fn wanted(&self, files: &Files) -> Option<Wanted> {
+        if files.contains_key("broken") {
+            return None;
+        }
+        let spec = files
+            .get("spec")
+            .and_then(|index| self.specs.get(index.parse::<usize>().ok()?))?;
+        let fleet_gate = |version: &str| Gate {
+            name: "healthz".to_owned(),
+            check: GateCheck::Http(HttpCheck {
+                endpoint: None,
+                url: "https://example.com/healthz".to_owned(),
+                method: "GET".to_owned(),
+                headers: BTreeMap::new(),
+                expect: HttpExpect {
+                    status: vec![200],
+                    json: BTreeMap::from([("/version".to_owned(), version.into())]),
+                },
+            }),
+            sampling: spec.sampling,
+        };
+        let mut regions = BTreeMap::new();
+        let mut excluded = BTreeMap::new();
+        let mut waves = Vec::new();
+        for (wave, members, policy) in &spec.waves {
+            let mut names = Vec::new();
+            for region in members {
+                if spec.excluded.contains(region) {
+                    excluded.insert(
+                        region.clone(),
+                        ExcludedRegion {
+                            exclusion: Exclusion {
+                                reason: "away".to_owned(),
+                                until: None,
+                            },
+                            wave: Some(wave.clone()),
+                            location: region.clone(),
+                            cluster: region.clone(),
+                            labels: BTreeMap::new(),
+                        },
+                    );
+                    continue;
+                }
+                names.push(region.clone());
+                let tree = region_tree(files, region);
+                regions.insert(
+                    region.clone(),
+                    PlannedRegion {
+                        tree,
+                        location: region.clone(),
+                        cluster: region.clone(),
+                        labels: BTreeMap::new(),
+                        gates: if spec.gated {
+                            vec![fleet_gate(&tree.to_string())]
+                        } else {
+                            Vec::new()
+                        },
+                    },
+                );
+            }
+            waves.push(PlannedWave {
+                name: wave.clone(),
+                regions: names,
+                policy: WavePolicy {
+                    gates: if spec.gated {
+                        policy.gates.clone()
+                    } else {
+                        Vec::new()
+                    },
+                    ..policy.clone()
+                },
+            });
+        }
+        Some(Wanted {
+            fleet: "payments".to_owned(),
+            waves,
+            regions,
+            excluded,
+            policy: FleetPolicy {
+                gates: if spec.gated {
+                    vec![fleet_gate("{{version}}")]
+                } else {
+                    Vec::new()
+                },
+                ..spec.policy.clone()
+            },
+        })
+    }
+
+    /// The commit and its ancestors, newest first.
+    pub(super) fn ancestry(&self, from: Oid) -> Vec<Oid> {
+        let mut chain = Vec::new();
+        let mut at = Some(from);
+        while let Some(commit) = at {
+            chain.push(commit);
+            at = self.sources.get(&commit).and_then(|source| source.parent);
+        }
+        chain
+    }
+
+    fn files(&self, source: Option<Oid>) -> Files {
+        source
+            .and_then(|source| self.sources.get(&source))
+            .map(|source| source.files.clone())
+            .unwrap_or_default()
+    }
+
+    fn candidate(&self, state: &FleetState) -> Option<Candidate> {
+        let head = self.head()?;
+        let settled = state.settled.as_ref().map(|settled| settled.source);
+        if settled == Some(head) {
+            return None;
+        }
+        let chain = self.ancestry(head);
+        let descends = settled.is_none_or(|settled| chain.contains(&settled));
+        let commits = chain
+            .iter()
+            .take_while(|commit| Some(**commit) != settled)
+            .map(|commit| SourceCommit {
+                id: *commit,
+                author: "Ann".to_owned(),
+                subject: format!("change {}", commit.short(6)),
+                fixes: self.sources[commit].fixes.clone(),
+            })
+            .collect();
+        let files = self.files(Some(head));
+        let outcome = match self.wanted(&files) {
+            None => CandidateOutcome::Invalid {
+                message: "tidegate.yaml:1:1: broken".to_owned(),
+            },
+            Some(wanted) => CandidateOutcome::Valid(Box::new(ValidCandidate {
+                wanted: Arc::new(wanted),
+                plan_commit: id(&("plan", &files)),
+                revert_trees: self.revert_trees.get(&head).cloned().unwrap_or_default(),
+                findings: self.findings.get(&head).cloned().unwrap_or_default(),
+                quarantine: state
+                    .quarantine
+                    .iter()
+                    .filter(|item| !item.isolated)
+                    .map(|item| self.quarantine_fact(&chain, &files, item.source, item.base))
+                    .collect(),
+            })),
+        };
+        Some(Candidate {
+            source: head,
+            settled,
+            commits,
+            descends,
+            outcome,
+        })
+    }
+
+    fn quarantine_fact(
+        &self,
+        chain: &[Oid],
+        files: &Files,
+        bad: Oid,
+        base: Option<Oid>,
+    ) -> QuarantineFact {
+        let (base, bad_files) = (self.files(base), self.files(Some(bad)));
+        let at = chain.iter().position(|commit| *commit == bad);
+        let undone = at.is_some_and(|at| {
+            chain.iter().take(at).any(|commit| {
+                let there = self.files(Some(*commit));
+                merge(&bad_files, &there, &base).is_ok_and(|merged| merged == there)
+            })
+        });
+        QuarantineFact {
+            source: bad,
+            contained: at.is_some(),
+            undone,
+            landed_again: merge(&base, files, &bad_files).is_ok_and(|merged| merged == *files),
+        }
+    }
+
+    fn revert_facts(&mut self, state: &FleetState) -> Option<RevertFacts> {
+        let rollout = state.rollout.as_ref()?;
+        let tip = self.head()?;
+        let chain = self.ancestry(tip);
+        let earlier = chain
+            .iter()
+            .any(|commit| self.sources[commit].reverts.as_deref() == Some(rollout.id.as_str()));
+        let on_chain = rollout
+            .base
+            .is_some_and(|base| self.ancestry(rollout.source).contains(&base));
+        let result = if earlier {
+            RevertResult::Nothing
+        } else if !on_chain {
+            RevertResult::NotOnChain
+        } else {
+            let ours = self.files(Some(tip));
+            match merge(
+                &self.files(Some(rollout.source)),
+                &ours,
+                &self.files(rollout.base),
+            ) {
+                Err(path) => RevertResult::Conflict { paths: vec![path] },
+                Ok(merged) if merged == ours => RevertResult::Nothing,
+                Ok(merged) => {
+                    let tree = id(&("files", &merged));
+                    self.trees.insert(tree, merged);
+                    RevertResult::Clean { tree }
+                }
+            }
+        };
+        Some(RevertFacts {
+            rollout: rollout.id.clone(),
+            tip,
+            result,
+        })
+    }
+
+    // --- what controllers see and do ------------------------------------------------------------------------
+
+    fn branch_view(&self, state: &FleetState, reference: &str) -> Option<BranchView> {
+        let tip = *self.refs.get(reference)?;
+        let wave = reference.strip_prefix("refs/heads/tidegate/");
+        let known = wave
+            .and_then(|wave| state.branches.get(wave))
+            .and_then(|branch| branch.tip);
+        let named: BTreeSet<Oid> = state
+            .intents
+            .iter()
+            .filter(|intent| intent.draft.reference == reference)
+            .flat_map(|intent| [intent.draft.old, intent.new])
+            .chain(known)
+            .collect();
+        if wave.is_none() {
+            let chain = self.ancestry(tip);
+            return Some(BranchView {
+                tip,
+                chain: Vec::new(),
+                contains: named
+                    .into_iter()
+                    .filter(|commit| chain.contains(commit))
+                    .collect(),
+            });
+        }
+        let mut chain = Vec::new();
+        let mut at = Some(tip);
+        let mut contains = BTreeSet::new();
+        let mut reached = known.is_none();
+        while let Some(commit) = at {
+            if named.contains(&commit) {
+                contains.insert(commit);
+            }
+            reached |= known == Some(commit);
+            if !contains.contains(&known.unwrap_or(Oid::ZERO)) {
+                chain.push(CommitView {
+                    id: commit,
+                    folders: self.commits[&commit].folders.clone(),
+                });
+            }
+            at = self.commits[&commit].parent;
+        }
+        chain.reverse();
+        if !reached {
+            chain.clear();
+        }
+        Some(BranchView {
+            tip,
+            chain,
+            contains,
+        })
+    }
+
+    pub(super) fn observe(&mut self, controller: usize) -> Observations {
+        let state = self.state().clone();
+        let candidate = self.candidate(&state);
+        let mut references: BTreeSet<String> = self
+            .refs
+            .keys()
+            .filter(|reference| reference.starts_with("refs/heads/"))
+            .cloned()
+            .collect();
+        references.extend(
+            state
+                .intents
+                .iter()
+                .map(|intent| intent.draft.reference.clone()),
+        );
+        let branches = references
+            .into_iter()
+            .filter_map(|reference| {
+                self.branch_view(&state, &reference)
+                    .map(|view| (reference, view))
+            })
+            .collect();
+        let revert = self.revert_facts(&state);
+        let answered: BTreeSet<Oid> = self
+            .log
+            .iter()
+            .filter_map(|logged| logged.entry.request.as_ref().map(|answer| answer.commit))
+            .collect();
+        let controller = &mut self.controllers[controller];
+        Observations {
+            me: controller.name.clone(),
+            takeover_after: Duration::from_secs(15),
+            push_deadline: Duration::from_secs(30),
+            branches,
+            config: ConfigView {
+                head: self.refs.get(MAIN).copied(),
+                candidate,
+                revert,
+            },
+            requests: self
+                .requests
+                .iter()
+                .filter(|request| !answered.contains(&request.commit))
+                .cloned()
+                .collect(),
+            samples: std::mem::take(&mut controller.samples),
+            pushes: std::mem::take(&mut controller.reports),
+            recovered: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn wall(&self) -> i64 {
+        i64::try_from(self.now.as_secs()).unwrap()
+    }
+
+    /// Looks and decides, without doing anything yet.
+    pub(super) fn think(&mut self, controller: usize) {
+        let seen = self.observe(controller);
+        let state = self.state().clone();
+        let now = Now {
+            monotonic: self.now,
+            wall: self.wall(),
+        };
+        let step = decide(&state, &self.controllers[controller].watch, &seen, now);
+        let controller = &mut self.controllers[controller];
+        controller.watch = step.watch.clone();
+        controller.probes.clone_from(&step.probes);
+        controller.busy = step.busy;
+        controller.pending = Some((state.seq, step));
+    }
+
+    /// Does what was decided; gives whether anything was done.
+    pub(super) fn act(&mut self, controller: usize) -> bool {
+        let Some((seq, step)) = self.controllers[controller].pending.take() else {
+            return false;
+        };
+        if let Some(append) = step.append {
+            // The log's ref is compared and swapped: whoever is late has to look again.
+            if seq != self.state().seq {
+                return false;
+            }
+            let moving = append.drafts.clone();
+            let rollout_sources = append.next.rollout.clone();
+            let (entry, intents, state) = append
+                .complete(|draft| Ok::<_, ()>(self.make(draft, seq)))
+                .unwrap();
+            drop((moving, rollout_sources));
+            self.log.push(Logged {
+                entry,
+                intents,
+                state,
+                at: self.now,
+            });
+            return true;
+        }
+        let orders = step.pushes;
+        let mut moved = false;
+        for order in orders {
+            let outcome = self.push(&order, controller);
+            moved |= matches!(outcome, PushOutcome::Moved);
+            self.controllers[controller].reports.push(PushReport {
+                reference: order.reference,
+                new: order.new,
+                outcome,
+            });
+        }
+        moved
+    }
+
+    fn make(&mut self, draft: &DraftIntent, seq: u64) -> Oid {
+        if draft.kind == MoveKind::SourceRevert {
+            let parent = draft.onto.unwrap_or(draft.old);
+            let files = self.trees[&draft.given.unwrap()].clone();
+            return self.store_source(Source {
+                parent: Some(parent),
+                files,
+                fixes: Vec::new(),
+                reverts: draft.rollout.clone(),
+            });
+        }
+        if let (MoveKind::Restore, Some(given)) = (draft.kind, draft.given) {
+            return given;
+        }
+        let parent = (!draft.old.is_zero()).then_some(draft.old);
+        let mut folders =
+            parent.map_or_else(BTreeMap::new, |old| self.commits[&old].folders.clone());
+        for change in &draft.folders {
+            match change.tree {
+                Some(tree) => folders.insert(change.region.clone(), tree),
+                None => folders.remove(&change.region),
+            };
+        }
+        let new = id(&("ours", seq, &draft.reference, draft.kind, parent, &folders));
+        self.commits.insert(new, Commit { parent, folders });
+        new
+    }
+
+    fn push(&mut self, order: &PushOrder, controller: usize) -> PushOutcome {
+        match self.faults.get(&order.reference) {
+            Some(Fault::Refused) => {
+                return PushOutcome::Refused {
+                    message: "protected".to_owned(),
+                };
+            }
+            Some(Fault::Lost) => return PushOutcome::Ambiguous,
+            Some(Fault::Delayed) => {
+                if !self.delayed.contains(order) {
+                    self.delayed.push(order.clone());
+                }
+                return PushOutcome::Ambiguous;
+            }
+            Some(Fault::AnswerLost) => {
+                self.swap(order, controller);
+                return PushOutcome::Ambiguous;
+            }
+            None => {}
+        }
+        if self.swap(order, controller) {
+            PushOutcome::Moved
+        } else {
+            PushOutcome::LostRace
+        }
+    }
+
+    fn swap(&mut self, order: &PushOrder, controller: usize) -> bool {
+        let stands = self
+            .refs
+            .get(&order.reference)
+            .copied()
+            .unwrap_or(Oid::ZERO);
+        if stands != order.old {
+            return false;
+        }
+        self.refs.insert(order.reference.clone(), order.new);
+        let who = self
+            .controllers
+            .get(controller)
+            .map_or_else(|| "late".to_owned(), |controller| controller.name.clone());
+        self.pushed
+            .push((order.reference.clone(), order.old, order.new, who));
+        true
+    }
+
+    /// A delayed push arrives at last.
+    pub(super) fn deliver(&mut self) {
+        for order in std::mem::take(&mut self.delayed) {
+            self.swap(&order, usize::MAX);
+        }
+    }
+
+    // --- time ---------------------------------------------------------------------------------------------
+
+    /// One controller looks and acts until it has nothing more to do at this moment.
+    pub(super) fn turn(&mut self, controller: usize) {
+        for _ in 0..100 {
+            self.think(controller);
+            if !self.act(controller) {
+                return;
+            }
+        }
+        panic!("it never comes to rest:\n{}", self.story());
+    }
+
+    /// The regions answer whoever asks, as often as they were asked to.
+    pub(super) fn sample(&mut self) {
+        for index in 0..self.controllers.len() {
+            if !self.controllers[index].alive {
+                continue;
+            }
+            for probe in self.controllers[index].probes.clone() {
+                let key = (probe.region.clone(), probe.gate.name.clone(), probe.phase);
+                let due = self.controllers[index]
+                    .sampled
+                    .get(&key)
+                    .is_none_or(|last| self.now.saturating_sub(*last) >= probe.every)
+                    && self.now >= probe.not_before;
+                if due {
+                    let sample = self.answer(&probe);
+                    let controller = &mut self.controllers[index];
+                    controller.sampled.insert(key, self.now);
+                    controller.samples.push(RegionSample {
+                        rollout: probe.rollout,
+                        region: probe.region,
+                        gate: probe.gate.name,
+                        phase: probe.phase,
+                        at: self.now,
+                        sample,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What runs in a region: the folder on the branch that `regions.json` names.
+    pub(super) fn running(&self, region: &str) -> Option<Oid> {
+        let wave = &self.state().placements.get(region)?.wave;
+        let tip = self.refs.get(&wave_ref(wave))?;
+        self.commits[tip].folders.get(region).copied()
+    }
+
+    fn answer(&self, probe: &Probe) -> Sample {
+        let GateCheck::Http(check) = &probe.gate.check;
+        let expected = check
+            .expect
+            .json
+            .get("/version")
+            .and_then(|version| version.as_str())
+            .unwrap_or_default();
+        let running = self.running(&probe.region);
+        let region = &probe.region;
+        let bad = running.is_some_and(|tree| {
+            self.bad_trees.contains(&tree)
+                || self
+                    .words_of(tree, region)
+                    .iter()
+                    .any(|word| self.bad_words.contains(word))
+        });
+        let (reading, evidence) = if self.denied.contains(region) {
+            (Reading::EgressDenied, "loopback is not allowed".to_owned())
+        } else if self.dark.contains(region) {
+            (Reading::Unreachable, "timed out".to_owned())
+        } else if self.outage.contains(region) || bad {
+            (Reading::Bad, "answered 500".to_owned())
+        } else if running.map(|tree| tree.to_string()).as_deref() == Some(expected) {
+            (Reading::Healthy { proven: true }, "answered 200".to_owned())
+        } else {
+            (Reading::Stale, "still the old revision".to_owned())
+        };
+        Sample { reading, evidence }
+    }
+
+    fn words_of(&self, tree: Oid, region: &str) -> BTreeSet<String> {
+        if let Some(words) = self.words.get(&tree) {
+            return words.clone();
+        }
+        self.sources
+            .values()
+            .filter(|source| region_tree(&source.files, region) == tree)
+            .flat_map(|source| [source.files.get("all"), source.files.get(region)])
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// One round: everybody does what there is to do, then time goes on and regions answer.
+    pub(super) fn round(&mut self) {
+        for index in 0..self.controllers.len() {
+            if self.controllers[index].alive {
+                self.turn(index);
+            }
+        }
+        self.now += TICK;
+        self.sample();
+    }
+
+    /// Rounds until nobody is busy, at most a virtual day.
+    pub(super) fn run(&mut self) {
+        for _ in 0..2_000 {
+            self.round();
+            let head_waits = false;
+            let quiet = self
+                .controllers
+                .iter()
+                .filter(|controller| controller.alive)
+                .all(|controller| !controller.busy);
+            if quiet && !head_waits {
+                return;
+            }
+        }
+        panic!("it never comes to rest:\n{}", self.story());
+    }
+
+    /// Rounds for so many virtual seconds.
+    pub(super) fn run_for(&mut self, seconds: u64) {
+        for _ in 0..seconds.div_ceil(TICK.as_secs()) {
+            self.round();
+        }
+    }
+
+    /// Rounds until this is so.
+    pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..2_000 {
+            if is_so(self) {
+                return;
+            }
+            self.round();
+        }
+        panic!("never {what}:\n{}", self.story());
+    }
+
+    pub(super) fn run_until_last(&mut self, kind: EntryKind) {
+        let known = self.count(kind);
+        self.run_until(&format!("{kind}"), |world| world.count(kind) > known);
+    }
+
+    /// The process dies and comes back without its cache.
+    pub(super) fn crash(&mut self, controller: usize) {
+        let name = self.controllers[controller].name.clone();
+        self.controllers[controller] = Controller::new(&name);
+    }
+
+    pub(super) fn add_controller(&mut self, name: &str) -> usize {
+        self.controllers.push(Controller::new(name));
+        self.controllers.len() - 1
+    }
+
+    // --- looks ----------------------------------------------------------------------------------------------
+
+    /// The tree that a branch holds for a region.
+    pub(super) fn folder(&self, wave: &str, region: &str) -> Option<Oid> {
+        let tip = self.refs.get(&wave_ref(wave))?;
+        self.commits[tip].folders.get(region).copied()
+    }
+
+    pub(super) fn last_good(&self, region: &str) -> Option<Oid> {
+        self.state().last_good.get(region).map(|good| good.tree)
+    }
+
+    pub(super) fn region(&self, region: &str) -> crate::rollout::RegionState {
+        self.state()
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.region(region))
+            .map(|(_, run)| run.state)
+            .unwrap_or_else(|| panic!("{region} is in no rollout"))
+    }
+
+    pub(super) fn holds(&self) -> Vec<crate::rollout::HoldReason> {
+        self.state().holds.iter().map(|hold| hold.reason).collect()
+    }
+
+    pub(super) fn rollout_state(&self) -> crate::rollout::RolloutState {
+        self.state().rollout.as_ref().unwrap().state
+    }
+}
+
+pub(super) fn wave_ref(wave: &str) -> String {
+    format!("refs/heads/tidegate/{wave}")
+}
+
+/// What a region's tree depends on: the words for all, its own, and its name.
+pub(super) fn region_tree(files: &Files, region: &str) -> Oid {
+    id(&("tree", region, files.get("all"), files.get(region)))
+}
+
+/// A three-way merge, path by path.
+fn merge(base: &Files, ours: &Files, theirs: &Files) -> Result<Files, String> {
+    let mut merged = Files::new();
+    let paths: BTreeSet<&String> = base
+        .keys()
+        .chain(ours.keys())
+        .chain(theirs.keys())
+        .collect();
+    for path in paths {
+        let (base, ours, theirs) = (base.get(path), ours.get(path), theirs.get(path));
+        let text = if ours == base || ours == theirs {
+            theirs
+        } else if theirs == base {
+            ours
+        } else {
+            return Err(path.clone());
+        };
+        if let Some(text) = text {
+            merged.insert(path.clone(), text.clone());
+        }
+    }
+    Ok(merged)
+}
