@@ -28,7 +28,7 @@ use crate::suggest::nearest;
 use crate::values::Layered;
 use crate::yaml::{self, Node, Rules, Span, Spanned};
 use fleet::ReadFleet;
-use reader::{Reader, SourceFile};
+use reader::{MOST_PROBLEMS, Reader, SourceFile};
 use regions::ReadRegion;
 
 /// A fleet that was found valid.
@@ -120,22 +120,8 @@ impl Sources<'_> {
     /// Reads a regular file of at most `largest` bytes that is no LFS pointer.
     fn bytes(&self, entry: &Entry, largest: u64) -> Result<Vec<u8>, Problem> {
         let file = entry.shown_path();
-        match entry.kind {
-            EntryKind::File => {}
-            EntryKind::Symlink => {
-                return Err(Problem::error(
-                    file,
-                    "this is a symbolic link, and links are not followed",
-                )
-                .hint("commit the file itself"));
-            }
-            EntryKind::Submodule => {
-                return Err(Problem::error(
-                    file,
-                    "this is a submodule, and submodules are not read",
-                )
-                .hint("commit the files themselves"));
-            }
+        if let Some(problem) = not_a_file(entry) {
+            return Err(problem);
         }
         let unreadable = |error: crate::source::ReadError| Problem::error(&file, error.to_string());
         let size = self.tree.size(entry).map_err(unreadable)?;
@@ -156,6 +142,22 @@ impl Sources<'_> {
         }
         Ok(bytes)
     }
+}
+
+/// The problem with an entry that is no regular file.
+fn not_a_file(entry: &Entry) -> Option<Problem> {
+    let (message, hint) = match entry.kind {
+        EntryKind::File => return None,
+        EntryKind::Symlink => (
+            "this is a symbolic link, and links are not followed",
+            "commit the file itself",
+        ),
+        EntryKind::Submodule => (
+            "this is a submodule, and submodules are not read",
+            "commit the files themselves",
+        ),
+    };
+    Some(Problem::error(entry.shown_path(), message).hint(hint))
 }
 
 fn not_text(file: String, error: &crate::text::NotText) -> Problem {
@@ -360,6 +362,14 @@ fn load_regions(sources: &Sources<'_>, folder: &str, problems: &mut Vec<Problem>
         found: BTreeMap::new(),
         complete: true,
     };
+    // A link in the place of a folder would hide everything that it stands for.
+    for linked in ["regions", "templates"] {
+        let entry = sources.entries.get(below(folder, linked).as_bytes());
+        if let Some(problem) = entry.and_then(not_a_file) {
+            regions.complete = false;
+            problems.push(problem);
+        }
+    }
     for entry in sources.entries.values() {
         let Some(name) = entry.path.strip_prefix(prefix.as_bytes()) else {
             continue;
@@ -404,7 +414,8 @@ fn misnamed_region(entry: &Entry, name: &[u8]) -> Option<Problem> {
     } else if name.ends_with(b".yml") || name.ends_with(b".json") {
         "rename it to end in .yaml"
     } else {
-        return None;
+        // A linked folder is as bad as a linked file; anything else is the users' own.
+        return not_a_file(entry);
     };
     Some(
         Problem::error(
@@ -456,9 +467,19 @@ fn check_membership(
         Ok(membership) => Some(membership),
         Err(found) => {
             let mut seen = HashMap::new();
-            let meant = meant_regions(&found, regions);
+            let (listed, unlisted) = found.split_at(found.len().min(MOST_PROBLEMS));
+            let meant = meant_regions(listed, regions);
+            if !unlisted.is_empty() {
+                problems.push(Problem::error(
+                    &*fleet.source.file,
+                    format!(
+                        "{} more problems of who is in which wave are not listed",
+                        unlisted.len()
+                    ),
+                ));
+            }
             problems.extend(
-                found
+                listed
                     .iter()
                     .filter(|problem| match problem {
                         MembershipProblem::InNoWave { region } => !meant.contains(region.as_str()),

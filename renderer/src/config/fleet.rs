@@ -28,6 +28,12 @@ const FLEET_FIELDS: &[&str] = &[
     "guards",
 ];
 
+/// The most value layers of a fleet: each is looked at for every region.
+const MOST_LAYERS: usize = 100;
+
+/// The most waves of a fleet: each has a branch.
+const MOST_WAVES: usize = 500;
+
 const ON_FAILURE: &[(&str, OnFailure)] = &[
     ("revert", OnFailure::Revert),
     ("hold", OnFailure::Hold),
@@ -139,7 +145,7 @@ fn layers(reader: &Reader, fields: &Fields<'_>) -> Vec<ReadLayer> {
         return Vec::new();
     };
     reader
-        .list(node, "`values` of the fleet")
+        .short_list(node, "`values` of the fleet", MOST_LAYERS)
         .unwrap_or_default()
         .iter()
         .enumerate()
@@ -303,7 +309,7 @@ fn waves(reader: &Reader, fields: &Fields<'_>, defaults: &WaveDefaults<'_>) -> R
     let Some(node) = fields.required("waves") else {
         return read;
     };
-    let Some(items) = reader.list(node, "`waves` of the fleet") else {
+    let Some(items) = reader.short_list(node, "`waves` of the fleet", MOST_WAVES) else {
         return read;
     };
     if items.is_empty() {

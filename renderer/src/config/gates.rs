@@ -19,6 +19,9 @@ const GATE_FIELDS: &[&str] = &[
     "failures",
 ];
 
+/// The most gates of a fleet: each is asked for every region.
+const MOST_GATES: usize = 100;
+
 /// Types of gates that are planned, so that a reader learns that the word is right and the time is not.
 const LATER_TYPES: [&str; 8] = [
     "approval",
@@ -37,7 +40,7 @@ pub(super) fn read(reader: &Reader, node: &Spanned<Node>) -> (Vec<Gate>, Vec<Str
     let mut names = Vec::new();
     let mut places: HashMap<String, Span> = HashMap::new();
     for (index, item) in reader
-        .list(node, "`gates` of the fleet")
+        .short_list(node, "`gates` of the fleet", MOST_GATES)
         .unwrap_or_default()
         .iter()
         .enumerate()

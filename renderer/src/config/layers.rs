@@ -1,6 +1,6 @@
 //! The value layers of every region: which files they are, each of them read once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fleet::ReadLayer;
@@ -78,6 +78,11 @@ pub(super) fn load(
         layers.extend(found.read.values.clone());
         layered.insert(name.clone(), Layered::new(layers));
     }
+    let labels: BTreeSet<&String> = regions
+        .found
+        .values()
+        .flat_map(|found| found.read.region.labels.keys())
+        .collect();
     let mut report = |index: usize, missing: &Missing, message: String, hint: String| {
         if let Some(layer) = fleet.read.layers.get(index) {
             problems.push(problem(fleet, layer, missing, message, hint));
@@ -106,7 +111,12 @@ pub(super) fn load(
                 "there is no label {label:?} for this path{}",
                 needed_by(missing)
             ),
-            "add the label to the region, or write { path: …, optional: true }".to_owned(),
+            match nearest(label, labels.iter().map(|label| label.as_str())) {
+                Some(near) => format!("did you mean {{{{labels.{near}}}}}?"),
+                None => {
+                    "add the label to the region, or write { path: …, optional: true }".to_owned()
+                }
+            },
         );
     }
     for ((index, message), missing) in &leaving {
@@ -176,7 +186,18 @@ fn problem(
 
 fn read(sources: &Sources<'_>, path: &str, problems: &mut Vec<Problem>) -> Found {
     let Some(entry) = sources.entries.get(path.as_bytes()) else {
-        return Found::Missing;
+        // Perhaps a folder above it is a link or a submodule.
+        let above = path.match_indices('/').find_map(|(end, _)| {
+            let entry = sources.entries.get(path.as_bytes().get(..end)?)?;
+            super::not_a_file(entry)
+        });
+        return match above {
+            Some(problem) => {
+                problems.push(problem);
+                Found::Broken
+            }
+            None => Found::Missing,
+        };
     };
     let source = match sources.text(entry) {
         Ok(source) => source,

@@ -1,6 +1,6 @@
 //! Reading fields out of a document's tree: every mistake is noted with its place, none ends the reading.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,10 +49,16 @@ impl SourceFile {
     }
 }
 
+/// The most problems that are noted for one file: the author mends the first few and looks again, and
+/// a hostile file cannot keep the reader busy.
+pub(super) const MOST_PROBLEMS: usize = 200;
+
 /// Reads one file's documents and notes what is wrong with them.
 pub(super) struct Reader {
     source: SourceFile,
     problems: RefCell<Vec<Problem>>,
+    /// What came after [`MOST_PROBLEMS`]: how many, and whether an error was among them.
+    unlisted: Cell<(usize, bool)>,
 }
 
 impl Reader {
@@ -60,6 +66,7 @@ impl Reader {
         Self {
             source,
             problems: RefCell::new(Vec::new()),
+            unlisted: Cell::new((0, false)),
         }
     }
 
@@ -69,12 +76,35 @@ impl Reader {
 
     /// Everything that was noted.
     pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems.into_inner()
+        let mut problems = self.problems.into_inner();
+        let (count, has_error) = self.unlisted.get();
+        if count > 0 {
+            let message = format!("{count} more problems in this file are not listed");
+            problems.push(if has_error {
+                Problem::error(&*self.source.file, message)
+            } else {
+                Problem::warning(&*self.source.file, message)
+            });
+        }
+        problems
+    }
+
+    /// Notes a problem that is only worked out if there is room for it.
+    fn note(&self, severity: Severity, problem: impl FnOnce(&SourceFile) -> Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < MOST_PROBLEMS {
+            problems.push(problem(&self.source));
+        } else {
+            let (count, has_error) = self.unlisted.get();
+            self.unlisted
+                .set((count + 1, has_error || severity == Severity::Error));
+        }
     }
 
     pub(super) fn error(&self, span: Span, message: impl Into<String>) {
-        let problem = self.source.problem(Severity::Error, span, message.into());
-        self.problems.borrow_mut().push(problem);
+        self.note(Severity::Error, |source| {
+            source.problem(Severity::Error, span, message.into())
+        });
     }
 
     pub(super) fn error_with_hint(
@@ -83,20 +113,30 @@ impl Reader {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let problem = self.source.problem(Severity::Error, span, message.into());
-        self.problems.borrow_mut().push(problem.hint(hint));
+        self.note(Severity::Error, |source| {
+            source
+                .problem(Severity::Error, span, message.into())
+                .hint(hint)
+        });
     }
 
     pub(super) fn warn(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        let problem = self.source.problem(Severity::Warning, span, message.into());
-        self.problems.borrow_mut().push(problem.hint(hint));
+        self.note(Severity::Warning, |source| {
+            source
+                .problem(Severity::Warning, span, message.into())
+                .hint(hint)
+        });
     }
 
     pub(super) fn findings(&self, findings: Vec<Finding>) {
-        let problems = findings
-            .into_iter()
-            .map(|finding| self.source.finding(finding));
-        self.problems.borrow_mut().extend(problems);
+        for finding in findings {
+            let severity = if finding.harmless {
+                Severity::Warning
+            } else {
+                Severity::Error
+            };
+            self.note(severity, |source| source.finding(finding));
+        }
     }
 
     /// The fields of a mapping; `what` is what it describes (`wave "canary"`), for messages. Fields
@@ -150,6 +190,24 @@ impl Reader {
             _ => self.error(node.span, message),
         }
         None
+    }
+
+    /// The items of a node that must be a list of at most `most`.
+    pub(super) fn short_list<'node>(
+        &self,
+        node: &'node Spanned<Node>,
+        what: &str,
+        most: usize,
+    ) -> Option<&'node [Spanned<Node>]> {
+        let items = self.list(node, what)?;
+        if items.len() > most {
+            self.error(
+                node.span,
+                format!("{what} has {} items; at most {most} are read", items.len()),
+            );
+            return None;
+        }
+        Some(items)
     }
 
     /// The items of a node that must be a list.

@@ -294,6 +294,35 @@ fn bombs_and_towers_in_any_document_are_errors() {
 }
 
 #[test]
+fn a_hostile_document_is_given_up_in_time() {
+    let names: String = (0..100_000).map(|_| "  x,\n").collect();
+    let fleet = FLEET.replace("[westus3]", &format!("[\n{names}  westus3]"));
+    let problems = load(&good().with("tidegate.yaml", fleet), "").unwrap_err();
+    assert_eq!(problems.len(), 201);
+    assert_eq!(
+        problems[0].to_string(),
+        "tidegate.yaml:1:1: error: 99800 more problems of who is in which wave are not listed"
+    );
+    let values: String = (0..50_000).map(|_| "- no\n").collect();
+    let loaded = load(
+        &good().with("values/fleet.yaml", format!("a:\n{values}")),
+        "",
+    )
+    .unwrap();
+    assert_eq!(loaded.warnings.len(), 201);
+    assert_eq!(
+        loaded.warnings[0].to_string(),
+        "values/fleet.yaml:1:1: warning: 49800 more problems in this file are not listed"
+    );
+    let layers: String = (0..101).map(|_| "  - values/fleet.yaml\n").collect();
+    let fleet = FLEET.replace("values:\n", &format!("values:\n{layers}"));
+    assert_eq!(
+        found(&good().with("tidegate.yaml", fleet)),
+        ["tidegate.yaml:5:3: error: `values` of the fleet has 103 items; at most 100 are read"]
+    );
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_read() {
     let large = "#".repeat(usize::try_from(LARGEST_DOCUMENT).unwrap() + 1);
     assert_eq!(

@@ -197,7 +197,7 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         (
             "values/fleet.yaml",
             "values/{{labels.rign}}.yaml",
-            "tidegate.yaml:5:5: error: there is no label \"rign\" for this path (regions eastus2, westus3) => add the label to the region, or write { path: …, optional: true }",
+            "tidegate.yaml:5:5: error: there is no label \"rign\" for this path (regions eastus2, westus3) => did you mean {{labels.ring}}?",
         ),
         (
             "values/fleet.yaml",
@@ -440,6 +440,22 @@ fn every_mistake_in_regions_values_and_files_is_told() {
         (
             entry("templates/x.yaml", EntryKind::Symlink),
             "templates/x.yaml:1:1: error: this is a symbolic link, and links are not followed => commit the file itself",
+        ),
+        (
+            entry("templates", EntryKind::Symlink),
+            "templates:1:1: error: this is a symbolic link, and links are not followed => commit the file itself",
+        ),
+        (
+            entry("regions/eastus2", EntryKind::Submodule),
+            "regions/eastus2:1:1: error: this is a submodule, and submodules are not read => commit the files themselves",
+        ),
+        (
+            {
+                let mut tree = mistake("tidegate.yaml", "values/fleet", "shared/fleet");
+                tree.insert("shared", EntryKind::Symlink, "values");
+                tree
+            },
+            "shared:1:1: error: this is a symbolic link, and links are not followed => commit the file itself",
         ),
         (
             entry("templates/_x", EntryKind::Submodule),
