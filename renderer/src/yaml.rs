@@ -433,6 +433,59 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn anchors_within_anchors_are_not_kept_without_end() {
+        let opened: String = (0..60)
+            .map(|level| format!("&a{level} ["))
+            .collect::<Vec<_>>()
+            .concat();
+        let text = format!("{opened}{}{}", "x, ".repeat(100_000), "]".repeat(60));
+        assert_eq!(
+            errors(&text),
+            ["1:338: more than 250000 values stand below anchors"]
+        );
+    }
+
+    #[test]
+    fn hostile_texts_are_read_in_time() {
+        for piece in [
+            "a\n",
+            "&a ",
+            "!x ",
+            "*a ",
+            "\"",
+            "'",
+            "| ",
+            ">\n",
+            "? ",
+            "? a\n",
+            ": ",
+            "a: ",
+            "{a: ",
+            "a,",
+            "# x\n",
+            "--- ",
+            "---\n",
+            "%\n",
+            "- a\n",
+            "a: 1\n",
+            "\t",
+            "\r",
+            "\\",
+            "\"\\\n",
+            "&a a: &b b\n",
+            "<<: \n",
+            "\u{2028}",
+        ] {
+            let text = piece.repeat((1 << 19) / piece.len());
+            let started = std::time::Instant::now();
+            let _ = parse(&text, &Rules::OWN);
+            let _ = parse(&format!("[{text}"), &Rules::OWN);
+            let took = started.elapsed();
+            assert!(took.as_secs() < 10, "{piece:?} took {took:?}");
+        }
+    }
+
+    #[test]
     fn twenty_thousand_levels_are_an_error_and_no_overflow() {
         assert_eq!(
             errors(&"[".repeat(20_000)),

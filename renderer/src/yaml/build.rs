@@ -66,8 +66,8 @@ enum PendingKey {
 }
 
 /// A node that an alias can repeat, and what a repetition costs.
-struct Anchored {
-    node: Node,
+struct Anchored<N> {
+    node: N,
     nodes: usize,
     bytes: usize,
     depth: usize,
@@ -77,12 +77,14 @@ struct Anchored {
 pub(super) struct Builder {
     rules: Rules,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, Anchored>,
+    anchors: BTreeMap<usize, Anchored<Node>>,
     documents: Vec<Spanned<Node>>,
     findings: Vec<Finding>,
     complete: bool,
     nodes: usize,
     bytes: usize,
+    /// How many nodes are kept a second time, for aliases.
+    anchored: usize,
 }
 
 impl Builder {
@@ -96,6 +98,7 @@ impl Builder {
             complete: true,
             nodes: 0,
             bytes: 0,
+            anchored: 0,
         }
     }
 
@@ -188,17 +191,16 @@ impl Builder {
                     },
                     tag,
                 });
-                if anchor != 0 {
-                    self.anchors.insert(
-                        anchor,
-                        Anchored {
-                            node: node.clone(),
-                            nodes: 1,
-                            bytes,
-                            depth: 0,
-                        },
-                    );
-                }
+                self.keep(
+                    anchor,
+                    span,
+                    Anchored {
+                        node: &node,
+                        nodes: 1,
+                        bytes,
+                        depth: 0,
+                    },
+                )?;
                 self.add(Spanned { value: node, span }, 0)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -237,6 +239,31 @@ impl Builder {
             // The rest is presentation: stream and document marks.
             _ => Ok(()),
         }
+    }
+
+    /// Keeps a node for aliases, if it has an anchor. Anchors within anchors are kept once for each
+    /// level: a limit of their own keeps that from growing.
+    fn keep(&mut self, anchor: usize, span: Span, node: Anchored<&Node>) -> Result<(), Finding> {
+        if anchor == 0 {
+            return Ok(());
+        }
+        self.anchored = self.anchored.saturating_add(node.nodes);
+        if self.anchored > self.rules.nodes {
+            return Err(Finding::error(
+                span,
+                format!("more than {} values stand below anchors", self.rules.nodes),
+            ));
+        }
+        self.anchors.insert(
+            anchor,
+            Anchored {
+                node: node.node.clone(),
+                nodes: node.nodes,
+                bytes: node.bytes,
+                depth: node.depth,
+            },
+        );
+        Ok(())
     }
 
     fn scalar_tag(
@@ -306,17 +333,16 @@ impl Builder {
             OpenContent::Sequence(items) => Node::Sequence(items),
             OpenContent::Mapping { pairs, .. } => Node::Mapping(pairs),
         };
-        if open.anchor != 0 {
-            self.anchors.insert(
-                open.anchor,
-                Anchored {
-                    node: node.clone(),
-                    nodes: self.nodes - open.nodes_before,
-                    bytes: self.bytes - open.bytes_before,
-                    depth,
-                },
-            );
-        }
+        self.keep(
+            open.anchor,
+            open.span,
+            Anchored {
+                node: &node,
+                nodes: self.nodes - open.nodes_before,
+                bytes: self.bytes - open.bytes_before,
+                depth,
+            },
+        )?;
         self.add(
             Spanned {
                 value: node,
