@@ -396,7 +396,55 @@ pub(crate) mod tests {
         assert_eq!(parsed.documents.len(), 1);
         assert_eq!(parsed.findings.len(), 1);
         assert!(!parsed.complete);
-        assert!(parsed.findings[0].message.starts_with("YAML syntax: "));
+        assert_eq!(parsed.findings[0].message, "the bracket [ is not closed");
+    }
+
+    #[test]
+    fn syntax_errors_speak_of_the_mistake() {
+        for (text, wanted) in [
+            (
+                "url: {{values.url}}/x\n",
+                "1:7: a list or mapping cannot be a key here",
+            ),
+            ("a: b: c\n", "1:5: a colon stands where no key can be"),
+            ("a: 1\n  b: 2\n", "2:4: a colon stands where no key can be"),
+            ("a:1\nb: 2\n", "2:2: a colon stands where no key can be"),
+            (
+                "a:\n  b: 1\n c: 2\n",
+                "3:2: this is no key of the mapping above it",
+            ),
+            (
+                "a: 'x\nb: 1\n",
+                "2:1: a text in quotes does not end before this line",
+            ),
+            ("a: @x\n", "1:4: a text cannot start with '@' here"),
+            ("a: \u{7}\n", "1:4: a text cannot start with '\\u{7}' here"),
+            ("- a\nb: 1\n", "2:1: a list goes on without `- `"),
+            ("a: ]\n", "1:4: a bracket is closed that was not opened"),
+            (
+                "a: \"\\q\"\n",
+                "1:4: a backslash is followed by a character that it does not escape",
+            ),
+            ("a: *\n", "1:4: an anchor or alias has no name"),
+            (
+                "a: 1\nb:x\n",
+                "2:1: a line without a colon stands between the lines of a mapping",
+            ),
+            (
+                "a: - b\n",
+                "1:4: a list cannot begin on the line of its key",
+            ),
+            (
+                "  a: 1\nb: 2\n",
+                "2:1: this does not belong to the document above it",
+            ),
+            (
+                "a: >x\n",
+                "1:4: something stands behind the sign of a block text",
+            ),
+        ] {
+            assert_eq!(errors(text), [wanted], "{text:?}");
+        }
     }
 
     #[test]

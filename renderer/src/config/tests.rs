@@ -209,7 +209,7 @@ fn all_mistakes_are_told_at_once_and_each_once() {
             .map(|line| line.split(" => ").next().unwrap())
             .collect::<Vec<_>>(),
         [
-            "regions/westus3.yaml:1:7: error: YAML syntax: unclosed bracket '['",
+            "regions/westus3.yaml:1:7: error: the bracket [ is not closed",
             "templates/x.txt:1:1: error: this file is neither a manifest nor a template nor a partial",
             // Region westus9 may be what the broken document describes: not reported on top.
             "tidegate.yaml:10:11: error: `bake` of wave \"canary\": \"5\" is not a duration: a unit is missing",

@@ -20,18 +20,84 @@ pub(super) fn syntax_error(error: &ScanError, rules: &Rules) -> Finding {
         column: number(marker.col()).saturating_add(1),
         length: 1,
     };
-    let finding = |message: String| Finding::error(span, message);
-    match error.kind() {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
-            finding("a tab stands where YAML wants spaces".to_owned()).hint("indent with spaces")
+    let kind = error.kind();
+    let (message, hint) = match kind {
+        ErrorKind::RecursionLimitExceeded => return too_deep(span, rules),
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation => {
+            ("a tab stands where YAML wants spaces", "indent with spaces")
         }
-        ErrorKind::UnknownAnchor => finding("this alias has no anchor before it".to_owned())
-            .hint("text that starts with `*` or `&` needs quotes"),
-        ErrorKind::DirectiveDisallowed => finding("YAML directives have no place here".to_owned())
-            .hint("remove the line that starts with `%`"),
-        ErrorKind::RecursionLimitExceeded => too_deep(span, rules),
-        kind => finding(format!("YAML syntax: {kind}")),
-    }
+        ErrorKind::UnknownAnchor => (
+            "this alias has no anchor before it",
+            "text that starts with `*` or `&` needs quotes",
+        ),
+        ErrorKind::MissingAnchorOrAliasName => (
+            "an anchor or alias has no name",
+            "text that starts with `*` or `&` needs quotes",
+        ),
+        ErrorKind::DirectiveDisallowed => (
+            "YAML directives have no place here",
+            "remove the line that starts with `%`",
+        ),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
+            "a colon stands where no key can be",
+            "indent keys of one mapping alike, write a blank behind the colon of the line above, or quote a text that contains a colon",
+        ),
+        ErrorKind::ExpectedBlockMappingKey => (
+            "this is no key of the mapping above it",
+            "indent keys of one mapping alike, and quote texts that start with `{` or a quote",
+        ),
+        ErrorKind::ExpectedBlockSequenceEntry => (
+            "a list goes on without `- `",
+            "indent what belongs to the list's items, or what comes after it less than the list",
+        ),
+        ErrorKind::ExpectedDocumentStart => (
+            "this does not belong to the document above it",
+            "indent it as deep as the first line, or remove what stands behind a closing bracket",
+        ),
+        ErrorKind::SimpleKeyExpected => (
+            "a line without a colon stands between the lines of a mapping",
+            "write a colon and a blank behind the key: `key: value`",
+        ),
+        ErrorKind::BlockSequenceEntryNotAllowed => (
+            "a list cannot begin on the line of its key",
+            "begin it on the next line, or write [a, b]",
+        ),
+        ErrorKind::InvalidQuotedScalarIndent => (
+            "a text in quotes does not end before this line",
+            "close the quote, or indent the rest of the text",
+        ),
+        ErrorKind::UnknownQuotedScalarEscape => (
+            "a backslash is followed by a character that it does not escape",
+            "double the backslash, or use single quotes",
+        ),
+        ErrorKind::InvalidBlockScalarHeader => (
+            "something stands behind the sign of a block text",
+            "begin the text on the next line, or quote a text that starts with `|` or `>`",
+        ),
+        ErrorKind::MisplacedFlowCollectionEnd => (
+            "a bracket is closed that was not opened",
+            "remove it, or quote the text",
+        ),
+        ErrorKind::UnexpectedCharacter { character } => {
+            let character = *character;
+            let finding =
+                Finding::error(span, format!("a text cannot start with {character:?} here"));
+            return if character.is_control() {
+                finding
+                    .hint("remove the control character, or write it in double quotes as \\uXXXX")
+            } else {
+                finding.hint(format!("quote a text that starts with {character}"))
+            };
+        }
+        ErrorKind::UnclosedFlowCollection { open } => {
+            return Finding::error(span, format!("the bracket {open} is not closed"))
+                .hint("close it, or quote the text");
+        }
+        kind => return Finding::error(span, format!("YAML syntax: {kind}")),
+    };
+    Finding::error(span, message).hint(hint)
 }
 
 fn too_deep(span: Span, rules: &Rules) -> Finding {
@@ -73,6 +139,9 @@ struct Anchored<N> {
     depth: usize,
 }
 
+/// What an unquoted template expression looks like to YAML.
+const BAD_KEY: &str = "a list or mapping cannot be a key here";
+
 /// Builds the documents of a text from its events.
 pub(super) struct Builder {
     rules: Rules,
@@ -104,8 +173,15 @@ impl Builder {
 
     /// Notes what ends the text before its end.
     pub(super) fn give_up(&mut self, finding: Finding) {
-        self.findings.push(finding);
         self.complete = false;
+        // What stands behind an unquoted `{{x}}` on its line is broken by the same mistake.
+        let follows = self
+            .findings
+            .last()
+            .is_some_and(|last| last.message == BAD_KEY && last.span.line == finding.span.line);
+        if !follows {
+            self.findings.push(finding);
+        }
     }
 
     /// Everything that was read.
@@ -194,7 +270,7 @@ impl Builder {
                 self.keep(
                     anchor,
                     span,
-                    Anchored {
+                    &Anchored {
                         node: &node,
                         nodes: 1,
                         bytes,
@@ -243,7 +319,7 @@ impl Builder {
 
     /// Keeps a node for aliases, if it has an anchor. Anchors within anchors are kept once for each
     /// level: a limit of their own keeps that from growing.
-    fn keep(&mut self, anchor: usize, span: Span, node: Anchored<&Node>) -> Result<(), Finding> {
+    fn keep(&mut self, anchor: usize, span: Span, node: &Anchored<&Node>) -> Result<(), Finding> {
         if anchor == 0 {
             return Ok(());
         }
@@ -336,7 +412,7 @@ impl Builder {
         self.keep(
             open.anchor,
             open.span,
-            Anchored {
+            &Anchored {
                 node: &node,
                 nodes: self.nodes - open.nodes_before,
                 bytes: self.bytes - open.bytes_before,
@@ -401,10 +477,8 @@ fn checked_key(
 ) -> Result<Spanned<Arc<str>>, Finding> {
     let span = node.span;
     let Node::Scalar(scalar) = node.value else {
-        return Err(
-            Finding::error(span, "a list or mapping cannot be a key here")
-                .hint("a template expression in a YAML file needs quotes: \"{{…}}\""),
-        );
+        return Err(Finding::error(span, BAD_KEY)
+            .hint("a template expression in a YAML file needs quotes: \"{{…}}\""));
     };
     if scalar.kind() == ScalarKind::Null {
         return Err(Finding::error(span, "a key is missing before the colon"));

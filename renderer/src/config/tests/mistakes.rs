@@ -341,7 +341,7 @@ fn every_mistake_in_regions_values_and_files_is_told() {
         ),
         (
             with("tidegate.yaml", "a: [1\n"),
-            "tidegate.yaml:1:4: error: YAML syntax: unclosed bracket '['",
+            "tidegate.yaml:1:4: error: the bracket [ is not closed => close it, or quote the text",
         ),
         (
             west("name: westus3", "name: west_us"),
