@@ -4,10 +4,14 @@
 //! process by itself and reads no clock. Equal input gives equal bytes.
 
 pub mod config;
+pub mod guard;
+pub mod manifest;
 pub mod problem;
 pub mod source;
 pub mod suggest;
+pub mod template;
 pub mod text;
 pub mod tree;
 pub mod values;
+pub mod worker;
 pub mod yaml;
