@@ -3,10 +3,12 @@
 //! This crate is pure but for the object store that is handed to it: it opens no file, starts no
 //! process by itself and reads no clock. Equal input gives equal bytes.
 
+pub mod cache;
 pub mod config;
 pub mod guard;
 pub mod manifest;
 pub mod problem;
+pub mod render;
 pub mod source;
 pub mod suggest;
 pub mod template;

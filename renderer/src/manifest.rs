@@ -5,6 +5,7 @@ mod json;
 mod read;
 mod scalar;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use emit::{double_quoted, emit, emit_json};
@@ -106,7 +107,9 @@ pub fn yaml_of(value: &Value) -> String {
 }
 
 /// Something about a manifest's text, and where.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
 #[error("{message}")]
 pub struct Finding {
     /// The line, counted from 1; 0 for the whole file.

@@ -1,0 +1,617 @@
+//! A loaded fleet into region trees: templates run, manifests checked, gates resolved.
+
+mod gates;
+mod outcome;
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tidegate_waves::fleet::{Gate, Members};
+use tidegate_waves::oid::Oid;
+use tidegate_waves::plan::{ExcludedRegion, FleetPolicy, PlannedRegion, PlannedWave, Wanted};
+
+use crate::cache::{CacheKey, RenderCache, key_of};
+use crate::config::{FileUse, FleetFile, LoadedFleet, LoadedRegion};
+use crate::manifest::{Format, ObjectId};
+use crate::problem::Problem;
+use crate::source::SourceTree;
+use crate::tree::ObjectStore;
+use crate::worker::{
+    Job, RegionAnswer, RegionJob, TemplateProblem, TemplateSource, TemplateWorker, WorkerError,
+};
+use outcome::{Outcome, Outcomes};
+use report::Report;
+
+/// What a commit means for each region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// Trees, waves and policy: what the state machine works with.
+    pub wanted: Wanted,
+    /// The objects of each region that is not excluded, by name of the region, in the order of
+    /// their files.
+    pub objects: BTreeMap<String, Vec<RenderedObject>>,
+    /// What the commit's author should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// One object of a region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenderedObject {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, if one is written.
+    pub namespace: Option<String>,
+    /// Its name, or its `generateName`.
+    pub name: String,
+    /// Whether the name is a `generateName`.
+    pub generated: bool,
+    /// The file, relative to the region's folder.
+    pub path: String,
+    /// The blob of that file.
+    pub blob: Oid,
+}
+
+impl RenderedObject {
+    /// The API group; empty for the core group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+    }
+
+    /// What tells it from the region's other objects.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            group: self.group().to_owned(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// What a region's templates see.
+#[must_use]
+pub fn context(fleet: &str, region: &LoadedRegion) -> Value {
+    json!({
+        "name": region.region.name,
+        "location": region.region.location,
+        "cluster": region.region.cluster,
+        "labels": region.region.labels,
+        "values": region.values.to_json(),
+        "fleet": { "name": fleet },
+    })
+}
+
+/// Renders every region that is not excluded.
+///
+/// New objects stay in `store` until it is flushed. The error is everything that is wrong, warnings
+/// among it, sorted by file, line and column.
+pub fn render(
+    loaded: &LoadedFleet,
+    source: &dyn SourceTree,
+    worker: &dyn TemplateWorker,
+    store: &ObjectStore,
+    cache: Option<&RenderCache>,
+) -> Result<Rendered, Vec<Problem>> {
+    let regions: Vec<&LoadedRegion> = loaded
+        .membership
+        .iter()
+        .flat_map(|(_, members)| members)
+        .filter_map(|name| loaded.regions.get(name))
+        .collect();
+    let fleet_file = if loaded.folder.is_empty() {
+        "tidegate.yaml".to_owned()
+    } else {
+        format!("{}/tidegate.yaml", loaded.folder)
+    };
+    let mut report = Report::new(regions.len());
+    let outcomes = Outcomes::new(store);
+    let Some(texts) = read_all(loaded, source, &mut report) else {
+        return Err(report.into_problems());
+    };
+    let plan = Plan::new(loaded, &texts, &regions, &fleet_file, cache, &outcomes);
+    let run = Run {
+        plan: &plan,
+        outcomes: &outcomes,
+        cache,
+        done: Mutex::new(BTreeMap::new()),
+    };
+    // Also with nothing left to run, so that templates which do not parse are found.
+    match worker.run(&plan.job, &|answer| run.take(answer)) {
+        Ok(()) => {}
+        Err(WorkerError::Templates(problems)) => {
+            for problem in problems {
+                report.template(&texts.by_path, None, &problem);
+            }
+        }
+        Err(WorkerError::Stopped { reason, regions }) => {
+            report.error(stopped(&fleet_file, &reason, &regions));
+        }
+        Err(error @ WorkerError::Broken { .. }) => {
+            report.error(Problem::error(&fleet_file, error.to_string()));
+        }
+    }
+    let mut done = run
+        .done
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+
+    let mut rendered = BTreeMap::new();
+    let mut objects = BTreeMap::new();
+    for (index, region) in regions.iter().enumerate() {
+        let answered = if plan.places.binary_search(&index).is_ok() {
+            done.remove(&index)
+        } else {
+            plan.known.get(index).cloned()
+        };
+        let Some(answered) = answered else { continue };
+        let name = &region.region.name;
+        let assembled = assemble(
+            loaded,
+            &texts,
+            region,
+            index,
+            &plan,
+            &fleet_file,
+            answered,
+            &outcomes,
+            &mut report,
+        );
+        let Some((files, found, resolved)) = assembled else {
+            continue;
+        };
+        match store.folder(&files) {
+            Ok(tree) => {
+                rendered.insert(
+                    name.clone(),
+                    PlannedRegion {
+                        tree,
+                        location: region.region.location.clone(),
+                        cluster: region.region.cluster.clone(),
+                        labels: region.region.labels.clone(),
+                        gates: resolved,
+                    },
+                );
+                objects.insert(name.clone(), found);
+            }
+            Err(error) => {
+                report.error(Problem::error(&fleet_file, error.to_string()).for_region(name))
+            }
+        }
+    }
+    if report.has_errors() {
+        return Err(report.into_problems());
+    }
+    if let Some(missing) = regions
+        .iter()
+        .find(|region| !rendered.contains_key(&region.region.name))
+    {
+        report.error(
+            Problem::error(&fleet_file, "the region was not rendered; try again")
+                .for_region(&missing.region.name),
+        );
+        return Err(report.into_problems());
+    }
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(report.into_problems());
+    report::sort(&mut warnings);
+    Ok(Rendered {
+        wanted: wanted(loaded, rendered),
+        objects,
+        warnings,
+    })
+}
+
+fn stopped(fleet_file: &str, reason: &str, regions: &[String]) -> Problem {
+    let problem = Problem::error(fleet_file, format!("rendering was stopped: {reason}"));
+    let problem = problem.hint(
+        "look for loops in loops, endless inclusions or very deep nesting in what changed last",
+    );
+    match regions.first() {
+        Some(region) => problem.for_region(region),
+        None => problem,
+    }
+}
+
+fn wanted(loaded: &LoadedFleet, regions: BTreeMap<String, PlannedRegion>) -> Wanted {
+    let waves = loaded
+        .membership
+        .iter()
+        .filter_map(|(name, members)| {
+            let wave = loaded.fleet.waves.iter().find(|wave| wave.name == *name)?;
+            Some(PlannedWave {
+                name: name.clone(),
+                regions: members.clone(),
+                policy: wave.policy.clone(),
+            })
+        })
+        .collect();
+    let excluded = loaded
+        .regions
+        .values()
+        .filter_map(|loaded_region| {
+            let region = &loaded_region.region;
+            let exclusion = region.exclude.clone()?;
+            let wave = loaded
+                .fleet
+                .waves
+                .iter()
+                .find(|wave| match &wave.members {
+                    Members::Regions(names) => names.contains(&region.name),
+                    Members::Selector(selector) => selector.matches(&region.labels),
+                })
+                .map(|wave| wave.name.clone());
+            Some((
+                region.name.clone(),
+                ExcludedRegion {
+                    exclusion,
+                    wave,
+                    location: region.location.clone(),
+                    cluster: region.cluster.clone(),
+                    labels: region.labels.clone(),
+                },
+            ))
+        })
+        .collect();
+    Wanted {
+        fleet: loaded.fleet.name.clone(),
+        waves,
+        regions,
+        excluded,
+        policy: FleetPolicy::of(&loaded.fleet),
+    }
+}
+
+/// The text of every template, partial and manifest.
+struct Texts {
+    by_path: BTreeMap<String, String>,
+}
+
+fn read_all(loaded: &LoadedFleet, source: &dyn SourceTree, report: &mut Report) -> Option<Texts> {
+    let mut by_path = BTreeMap::new();
+    for file in &loaded.files.files {
+        let text = source
+            .read(&file.entry)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+        match text {
+            Ok(text) => {
+                by_path.insert(file.path.clone(), text);
+            }
+            Err(message) => report.error(Problem::error(&file.path, message)),
+        }
+    }
+    (!report.has_errors()).then_some(Texts { by_path })
+}
+
+/// What one region's templates and gates gave, as far as it is known.
+#[derive(Clone, Default)]
+struct Answered {
+    /// For each of the region's templates, in the order of its files.
+    outputs: Vec<Option<Result<Arc<Outcome>, TemplateProblem>>>,
+    values: Option<Vec<Result<Value, TemplateProblem>>>,
+}
+
+/// What is to be run, and what is known already.
+struct Plan<'a> {
+    job: Job,
+    /// The fleet file behind each template of the job.
+    files: Vec<&'a FleetFile>,
+    /// For each region, by its place: the cache keys of its outputs and of its gates.
+    keys: Vec<(Vec<CacheKey>, CacheKey)>,
+    /// For each region, by its place: its templates (indices into the job's), in order.
+    templates: Vec<Vec<usize>>,
+    /// For each region, by its place: what the cache knows.
+    known: Vec<Answered>,
+    /// The place in `regions` of each region of the job.
+    places: Vec<usize>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        loaded: &'a LoadedFleet,
+        texts: &Texts,
+        regions: &[&LoadedRegion],
+        fleet_file: &str,
+        cache: Option<&RenderCache>,
+        outcomes: &Outcomes<'_>,
+    ) -> Self {
+        let mut templates = Vec::new();
+        let mut files = Vec::new();
+        let mut all_partials = Sha256::new();
+        for file in &loaded.files.files {
+            if file.usage == FileUse::Plain {
+                continue;
+            }
+            let is_partial = file.usage == FileUse::Partial;
+            if is_partial {
+                for part in [file.path.as_bytes(), file.entry.blob.as_bytes()] {
+                    all_partials.update(u64::try_from(part.len()).unwrap_or(0).to_be_bytes());
+                    all_partials.update(part);
+                }
+            }
+            templates.push(TemplateSource {
+                file: file.path.clone(),
+                partial: is_partial.then(|| file.name.clone()),
+                region: file.region.clone(),
+                text: texts.by_path.get(&file.path).cloned().unwrap_or_default(),
+            });
+            files.push(file);
+        }
+        let expressions = gates::expressions(&loaded.fleet.gates, fleet_file);
+        let all_partials: [u8; 32] = all_partials.finalize().into();
+        let all_expressions = serde_json::to_vec(&expressions).unwrap_or_default();
+        let mut plan = Self {
+            job: Job {
+                templates,
+                expressions,
+                regions: Vec::new(),
+            },
+            files,
+            keys: Vec::new(),
+            templates: Vec::new(),
+            known: Vec::new(),
+            places: Vec::new(),
+        };
+        for (index, region) in regions.iter().enumerate() {
+            let own: Vec<usize> = plan
+                .files
+                .iter()
+                .enumerate()
+                .filter(|(_, file)| {
+                    file.usage == FileUse::Template
+                        && file
+                            .region
+                            .as_ref()
+                            .is_none_or(|name| *name == region.region.name)
+                })
+                .map(|(index, _)| index)
+                .collect();
+            let context = context(&loaded.fleet.name, region);
+            let bytes = serde_json::to_vec(&context).unwrap_or_default();
+            let seen = key_of(&[&bytes, &all_partials]);
+            let output_keys = own
+                .iter()
+                .filter_map(|template| plan.files.get(*template))
+                .map(|file| {
+                    key_of(&[
+                        b"template",
+                        &seen,
+                        file.path.as_bytes(),
+                        file.name.as_bytes(),
+                        file.entry.blob.as_bytes(),
+                    ])
+                })
+                .collect();
+            let gates_key = key_of(&[b"gates", &seen, &all_expressions]);
+            plan.keys.push((output_keys, gates_key));
+            plan.templates.push(own.clone());
+            let known = match cache {
+                Some(cache) => plan.look_up(index, cache, outcomes),
+                None => Answered {
+                    outputs: vec![None; own.len()],
+                    values: None,
+                },
+            };
+            let open: Vec<usize> = own
+                .iter()
+                .zip(&known.outputs)
+                .filter(|(_, output)| output.is_none())
+                .map(|(template, _)| *template)
+                .collect();
+            if !open.is_empty() || known.values.is_none() {
+                plan.places.push(index);
+                plan.job.regions.push(RegionJob {
+                    region: region.region.name.clone(),
+                    context,
+                    templates: open,
+                    expressions: known.values.is_none(),
+                });
+            }
+            plan.known.push(known);
+        }
+        plan
+    }
+
+    /// A region's answers that the cache has, and whose blobs the store still has.
+    fn look_up(&self, index: usize, cache: &RenderCache, outcomes: &Outcomes<'_>) -> Answered {
+        let Some((output_keys, gates_key)) = self.keys.get(index) else {
+            return Answered::default();
+        };
+        let values = cache
+            .get(gates_key)
+            .and_then(|bytes| serde_json::from_slice::<Vec<Value>>(&bytes).ok())
+            .filter(|values| values.len() == self.job.expressions.len())
+            .map(|values| values.into_iter().map(Ok).collect());
+        let outputs = output_keys
+            .iter()
+            .map(|key| outcomes.from_cache(&*cache.get(key)?).map(Ok))
+            .collect();
+        Answered { outputs, values }
+    }
+}
+
+/// Takes the worker's answers as they come, from any thread.
+struct Run<'a> {
+    plan: &'a Plan<'a>,
+    outcomes: &'a Outcomes<'a>,
+    cache: Option<&'a RenderCache>,
+    done: Mutex<BTreeMap<usize, Answered>>,
+}
+
+impl Run<'_> {
+    fn take(&self, answer: RegionAnswer) {
+        let Some(place) = self.plan.places.get(answer.index).copied() else {
+            return;
+        };
+        let (Some(known), Some((keys, gates_key)), Some(templates)) = (
+            self.plan.known.get(place),
+            self.plan.keys.get(place),
+            self.plan.templates.get(place),
+        ) else {
+            return;
+        };
+        let mut answered = known.clone();
+        let mut given = answer.outputs.into_iter();
+        for (number, slot) in answered.outputs.iter_mut().enumerate() {
+            if slot.is_some() {
+                continue;
+            }
+            let file = templates
+                .get(number)
+                .and_then(|template| self.plan.files.get(*template));
+            let (Some(file), Some(output)) = (file, given.next()) else {
+                continue;
+            };
+            *slot = Some(output.map(|text| {
+                let outcome = self.outcomes.of(&text, Format::of(&file.name), true);
+                if let (Some(cache), Some(key), Some(bytes)) =
+                    (self.cache, keys.get(number), outcome.to_cache())
+                {
+                    cache.put(key, &bytes);
+                }
+                outcome
+            }));
+        }
+        if answered.values.is_none() {
+            let values: Option<Vec<&Value>> = answer
+                .values
+                .iter()
+                .map(|value| value.as_ref().ok())
+                .collect();
+            if let (Some(cache), Some(Ok(bytes))) =
+                (self.cache, values.map(|values| serde_json::to_vec(&values)))
+            {
+                cache.put(gates_key, &bytes);
+            }
+            answered.values = Some(answer.values);
+        }
+        self.done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(place, answered);
+    }
+}
+
+type Assembled = (BTreeMap<String, Oid>, Vec<RenderedObject>, Vec<Gate>);
+
+/// Puts one region together; what is wrong goes to the report.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are one call's locals; a struct would be named after it"
+)]
+fn assemble(
+    loaded: &LoadedFleet,
+    texts: &Texts,
+    region: &LoadedRegion,
+    index: usize,
+    plan: &Plan<'_>,
+    fleet_file: &str,
+    answered: Answered,
+    outcomes: &Outcomes<'_>,
+    report: &mut Report,
+) -> Option<Assembled> {
+    let name = &region.region.name;
+    let errors_before = report.errors();
+    let mut outcomes_of: BTreeMap<&str, (&FleetFile, Arc<Outcome>)> = BTreeMap::new();
+    let add = |file: &'_ FleetFile, outcome: Arc<Outcome>, report: &mut Report| {
+        report.outcome(file, texts.by_path.get(&file.path), &outcome, name);
+        outcome
+    };
+    let templates = plan.templates.get(index)?;
+    for (template, output) in templates.iter().zip(answered.outputs) {
+        let Some(file) = plan.files.get(*template).copied() else {
+            continue;
+        };
+        match output {
+            Some(Ok(outcome)) => {
+                let outcome = add(file, outcome, report);
+                outcomes_of.insert(&file.name, (file, outcome));
+            }
+            Some(Err(problem)) => report.template(&texts.by_path, Some(name), &problem),
+            None => return None,
+        }
+    }
+    for file in loaded.files.for_region(name) {
+        if file.usage != FileUse::Plain {
+            continue;
+        }
+        let text = texts.by_path.get(&file.path).map_or("", String::as_str);
+        let outcome = add(
+            file,
+            outcomes.of(text, Format::of(&file.name), false),
+            report,
+        );
+        if let Some((other, _)) = outcomes_of.insert(&file.name, (file, outcome)) {
+            report.error(
+                Problem::error(
+                    &file.path,
+                    format!("{} becomes {} too", other.path, file.name),
+                )
+                .for_region(name)
+                .hint("rename one of them"),
+            );
+        }
+    }
+    let mut files = BTreeMap::new();
+    let mut objects = Vec::new();
+    let mut first_file: BTreeMap<ObjectId, &str> = BTreeMap::new();
+    for (path, (file, outcome)) in &outcomes_of {
+        let Some(blob) = outcome.blob else { continue };
+        files.insert((*path).to_owned(), blob);
+        for object in &outcome.objects {
+            let object = RenderedObject {
+                path: (*path).to_owned(),
+                blob,
+                ..object.clone()
+            };
+            if !object.generated
+                && let Some(first) = first_file.insert(object.id(), &file.path)
+            {
+                let message = if first == file.path {
+                    format!("{} is there twice in this file", object.id())
+                } else {
+                    format!("{} is in {first} too", object.id())
+                };
+                report.error(
+                    Problem::error(&file.path, message).for_region(name).hint(
+                        "no two objects of a region may share group, kind, namespace and name",
+                    ),
+                );
+            }
+            objects.push(object);
+        }
+    }
+    let resolved = gates::resolve(&loaded.fleet.gates, answered.values?, fleet_file);
+    let resolved = match resolved {
+        Ok(gates) => gates,
+        Err(problems) => {
+            for problem in problems {
+                report.template(&texts.by_path, Some(name), &problem);
+            }
+            Vec::new()
+        }
+    };
+    if report.errors() == errors_before && objects.is_empty() && files.is_empty() {
+        report.error(
+            Problem::error(&region.file, "the region renders to nothing")
+                .at(region.line, 1)
+                .for_region(name)
+                .hint("give it a template or manifest, or exclude it (`exclude: { reason: … }`)"),
+        );
+    }
+    (report.errors() == errors_before).then_some((files, objects, resolved))
+}
+
+#[cfg(test)]
+mod tests;
