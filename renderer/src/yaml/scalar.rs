@@ -317,6 +317,85 @@ mod tests {
         }
     }
 
+    /// Any JSON, with texts that YAML has other ideas about.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let tricky = prop::sample::select(vec![
+            "no",
+            "yes",
+            "on",
+            "~",
+            "null",
+            "",
+            " ",
+            "true",
+            "1.10",
+            "010",
+            "1_000",
+            "12:30",
+            "2001-01-01",
+            "{{values.x}}",
+            "<<",
+            "- a",
+            "a: b",
+            "# x",
+            "*x",
+            "&x",
+            "!x",
+            "|",
+            ">",
+            "@",
+            "`",
+            "'",
+            "\"",
+            "\\",
+            "a\nb",
+            "\n",
+            "\ttab",
+            "trailing ",
+            "\u{2028}",
+            "\u{e9}",
+            "---",
+            "...",
+            "%x",
+            "a\r\nb",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            tricky.prop_map(Value::from),
+            "[ -~]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("[a-z.~-]{1,6}", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(value in any_json()) {
+            let text = serde_yaml::to_string(&value).unwrap();
+            let parsed = parse(&text, &Rules { merge_keys: true, ..Rules::OWN });
+            prop_assert_eq!(&parsed.findings, &[], "{}", text);
+            let read = to_json(&parsed.documents[0], &mut Vec::new());
+            prop_assert_eq!(read, value, "{}", text);
+        }
+
+        #[test]
+        fn json_is_yaml(value in any_json()) {
+            let text = serde_json::to_string_pretty(&value).unwrap();
+            let parsed = parse(&text, &Rules::OWN);
+            prop_assert_eq!(&parsed.findings, &[], "{}", text);
+            let read = to_json(&parsed.documents[0], &mut Vec::new());
+            prop_assert_eq!(read, value, "{}", text);
+        }
+    }
+
     proptest! {
         #[test]
         fn whole_numbers_survive(number in any::<i64>()) {
