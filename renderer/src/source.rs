@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use tidegate_waves::oid::Oid;
 
+use crate::tree::{blob_id, from_git, to_git};
+
 /// What an entry of a source tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
@@ -137,16 +139,12 @@ impl MemoryTree {
 
 impl SourceTree for MemoryTree {
     fn entries(&self) -> Result<Vec<Entry>, ReadError> {
-        self.files
-            .iter()
-            .map(|(path, (kind, content))| {
-                Ok(Entry {
-                    path: path.clone(),
-                    kind: *kind,
-                    blob: blob_id(content).map_err(|reason| ReadError::new(path, reason))?,
-                })
-            })
-            .collect()
+        let entry = |(path, (kind, content)): (&Vec<u8>, &(EntryKind, Vec<u8>))| Entry {
+            path: path.clone(),
+            kind: *kind,
+            blob: blob_id(content),
+        };
+        Ok(self.files.iter().map(entry).collect())
     }
 
     fn size(&self, entry: &Entry) -> Result<u64, ReadError> {
@@ -159,21 +157,6 @@ impl SourceTree for MemoryTree {
             .map(|(_, content)| content.clone())
             .ok_or_else(|| ReadError::new(&entry.path, "there is no such file"))
     }
-}
-
-/// The id that git gives to a blob with this content.
-pub fn blob_id(content: &[u8]) -> Result<Oid, git2::Error> {
-    git2::Oid::hash_object(git2::ObjectType::Blob, content).and_then(own_id)
-}
-
-fn own_id(id: git2::Oid) -> Result<Oid, git2::Error> {
-    <[u8; 20]>::try_from(id.as_bytes())
-        .map(Oid::from_bytes)
-        .map_err(|_| git2::Error::from_str("the object id does not have 20 bytes"))
-}
-
-fn store_id(id: Oid) -> Result<git2::Oid, git2::Error> {
-    git2::Oid::from_bytes(id.as_bytes())
 }
 
 /// A source tree in a git object store: blobs as they are, without a checkout, so that neither
@@ -195,10 +178,10 @@ impl<'repository> GitTree<'repository> {
         repository: &'repository git2::Repository,
         id: Oid,
     ) -> Result<Self, ReadError> {
-        let tree = store_id(id)
-            .and_then(|id| repository.find_object(id, None))
+        let tree = repository
+            .find_object(to_git(id), None)
             .and_then(|object| object.peel_to_tree())
-            .and_then(|tree| own_id(tree.id()))
+            .map(|tree| from_git(tree.id()))
             .map_err(|error| ReadError::new(id.to_string().as_bytes(), error))?;
         Ok(Self { repository, tree })
     }
@@ -217,9 +200,7 @@ impl SourceTree for GitTree<'_> {
         let mut folders = vec![(Vec::new(), self.tree)];
         while let Some((prefix, id)) = folders.pop() {
             let failed = |error: git2::Error| ReadError::new(&prefix, error);
-            let tree = store_id(id)
-                .and_then(|id| self.repository.find_tree(id))
-                .map_err(failed)?;
+            let tree = self.repository.find_tree(to_git(id)).map_err(failed)?;
             for item in &tree {
                 let mut path = prefix.clone();
                 if !path.is_empty() {
@@ -232,7 +213,7 @@ impl SourceTree for GitTree<'_> {
                         format!("its path is longer than {LONGEST_PATH} bytes"),
                     ));
                 }
-                let blob = own_id(item.id()).map_err(failed)?;
+                let blob = from_git(item.id());
                 let kind = match item.filemode() {
                     0o040_000 => {
                         folders.push((path, blob));
@@ -262,15 +243,16 @@ impl SourceTree for GitTree<'_> {
     }
 
     fn size(&self, entry: &Entry) -> Result<u64, ReadError> {
-        store_id(entry.blob)
-            .and_then(|id| self.repository.odb()?.read_header(id))
+        self.repository
+            .odb()
+            .and_then(|store| store.read_header(to_git(entry.blob)))
             .map(|(size, _)| size as u64)
             .map_err(|error| ReadError::new(&entry.path, error))
     }
 
     fn read(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
-        store_id(entry.blob)
-            .and_then(|id| self.repository.find_blob(id))
+        self.repository
+            .find_blob(to_git(entry.blob))
             .map(|blob| blob.content().to_vec())
             .map_err(|error| ReadError::new(&entry.path, error))
     }
@@ -298,7 +280,7 @@ mod tests {
         top.insert("link", blob(b"/etc/passwd"), 0o120_000).unwrap();
         let top = top.write().unwrap();
 
-        let tree = GitTree::of_commit(&repository, own_id(top).unwrap()).unwrap();
+        let tree = GitTree::of_commit(&repository, from_git(top)).unwrap();
         let mut memory = MemoryTree::new()
             .with("a.yaml", "a")
             .with("a/b.yaml", "b\r\n");
@@ -322,7 +304,7 @@ mod tests {
             builder.insert("d", tree, 0o040_000).unwrap();
             tree = builder.write().unwrap();
         }
-        let tree = GitTree::new(&repository, own_id(tree).unwrap());
+        let tree = GitTree::new(&repository, from_git(tree));
         let error = tree.entries().unwrap_err();
         assert!(error.reason.contains("longer than 4096 bytes"), "{error}");
     }

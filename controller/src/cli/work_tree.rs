@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
-use tidegate_renderer::source::{self, Entry, EntryKind, ReadError, SourceTree};
+use tidegate_renderer::source::{Entry, EntryKind, ReadError, SourceTree};
+use tidegate_renderer::tree::blob_id;
 use tidegate_waves::oid::Oid;
 
 /// The files below a folder, as they were when it was opened.
@@ -37,7 +38,7 @@ impl WorkTree {
                     EntryKind::Submodule => Oid::ZERO,
                     EntryKind::File | EntryKind::Symlink => {
                         let content = read(root, &path, kind)?;
-                        source::blob_id(&content).map_err(|error| ReadError::new(&path, error))?
+                        blob_id(&content)
                     }
                 };
                 Ok(Entry { path, kind, blob })
@@ -224,6 +225,6 @@ mod tests {
         let entry = tree.entries().unwrap().remove(0);
         assert_eq!(tree.read(&entry).unwrap(), b"a: 1\r\n");
         assert_eq!(tree.size(&entry).unwrap(), 6);
-        assert_eq!(entry.blob, source::blob_id(b"a: 1\r\n").unwrap());
+        assert_eq!(entry.blob, blob_id(b"a: 1\r\n"));
     }
 }
