@@ -10,14 +10,23 @@ use clap::{Parser, Subcommand};
 
 pub mod config_repo;
 pub mod error;
+pub mod fetch;
 pub mod init;
+pub mod render;
+pub mod rendered;
 pub mod report;
 pub mod target;
 pub mod terminal;
+pub mod validate;
 pub mod work_tree;
 
 use error::CommandError;
 use terminal::{ColorChoice, Terminal};
+
+use crate::render_worker;
+
+/// The heading under which every command's help lists the options that all of them have.
+const GLOBAL: &str = "Global options";
 
 /// Roll configuration commits out to a fleet of regions: canary, waves, health gates, automatic revert
 #[derive(Debug, Parser)]
@@ -44,15 +53,15 @@ Exit codes:
 )]
 pub struct Cli {
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     quiet: bool,
 
     /// Say more of what is done (can be repeated)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// When to use colour
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    /// When to use colour: auto, always or never
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
     color: ColorChoice,
 
     #[command(subcommand)]
@@ -62,6 +71,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Validate(validate::ValidateArgs),
+    Render(render::RenderArgs),
+    /// Render templates for a parent process, under limits
+    #[command(name = render_worker::SUBCOMMAND, hide = true)]
+    RenderWorker,
 }
 
 /// Runs the program with these arguments (the first is its own name) and gives its exit code.
@@ -86,6 +100,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let terminal = Terminal::new(color, quiet, verbose);
     let result = match command {
         Command::Init(arguments) => init::run(arguments, &terminal),
+        Command::Validate(arguments) => validate::run(arguments, &terminal),
+        Command::Render(arguments) => render::run(arguments, &terminal),
+        Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,11 +115,51 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn verify_cli() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    /// The part of the book's page that is generated: each command's own help.
+    fn help_of_all_commands() -> String {
+        let mut page = String::new();
+        let mut program = Cli::command().term_width(100);
+        program.build();
+        for command in program
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let mut command = command.clone().color(clap::ColorChoice::Never);
+            let help = command.render_long_help().to_string();
+            let help: Vec<_> = help.lines().map(str::trim_end).collect();
+            let help = help.join("\n");
+            let (name, help) = (command.get_name(), help.trim_end());
+            writeln!(page, "\n## tidegate {name}\n\n```text\n{help}\n```").unwrap();
+        }
+        page
+    }
+
+    #[test]
+    fn command_line_page() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/command-line.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let marker = "command_line_page -->\n";
+        let end = page.find(marker).unwrap() + marker.len();
+        let wanted = format!("{}{}", &page[..end], help_of_all_commands());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, wanted).unwrap();
+        } else {
+            assert!(
+                page == wanted,
+                "docs/src/command-line.md differs from --help; \
+                 UPDATE_DOCS=1 cargo test -p tidegate command_line_page"
+            );
+        }
     }
 }

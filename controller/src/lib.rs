@@ -1,4 +1,5 @@
 //! The program's rooms: everything that touches the world.
 
 pub mod cli;
+pub mod render_worker;
 pub mod repo_template;

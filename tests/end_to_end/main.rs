@@ -10,4 +10,7 @@
 
 mod cli_help;
 mod init;
+mod render;
+mod render_worker;
 mod sandbox;
+mod validate;

@@ -1,7 +1,6 @@
 //! A config repo that a command was pointed at, opened for reading.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use clap::Args;
@@ -10,6 +9,7 @@ use tidegate_renderer::tree::{from_git, to_git};
 use tidegate_waves::oid::Oid;
 
 use super::error::CommandError;
+use super::fetch::TemporaryRepo;
 use super::target::{self, Address, Target};
 use super::work_tree::WorkTree;
 
@@ -30,8 +30,14 @@ pub struct ConfigRepo {
     files: Files,
     folder: String,
     name: String,
-    // Where it was cloned to, if it was; gone when this is.
-    clone: Option<Rc<tempfile::TempDir>>,
+    // Where it was cloned to and from, if it was.
+    clone: Option<Rc<Cloned>>,
+}
+
+struct Cloned {
+    url: String,
+    // Held for its folder, which the opened repository reads.
+    _repo: TemporaryRepo,
 }
 
 enum Files {
@@ -108,8 +114,13 @@ impl ConfigRepo {
                         (open_repository(&root)?, below, None)
                     }
                     Address::Url(url) => {
-                        let (repository, clone) = clone(url)?;
-                        (repository, String::new(), Some(Rc::new(clone)))
+                        let repo = TemporaryRepo::clone_of(url)?;
+                        let repository = open_repository(repo.repository().path())?;
+                        let cloned = Cloned {
+                            url: url.clone(),
+                            _repo: repo,
+                        };
+                        (repository, String::new(), Some(Rc::new(cloned)))
                     }
                 };
                 let commit = resolve(&repository, revision)?;
@@ -204,9 +215,12 @@ impl ConfigRepo {
         }
     }
 
-    /// The URL of the repo's remote `origin`, if it has one.
+    /// Where the repo comes from: what it was cloned from just now, or its remote `origin`, if it has one.
     #[must_use]
-    pub fn origin(&self) -> Option<String> {
+    pub fn remote(&self) -> Option<String> {
+        if let Some(cloned) = &self.clone {
+            return Some(cloned.url.clone());
+        }
         let repository = git2::Repository::open(self.repository_path()).ok()?;
         let remote = repository.find_remote("origin").ok()?;
         remote.url().ok().map(str::to_owned)
@@ -253,31 +267,6 @@ fn resolve(repository: &git2::Repository, revision: &str) -> Result<Oid, Command
             unknown.hint("a branch, a tag or a commit id, such as main, v1.2 or HEAD~1")
         })?;
     Ok(from_git(commit.id()))
-}
-
-/// Clones a repo to a temporary folder, with the user's own git configuration and credentials.
-fn clone(url: &str) -> Result<(git2::Repository, tempfile::TempDir), CommandError> {
-    let folder = tempfile::Builder::new()
-        .prefix("tidegate-")
-        .tempdir()
-        .map_err(|error| {
-            CommandError::failed(format!("cannot create a temporary folder: {error}"))
-        })?;
-    let status = Command::new("git")
-        .args(["clone", "--bare", "--quiet", "--"])
-        .arg(url)
-        .arg(folder.path())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| {
-            CommandError::failed(format!("cannot run git: {error}"))
-                .hint("install git 2.39 or later")
-        })?;
-    if !status.success() {
-        return Err(CommandError::failed(format!("git could not clone {url}")));
-    }
-    let repository = open_repository(folder.path())?;
-    Ok((repository, folder))
 }
 
 fn join(folder: &str, path: &str) -> String {

@@ -58,7 +58,7 @@ pub enum Stream {
 }
 
 /// The program's outputs, and how much of what is said there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terminal {
     stdout_colored: bool,
     stderr_colored: bool,
@@ -105,7 +105,7 @@ impl Terminal {
     pub fn yaml(&self, value: &impl serde::Serialize) -> Result<(), CommandError> {
         let text = serde_yaml::to_string(value)
             .map_err(|error| CommandError::failed(format!("cannot write YAML: {error}")))?;
-        self.data(&text)
+        self.data(&format!("{}\n", text.trim_end()))
     }
 
     /// Writes a line to stderr that is there whatever the options say.
