@@ -20,6 +20,7 @@ use tidegate_waves::fleet::{Fleet, Region};
 use tidegate_waves::plan::{Membership, MembershipProblem, membership};
 
 pub use files::{FileUse, FleetFile, FleetFiles};
+pub use gates::GatePlaces;
 pub use until::{InvalidUntil, end_of};
 
 use crate::problem::{Problem, Severity};
@@ -42,6 +43,8 @@ pub struct LoadedFleet {
     pub membership: Membership,
     /// Templates, manifests and partials.
     pub files: FleetFiles,
+    /// Where its gates are written, for what is found when their strings are resolved.
+    pub gate_places: GatePlaces,
     /// What its author should know.
     pub warnings: Vec<Problem>,
     /// The fleet's folder in the repo, empty for the root.
@@ -234,6 +237,7 @@ pub fn load(source: &dyn SourceTree, folder: &str) -> Result<LoadedFleet, Vec<Pr
         })
         .collect();
     Ok(LoadedFleet {
+        gate_places: GatePlaces::new(fleet.source, fleet.read.gates_node),
         fleet: fleet.read.fleet,
         regions,
         membership,

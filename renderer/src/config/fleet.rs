@@ -46,6 +46,8 @@ const ON_UNREACHABLE: &[(&str, OnUnreachable)] =
 /// The fleet's document, read as far as it can be.
 pub(super) struct ReadFleet {
     pub(super) fleet: Fleet,
+    /// The `gates` as written; the whole document if there are none.
+    pub(super) gates_node: Spanned<Node>,
     /// The value layers that could be read, with where they stand.
     pub(super) layers: Vec<ReadLayer>,
     /// Where each wave stands, in the fleet's order.
@@ -113,6 +115,7 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadFlee
             revert,
             guards,
         },
+        gates_node: fields.get("gates").unwrap_or(document).clone(),
         layers,
         waves: waves.places,
         members_known: waves.members_known,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use tidegate_waves::fleet::{Gate, GateCheck, HttpCheck, HttpExpect, Sampling};
 
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, Reader, SourceFile};
+use crate::problem::{Problem, Severity};
 use crate::yaml::{Node, Span, Spanned, shortened, to_json};
 
 const GATE_FIELDS: &[&str] = &[
@@ -21,6 +22,43 @@ const GATE_FIELDS: &[&str] = &[
 
 /// The most gates of a fleet: each is asked for every region.
 const MOST_GATES: usize = 100;
+
+/// Where the gates of a fleet are written: their strings are templates, and what is wrong with one
+/// shows only when it is resolved for a region.
+#[derive(Debug, Clone)]
+pub struct GatePlaces {
+    source: SourceFile,
+    gates: Spanned<Node>,
+}
+
+impl GatePlaces {
+    pub(super) fn new(source: SourceFile, gates: Spanned<Node>) -> Self {
+        Self { source, gates }
+    }
+
+    /// An error at the value that stands under `path` in a gate, such as `["http", "url"]` or
+    /// `["http", "expect", "json", "/version"]`; at the last step that is written.
+    #[must_use]
+    pub fn error(&self, gate: &str, path: &[&str], message: impl Into<String>) -> Problem {
+        let is_meant = |node: &&Spanned<Node>| {
+            let name = node
+                .value
+                .get("name")
+                .and_then(|name| name.value.as_scalar());
+            name.is_some_and(|name| &*name.text == gate)
+        };
+        let gates = self.gates.value.as_sequence().unwrap_or_default();
+        let mut place = gates.iter().find(is_meant).unwrap_or(&self.gates);
+        for step in path {
+            match place.value.get(step) {
+                Some(below) => place = below,
+                None => break,
+            }
+        }
+        self.source
+            .problem(Severity::Error, place.span, message.into())
+    }
+}
 
 /// Types of gates that are planned, so that a reader learns that the word is right and the time is not.
 const LATER_TYPES: [&str; 8] = [

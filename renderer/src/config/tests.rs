@@ -294,6 +294,27 @@ fn bombs_and_towers_in_any_document_are_errors() {
 }
 
 #[test]
+fn a_gates_strings_have_places() {
+    let loaded = load(&good(), "").unwrap();
+    let at = |gate: &str, path: &[&str]| loaded.gate_places.error(gate, path, "x").to_string();
+    assert_eq!(
+        at("healthz", &["http", "url"]),
+        "tidegate.yaml:16:12: error: x"
+    );
+    assert_eq!(
+        at("healthz", &["http", "expect", "json", "/version"]),
+        "tidegate.yaml:17:48: error: x"
+    );
+    assert_eq!(
+        at("healthz", &["http", "method"]),
+        "tidegate.yaml:16:7: error: x"
+    );
+    assert_eq!(at("other", &[]), "tidegate.yaml:14:3: error: x");
+    let problem = loaded.gate_places.error("healthz", &["http", "url"], "x");
+    assert!(problem.snippet.contains("https://{{values.host}}/healthz"));
+}
+
+#[test]
 fn a_hostile_document_is_given_up_in_time() {
     let names: String = (0..100_000).map(|_| "  x,\n").collect();
     let fleet = FLEET.replace("[westus3]", &format!("[\n{names}  westus3]"));
