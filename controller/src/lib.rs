@@ -1,5 +1,8 @@
 //! The program's rooms: everything that touches the world.
 
 pub mod cli;
+pub mod clock;
+pub mod gates;
 pub mod render_worker;
 pub mod repo_template;
+pub mod settings;

@@ -1,0 +1,353 @@
+//! What an answer says, in the contract's order.
+
+use serde_json::Value;
+use tidegate_waves::fleet::HttpCheck;
+use tidegate_waves::gate::{Reading, Sample};
+
+/// The longest evidence, in characters.
+const LONGEST_EVIDENCE: usize = 200;
+/// The longest that one value may stand in it, in characters.
+const LONGEST_VALUE: usize = 60;
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    /// Its status.
+    pub(super) status: u16,
+    /// Its body.
+    pub(super) body: &'a [u8],
+}
+
+/// Whether a status sends the asker elsewhere.
+pub(super) fn is_redirect(status: u16) -> bool {
+    matches!(status, 300..=303 | 305..=308)
+}
+
+/// Judges an answer that is no redirect and not too large.
+pub(super) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
+    let body: Option<Value> = if check.expect.json.is_empty() {
+        None
+    } else {
+        serde_json::from_slice(answer.body).ok()
+    };
+    let found = |pointer: &str| body.as_ref().and_then(|body| body.pointer(pointer));
+
+    // Only a pointer that both gates compare tells revisions apart: of one that is new nobody knows
+    // what the old revision answers.
+    let telling: Vec<(&str, &Value, &Value)> = check
+        .expect
+        .json
+        .iter()
+        .filter_map(|(pointer, new)| {
+            let old = last_good?.expect.json.get(pointer)?;
+            (!equal(new, old)).then_some((pointer.as_str(), new, old))
+        })
+        .collect();
+    for (pointer, new, old) in &telling {
+        if let Some(value) = found(pointer)
+            && equal(value, old)
+        {
+            return sample(
+                Reading::Stale,
+                &format!("{pointer} is {}, expected {}", show(value), show(new)),
+            );
+        }
+    }
+
+    if !check.expect.status.contains(&answer.status) {
+        return sample(Reading::Bad, &format!("answered {}", answer.status));
+    }
+    if !check.expect.json.is_empty() && body.is_none() {
+        return sample(
+            Reading::Bad,
+            &format!("answered {}, but not with JSON", answer.status),
+        );
+    }
+    for (pointer, expected) in &check.expect.json {
+        let Some(value) = found(pointer) else {
+            return sample(
+                Reading::Bad,
+                &format!("{pointer} is missing, expected {}", show(expected)),
+            );
+        };
+        if !equal(value, expected) {
+            return sample(
+                Reading::Bad,
+                &format!("{pointer} is {}, expected {}", show(value), show(expected)),
+            );
+        }
+    }
+    let evidence = match telling.first() {
+        Some((pointer, new, _)) => {
+            format!("answered {}, {pointer} is {}", answer.status, show(new))
+        }
+        None => format!("answered {}", answer.status),
+    };
+    let proven = !telling.is_empty();
+    sample(Reading::Healthy { proven }, &evidence)
+}
+
+/// The sample of an answer that sends elsewhere.
+pub(super) fn redirected(status: u16) -> Sample {
+    sample(
+        Reading::Unreachable,
+        &format!("answered {status}, a redirect; gates follow none"),
+    )
+}
+
+/// The sample of an answer that is too large.
+pub(super) fn oversize(status: u16) -> Sample {
+    sample(
+        Reading::Unreachable,
+        &format!("answered {status} with more than 1 MiB"),
+    )
+}
+
+/// A sample whose evidence is one plain line.
+pub(super) fn sample(reading: Reading, evidence: &str) -> Sample {
+    Sample {
+        reading,
+        evidence: shorten(&plain(evidence), LONGEST_EVIDENCE),
+    }
+}
+
+/// Equality of JSON values, in which a string also equals a number or boolean with the same text.
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::String(text), Value::Number(number))
+        | (Value::Number(number), Value::String(text)) => *text == number.to_string(),
+        (Value::String(text), Value::Bool(truth)) | (Value::Bool(truth), Value::String(text)) => {
+            *text == truth.to_string()
+        }
+        // 1 and 1.0 are the same number.
+        (Value::Number(left), Value::Number(right)) => {
+            left == right || ((left.is_f64() || right.is_f64()) && left.as_f64() == right.as_f64())
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+/// A value as evidence shows it.
+fn show(value: &Value) -> String {
+    shorten(&value.to_string(), LONGEST_VALUE)
+}
+
+/// The text without control characters, and without those that change the direction of writing.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\u{2028}' | '\u{2029}' => ' ',
+            character if character.is_control() => ' ',
+            character => character,
+        })
+        .filter(|character| {
+            !matches!(character,
+                '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
+        })
+        .collect()
+}
+
+fn shorten(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(longest.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+    use tidegate_waves::fleet::HttpExpect;
+
+    use super::*;
+
+    fn check(json: &[(&str, Value)]) -> HttpCheck {
+        HttpCheck {
+            endpoint: None,
+            url: "http://region/healthz".to_owned(),
+            method: "GET".to_owned(),
+            headers: BTreeMap::new(),
+            expect: HttpExpect {
+                status: vec![200, 204],
+                json: json
+                    .iter()
+                    .map(|(pointer, value)| ((*pointer).to_owned(), value.clone()))
+                    .collect(),
+            },
+        }
+    }
+
+    fn read(
+        new: &HttpCheck,
+        old: Option<&HttpCheck>,
+        status: u16,
+        body: &str,
+    ) -> (Reading, String) {
+        let answer = Answer {
+            status,
+            body: body.as_bytes(),
+        };
+        let sample = judge(new, old, &answer);
+        (sample.reading, sample.evidence)
+    }
+
+    const UNPROVEN: Reading = Reading::Healthy { proven: false };
+    const PROVEN: Reading = Reading::Healthy { proven: true };
+
+    #[test]
+    fn statuses_alone() {
+        let plain = check(&[]);
+        assert_eq!(
+            read(&plain, None, 204, ""),
+            (UNPROVEN, "answered 204".into())
+        );
+        assert_eq!(
+            read(&plain, None, 500, "secret"),
+            (Reading::Bad, "answered 500".into())
+        );
+        assert_eq!(read(&plain, Some(&plain), 200, "x").0, UNPROVEN);
+    }
+
+    #[test]
+    fn a_revision_that_can_be_read_is_stale_or_proven() {
+        let (old, new) = (
+            check(&[("/version", json!("v1"))]),
+            check(&[("/version", json!("v2"))]),
+        );
+        assert_eq!(
+            read(&new, Some(&old), 200, r#"{"version":"v1"}"#),
+            (Reading::Stale, r#"/version is "v1", expected "v2""#.into())
+        );
+        assert_eq!(
+            read(&new, Some(&old), 503, r#"{"version":"v1"}"#).0,
+            Reading::Stale
+        );
+        assert_eq!(
+            read(&new, Some(&old), 200, r#"{"version":"v2"}"#),
+            (PROVEN, r#"answered 200, /version is "v2""#.into())
+        );
+        assert_eq!(
+            read(&new, Some(&old), 200, r#"{"version":"v3"}"#),
+            (Reading::Bad, r#"/version is "v3", expected "v2""#.into())
+        );
+        assert_eq!(
+            read(&new, Some(&old), 503, r#"{"version":"v2"}"#).0,
+            Reading::Bad
+        );
+        assert_eq!(
+            read(&new, Some(&old), 200, "{}"),
+            (Reading::Bad, r#"/version is missing, expected "v2""#.into())
+        );
+        // Without a last good, or with one that compares nothing there, nothing tells them apart.
+        assert_eq!(read(&new, None, 200, r#"{"version":"v2"}"#).0, UNPROVEN);
+        assert_eq!(
+            read(&new, Some(&check(&[])), 200, r#"{"version":"v2"}"#).0,
+            UNPROVEN
+        );
+        assert_eq!(read(&new, None, 200, r#"{"version":"v1"}"#).0, Reading::Bad);
+    }
+
+    #[test]
+    fn values_that_only_look_different_tell_nothing_apart() {
+        let (old, new) = (check(&[("/n", json!(1))]), check(&[("/n", json!("1"))]));
+        assert_eq!(read(&new, Some(&old), 200, r#"{"n":1}"#).0, UNPROVEN);
+    }
+
+    #[test]
+    fn one_old_value_of_several_is_stale() {
+        let old = check(&[("/a", json!(1)), ("/b", json!(1))]);
+        let new = check(&[("/a", json!(2)), ("/b", json!(2))]);
+        assert_eq!(
+            read(&new, Some(&old), 200, r#"{"a":2,"b":1}"#).0,
+            Reading::Stale
+        );
+        assert_eq!(read(&new, Some(&old), 200, r#"{"a":2,"b":2}"#).0, PROVEN);
+    }
+
+    #[test]
+    fn html_with_status_200_is_bad() {
+        let json = check(&[("/version", json!("v2"))]);
+        for body in [
+            "",
+            "<html>secret</html>",
+            "NaN",
+            "{\"version\": 1e999}",
+            "\u{feff}{}",
+        ] {
+            let (reading, evidence) = read(&json, None, 200, body);
+            assert_eq!(reading, Reading::Bad);
+            assert!(!evidence.contains("secret"));
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(read(&json, None, 200, &deep).0, Reading::Bad);
+    }
+
+    #[test]
+    fn strings_equal_numbers_and_booleans_of_the_same_text() {
+        for (left, right) in [
+            (json!("1"), json!(1)),
+            (json!("true"), json!(true)),
+            (json!("1.5"), json!(1.5)),
+            (json!(1), json!(1.0)),
+            (json!({"a": ["1"]}), json!({"a": [1]})),
+            (json!(null), json!(null)),
+        ] {
+            assert!(
+                equal(&left, &right) && equal(&right, &left),
+                "{left} {right}"
+            );
+        }
+        for (left, right) in [
+            (json!("01"), json!(1)),
+            (json!("null"), json!(null)),
+            (json!(0), json!(false)),
+            (json!(""), json!(null)),
+            (json!({"a": 1}), json!({"a": 1, "b": 1})),
+            (
+                json!(9_007_199_254_740_993_u64),
+                json!(9_007_199_254_740_992_u64),
+            ),
+            (json!("True"), json!(true)),
+        ] {
+            assert!(
+                !equal(&left, &right) && !equal(&right, &left),
+                "{left} {right}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn evidence_is_one_short_plain_line(text in any::<String>(), status in 200_u16..600) {
+            let new = check(&[("/v", json!("wanted"))]);
+            let body = json!({ "v": text }).to_string();
+            let (_, evidence) = read(&new, None, status, &body);
+            prop_assert!(evidence.chars().count() <= LONGEST_EVIDENCE);
+            prop_assert!(!evidence.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn no_body_panics(body in any::<Vec<u8>>()) {
+            let new = check(&[("/v", json!("wanted"))]);
+            let _ = judge(&new, Some(&new), &Answer { status: 200, body: &body });
+        }
+    }
+}
