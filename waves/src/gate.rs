@@ -128,6 +128,11 @@ impl GateFold {
         }
     }
 
+    /// Forgets a run of harmful samples: what showed it is over, and the gate is judged anew.
+    pub fn forget_harm(&mut self) {
+        self.failures = 0;
+    }
+
     /// Begins to count the bake from now: what was healthy before belongs to no bake.
     pub fn start_bake(&mut self) {
         self.baked = Duration::ZERO;

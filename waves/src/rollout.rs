@@ -20,9 +20,12 @@ mod branches;
 mod decision;
 mod failure;
 mod files;
+mod holds;
 mod observation;
 mod opening;
 mod progress;
+mod promotion;
+mod quarantine;
 mod requests;
 mod state;
 mod turn;
@@ -38,8 +41,9 @@ pub use observation::{
 pub use opening::create;
 pub use state::{
     Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
-    LastGood, Placement, Quarantined, RegionRun, RegionState, Rollout, RolloutState, Sealing,
-    Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun, WaveState,
+    Inherited, LastGood, LeftOut, Placement, Quarantined, RegionRun, RegionState, Rollout,
+    RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun,
+    WaveState,
 };
 pub use turn::decide;
 pub use watch::{RegionWatch, Watch};

@@ -82,14 +82,24 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
     }
     if draft.kind == MoveKind::Adopt {
         branch.ours = branch.folders.clone();
+        adopted(turn, &draft.wave);
     }
+    // Only a promotion decides where a region is to be found; all else touches folders that are placed already.
     for change in draft.folders.iter().filter(|change| change.tree.is_some()) {
-        place(turn, &change.region, &draft.wave);
+        if draft.kind == MoveKind::Promote || !turn.next.placements.contains_key(&change.region) {
+            place(turn, &change.region, &draft.wave);
+        }
     }
     match draft.kind {
+        MoveKind::Promote
+            if turn.rollout().map(|rollout| rollout.id.as_str()) != draft.rollout.as_deref() =>
+        {
+            let owed = turn.next.owed.entry(draft.wave.clone()).or_default();
+            owed.extend(draft.folders.iter().map(|change| change.region.clone()));
+        }
         MoveKind::Promote => {
             for change in &draft.folders {
-                turn.move_region(&change.region, RegionState::Applying, None);
+                turn.arrive(&change.region);
             }
             // The next batch can only be asked for once this one is known to have arrived.
             turn.urgent |= turn.rollout().is_some_and(|rollout| {
@@ -107,12 +117,90 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
                 turn.move_region(&change.region, RegionState::Reverted, None);
             }
         }
-        MoveKind::Leave => turn.urgent = true,
+        MoveKind::Leave => {
+            turn.urgent = true;
+            for change in &draft.folders {
+                find_again(turn, &change.region, &draft.wave);
+            }
+        }
         MoveKind::Create
         | MoveKind::Seal
         | MoveKind::Restore
         | MoveKind::Adopt
         | MoveKind::SourceRevert => {}
+    }
+}
+
+/// Somebody else's trees are accepted: what regions of the rollout under way have is not what it judges.
+fn adopted(turn: &mut Turn<'_>, wave: &str) {
+    let theirs: Vec<String> = turn
+        .rollout()
+        .map(|rollout| {
+            rollout
+                .waves
+                .iter()
+                .filter(|run| run.name == wave)
+                .flat_map(|run| &run.regions)
+                .filter(|(region, run)| {
+                    run.before.is_some()
+                        && turn.next.folder(wave, region)
+                            != rollout
+                                .plan
+                                .regions
+                                .get(*region)
+                                .map(|planned| planned.tree)
+                })
+                .map(|(region, _)| region.clone())
+                .collect()
+        })
+        .unwrap_or_default();
+    for region in theirs {
+        turn.move_region(
+            &region,
+            RegionState::Preempted,
+            Some("somebody else's tree was adopted".to_owned()),
+        );
+    }
+    let gone: Vec<String> = turn
+        .next
+        .placements
+        .iter()
+        .filter(|(region, placement)| {
+            placement.wave == wave && turn.next.folder(wave, region).is_none()
+        })
+        .map(|(region, _)| region.clone())
+        .collect();
+    for region in gone {
+        find_again(turn, &region, wave);
+    }
+}
+
+/// A folder left this branch: its region is to be found on another that holds it, or nowhere.
+fn find_again(turn: &mut Turn<'_>, region: &str, left: &str) {
+    if turn
+        .next
+        .placements
+        .get(region)
+        .is_none_or(|placement| placement.wave != left)
+    {
+        return;
+    }
+    turn.urgent = true;
+    let other = turn
+        .next
+        .branches
+        .iter()
+        .find(|(_, branch)| branch.folders.contains_key(region))
+        .map(|(wave, _)| wave.clone());
+    match other {
+        Some(wave) => {
+            if let Some(placement) = turn.next.placements.get_mut(region) {
+                placement.wave = wave;
+            }
+        }
+        None => {
+            turn.next.placements.remove(region);
+        }
     }
 }
 
@@ -132,7 +220,7 @@ fn place(turn: &mut Turn<'_>, region: &str, wave: &str) {
             wave: wave.to_owned(),
         },
         (None, Some(known)) => Placement {
-            wave: known.wave.clone(),
+            wave: wave.to_owned(),
             ..known.clone()
         },
         (None, None) => return,
@@ -169,7 +257,8 @@ fn not_applied(turn: &mut Turn<'_>, intent: &Intent) {
             .or_default();
         turn.urgent = true;
     }
-    if intent.draft.kind == MoveKind::Promote {
+    let current = turn.rollout().map(|rollout| rollout.id.as_str());
+    if intent.draft.kind == MoveKind::Promote && current == intent.draft.rollout.as_deref() {
         for change in &intent.draft.folders {
             turn.move_region(
                 &change.region,
@@ -254,6 +343,12 @@ pub(super) fn find_damage(turn: &mut Turn<'_>) -> Option<Writing> {
         .filter_map(|(wave, branch)| {
             let tip = branch.tip?;
             let reference = turn.before.fleet.wave_ref(wave);
+            let comes_back = turn.next.intents.iter().any(|intent| {
+                intent.draft.reference == reference && intent.draft.old.is_zero()
+            });
+            if comes_back {
+                return None;
+            }
             match turn.seen.branches.get(&reference) {
                 None => Some((
                     wave.clone(),
@@ -293,7 +388,12 @@ pub(super) fn find_damage(turn: &mut Turn<'_>) -> Option<Writing> {
             rollout: None,
             ..turn.hold(reason, message.clone())
         };
-        if turn.add_hold(hold) {
+        let known = turn
+            .next
+            .holds
+            .iter()
+            .any(|known| known.reason == reason && known.wave.as_ref() == Some(&wave));
+        if !known && turn.add_hold(hold) {
             return Some(
                 Writing::new(EntryKind::Held, format!("held: {reason:?}: {message}")).wave(&wave),
             );

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use super::decision::Append;
 use super::failure::end_with;
+use super::holds::{Reach, reach, stops_opening};
 use super::observation::{Candidate, CandidateOutcome, ValidCandidate};
+use super::quarantine::{quarantined, waived};
 use super::state::{
-    FleetIdentity, FleetState, Hold, HoldReason, RegionRun, RegionState, Rollout, RolloutState,
-    Sealing, Settled, SourceRevert, Waiver, WaveRun, WaveState,
+    FleetIdentity, FleetState, Hold, HoldReason, Inherited, LeftOut, RegionRun, RegionState,
+    Rollout, RolloutState, Sealing, Settled, SourceRevert, Waiver, WaveRun, WaveState,
 };
 use super::turn::{Turn, Writing};
 use crate::log::{DraftIntent, Entry, EntryKind, MoveKind, SCHEMA};
 use crate::oid::Oid;
+use crate::plan::Wanted;
 
 /// Entry 0: the log begins, with the first valid head.
 ///
@@ -51,6 +54,7 @@ pub fn create(fleet: FleetIdentity, first: Oid, me: &str) -> Append {
         waived: BTreeMap::new(),
         requests: None,
         hotfix: None,
+        owed: BTreeMap::new(),
     };
     Append {
         entry,
@@ -64,14 +68,24 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
     if let Some(writing) = config_branch_gone(turn) {
         return Some(writing);
     }
-    let candidate = turn.seen.config.candidate.as_ref()?;
     let settled = turn.next.settled.as_ref().map(|settled| settled.source);
+    if settled.is_some()
+        && settled == turn.seen.config.head
+        && turn.next.holds.iter().any(|hold| hold.source.is_some())
+    {
+        turn.next.holds.retain(|hold| hold.source.is_none());
+        return Some(Writing::new(
+            EntryKind::Resumed,
+            "the config branch is back at the settled commit",
+        ));
+    }
+    let candidate = turn.seen.config.candidate.as_ref()?;
     if candidate.settled != settled || Some(candidate.source) == settled {
         return None;
     }
     match turn.rollout() {
         Some(rollout) if rollout.source == candidate.source => None,
-        Some(_) => supersede(turn, candidate),
+        Some(_) => say_invalid(turn, candidate).or_else(|| supersede(turn, candidate)),
         None => open_or_say_why_not(turn, candidate),
     }
 }
@@ -105,6 +119,24 @@ fn config_branch_gone(turn: &mut Turn<'_>) -> Option<Writing> {
     None
 }
 
+/// Says once that the head is not valid.
+fn say_invalid(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
+    let source = candidate.source;
+    let CandidateOutcome::Invalid { message } = &candidate.outcome else {
+        return None;
+    };
+    if turn.next.invalid == Some(source) {
+        return None;
+    }
+    turn.next.invalid = Some(source);
+    let mut writing = Writing::new(
+        EntryKind::Invalid,
+        format!("{} is not valid: {message}", source.short(8)),
+    );
+    writing.entry.source = Some(source);
+    Some(writing)
+}
+
 /// A newer commit takes a held rollout's place, or a running one's if a person asked for it as a hotfix.
 fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
     let rollout = turn.rollout()?;
@@ -118,22 +150,17 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
         return None;
     };
     let hotfix = turn.next.hotfix == Some(candidate.source);
-    let mut stopping = turn
+    let stopping: Vec<&Hold> = turn
         .next
         .holds
         .iter()
-        .filter(|hold| hold.reason.stops_advancing() && !hold.reason.is_before_opening())
-        .peekable();
-    let yields = stopping.peek().is_some() && stopping.all(|hold| hold.reason.yields_to_a_commit());
-    let blocked_by_person = turn
-        .next
-        .holds
+        .filter(|hold| !matches!(reach(hold, &turn.next), Reach::Nothing))
+        .collect();
+    let by_a_person = stopping
         .iter()
-        .any(|hold| hold.reason.stops_advancing() && !hold.reason.yields_to_a_commit());
-    if !(yields || hotfix)
-        || blocked_by_person
-        || !reasons_against(turn, candidate, valid).is_empty()
-    {
+        .any(|hold| !hold.reason.yields_to_a_commit());
+    let yields = hotfix || !stopping.is_empty();
+    if !yields || by_a_person || !reasons_against(turn, candidate, valid).is_empty() {
         return None;
     }
     end_with(
@@ -147,43 +174,12 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
 fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
     let source = candidate.source;
     let waiver = turn.next.waived.get(&source).cloned().unwrap_or_default();
-    let stopped = turn.next.holds.iter().any(|hold| {
-        hold.reason.stops_advancing()
-            && !hold.reason.is_before_opening()
-            && hold.source != Some(source)
-            && hold.until.is_none_or(|until| until > turn.now.wall)
-    });
-    if turn.next.holds.iter().any(|hold| {
-        hold.reason == HoldReason::Requested
-            && hold.until.is_some_and(|until| until <= turn.now.wall)
-    }) {
-        let now = turn.now.wall;
-        turn.next.holds.retain(|hold| {
-            !(hold.reason == HoldReason::Requested && hold.until.is_some_and(|until| until <= now))
-        });
-        return Some(Writing::new(
-            EntryKind::Resumed,
-            "resumed: the requested hold is over",
-        ));
-    }
-    if stopped || (turn.next.not_again == Some(source) && !waiver.retry) {
+    if stops_opening(&turn.next) || (turn.next.not_again == Some(source) && !waiver.retry) {
         return None;
     }
     drop_holds_of_other_commits(turn, source);
-    let valid = match &candidate.outcome {
-        CandidateOutcome::Invalid { message } => {
-            if turn.next.invalid == Some(source) {
-                return None;
-            }
-            turn.next.invalid = Some(source);
-            let mut writing = Writing::new(
-                EntryKind::Invalid,
-                format!("{} is not valid: {message}", source.short(8)),
-            );
-            writing.entry.source = Some(source);
-            return Some(writing);
-        }
-        CandidateOutcome::Valid(valid) => valid,
+    let CandidateOutcome::Valid(valid) = &candidate.outcome else {
+        return say_invalid(turn, candidate);
     };
     if !candidate.descends && !waiver.approved.contains(&HoldReason::HistoryRewritten) {
         let message = format!(
@@ -210,6 +206,8 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
             wanted: valid.wanted.clone(),
         });
         turn.next.invalid = None;
+        end_reverts(turn);
+        describe(turn, valid);
         let mut writing = Writing::new(
             EntryKind::NoChange,
             format!("{} changes nothing", source.short(8)),
@@ -222,6 +220,35 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
         return hold_commit(turn, source, against);
     }
     Some(open(turn, candidate, valid))
+}
+
+/// What waited for a revert of the config branch is settled by the commit that is settled or opened now.
+fn end_reverts(turn: &mut Turn<'_>) {
+    turn.next.holds.retain(|hold| {
+        !matches!(
+            hold.reason,
+            HoldReason::RevertPullRequest | HoldReason::RevertImpossible
+        )
+    });
+}
+
+/// Takes over what a commit says about regions beside their trees: where they are found, how they are judged.
+fn describe(turn: &mut Turn<'_>, valid: &ValidCandidate) {
+    for (region, planned) in &valid.wanted.regions {
+        if let Some(placement) = turn.next.placements.get_mut(region) {
+            placement.cluster.clone_from(&planned.cluster);
+            placement.location.clone_from(&planned.location);
+            placement.labels.clone_from(&planned.labels);
+        }
+        if let Some(good) = turn
+            .next
+            .last_good
+            .get_mut(region)
+            .filter(|good| good.tree == planned.tree)
+        {
+            good.gates = valid.wanted.gates_of(region);
+        }
+    }
 }
 
 fn drop_holds_of_other_commits(turn: &mut Turn<'_>, source: Oid) {
@@ -241,7 +268,7 @@ fn branches_differ(state: &FleetState, valid: &ValidCandidate) -> bool {
     })
 }
 
-type Against = (HoldReason, String, Vec<String>);
+pub(super) type Against = (HoldReason, String, Vec<String>);
 
 /// Everything that keeps a valid commit from being opened, approvals and `retry` considered.
 fn reasons_against(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Vec<Against> {
@@ -253,7 +280,7 @@ fn reasons_against(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidat
         .unwrap_or_default();
     let mut against: Vec<Against> = Vec::new();
     if !waiver.retry
-        && let Some(found) = quarantined(turn, candidate, valid)
+        && let Some(found) = quarantined(&turn.next, candidate, valid)
     {
         against.push(found);
     }
@@ -320,54 +347,6 @@ fn removals(state: &FleetState, valid: &ValidCandidate) -> BTreeSet<String> {
         .collect()
 }
 
-fn quarantined(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Option<Against> {
-    let fixed: BTreeSet<Oid> = candidate
-        .commits
-        .iter()
-        .flat_map(|commit| commit.fixes.iter().copied())
-        .collect();
-    for item in turn
-        .next
-        .quarantine
-        .iter()
-        .filter(|item| !item.isolated && !fixed.contains(&item.source))
-    {
-        let receives: Vec<String> = item
-            .digests
-            .iter()
-            .filter(|(region, digest)| {
-                valid
-                    .wanted
-                    .regions
-                    .get(*region)
-                    .is_some_and(|planned| planned.tree == **digest)
-                    && turn.next.last_good.get(*region).map(|good| good.tree) != Some(**digest)
-            })
-            .map(|(region, _)| region.clone())
-            .collect();
-        let facts = valid
-            .quarantine
-            .iter()
-            .find(|fact| fact.source == item.source);
-        let why = if facts.is_some_and(|fact| fact.contained && !fact.undone) {
-            "it is, or contains, that commit, and nothing has undone it"
-        } else if facts.is_some_and(|fact| fact.contained && fact.landed_again) {
-            "the same change was landed again"
-        } else if receives.is_empty() {
-            continue;
-        } else {
-            "a region would receive the same content"
-        };
-        let message = format!(
-            "{} failed before ({}): {why}; revert or fix it, name it in a `Tidegate-Fixes:` trailer, or retry",
-            item.source.short(8),
-            item.reason
-        );
-        return Some((HoldReason::Quarantined, message, receives));
-    }
-    None
-}
-
 fn hold_commit(turn: &mut Turn<'_>, source: Oid, against: Vec<Against>) -> Option<Writing> {
     let mut new = Vec::new();
     for (reason, message, regions) in against {
@@ -429,6 +408,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
                     reason: run.1,
                     proven: None,
                     was_healthy: false,
+                    left_out: (run.0 == RegionState::Skipped).then_some(LeftOut::Earlier),
                 },
             );
         }
@@ -460,6 +440,8 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         sealing: None,
         failure: None,
         source_revert: SourceRevert::None,
+        waived_quarantine: waived(state, candidate, valid, waiver.retry),
+        inherited: inherited(state, &valid.wanted),
     };
     let missing: Vec<DraftIntent> = valid
         .wanted
@@ -496,6 +478,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
     );
     turn.next.rollout = Some(rollout);
     turn.next.holds.retain(|hold| hold.source.is_none());
+    end_reverts(turn);
     turn.next.invalid = None;
     turn.next.not_again = None;
     turn.next.waived.clear();
@@ -519,6 +502,49 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         })
         .collect();
     writing
+}
+
+/// Regions that still have the tree of the superseded rollout: harm there is the new rollout's to answer for.
+fn inherited(state: &FleetState, wanted: &Wanted) -> BTreeMap<String, Inherited> {
+    let Some(old) = state
+        .rollout
+        .as_ref()
+        .filter(|rollout| rollout.state == RolloutState::Superseded)
+    else {
+        return BTreeMap::new();
+    };
+    let mut taken = BTreeMap::new();
+    for region in wanted.regions.keys() {
+        let Some(actual) = state
+            .placements
+            .get(region)
+            .and_then(|placement| state.folder(&placement.wave, region))
+            .filter(|actual| Some(*actual) != state.last_good.get(region).map(|good| good.tree))
+        else {
+            continue;
+        };
+        let run = old.region(region).map(|(_, run)| run);
+        let planned = old.plan.regions.get(region).map(|planned| planned.tree);
+        if let Some(run) = run.filter(|run| run.before.is_some() && planned == Some(actual)) {
+            taken.insert(
+                region.clone(),
+                Inherited {
+                    tree: actual,
+                    gates: old.plan.gates_of(region),
+                    before: run.before,
+                    was_healthy: run.was_healthy,
+                    judged: run.state.is_watched() && run.state != RegionState::Held,
+                },
+            );
+        } else if let Some(known) = old
+            .inherited
+            .get(region)
+            .filter(|known| known.tree == actual)
+        {
+            taken.insert(region.clone(), known.clone());
+        }
+    }
+    taken
 }
 
 /// Where a region begins: unchanged, left out because of what it failed with alone, or waiting.

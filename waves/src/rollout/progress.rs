@@ -1,21 +1,19 @@
 //! The way forward: regions become healthy and bake, holds begin and end, waves pass, batches are promoted.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::failure::{
-    deadline_passed, is_strict, is_unreachable, isolated_give_backs, last_evidence, slowest_gate,
-};
+use super::failure::{is_isolated, isolated_give_backs, last_evidence};
+use super::holds::{begin_holds, end_holds, is_held_for, is_stopped, is_wave_stopped};
+use super::promotion::{leave_drafts, next_batch};
 use super::state::{
-    Baseline, Failure, FailureReason, HoldReason, LastGood, RegionState, Rollout, RolloutState,
-    Sealing, Settled, WaveState,
+    Failure, FailureReason, HoldReason, LastGood, LeftOut, RegionRun, RegionState, Rollout,
+    RolloutState, Sealing, Settled, WaveState,
 };
 use super::turn::{Turn, Writing};
-use crate::fleet::{Gate, OnUnreachable, SlotUntil};
-use crate::gate::{GateFold, Reading};
-use crate::log::{DraftIntent, EntryKind, FolderChange, MoveKind};
+use crate::fleet::{Gate, OnFailure};
+use crate::gate::GateFold;
+use crate::log::{EntryKind, MoveKind};
 use crate::oid::Oid;
-use crate::plan::PlannedWave;
 
 /// Goes on with the rollout under way, if nothing is being given back.
 pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
@@ -27,11 +25,14 @@ pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
     if let Some(writing) = begin_holds(turn).or_else(|| end_holds(turn)) {
         return Some(writing);
     }
-    let held = turn
-        .next
-        .holds
-        .iter()
-        .any(|hold| hold.reason.stops_advancing() && !hold.reason.is_before_opening());
+    let stopped = is_stopped(&turn.next);
+    let held = stopped
+        || turn
+            .rollout()?
+            .waves
+            .iter()
+            .find(|wave| !wave.state.is_passed())
+            .is_some_and(|wave| is_wave_stopped(&turn.next, &wave.name));
     let wall = turn.now.wall;
     let rollout = turn.rollout_mut()?;
     rollout.state = if held {
@@ -40,7 +41,7 @@ pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
         RolloutState::Running
     };
     refresh_waves(rollout, held, wall);
-    if held {
+    if stopped {
         return None;
     }
     let drafts = isolated_give_backs(turn);
@@ -109,6 +110,10 @@ fn advance_regions(turn: &mut Turn<'_>) {
             .rollout()
             .and_then(|rollout| rollout.region(&region))
             .is_some_and(|(_, run)| run.was_healthy);
+        // Whoever did not stay healthy for a bake is let on by a person alone.
+        if is_held_for(&turn.next, &region, HoldReason::Unstable) {
+            continue;
+        }
         if state != RegionState::Baking
             && (turn.watch.all_healthy(&region, &gates)
                 || (was_healthy && state != RegionState::Held))
@@ -160,160 +165,6 @@ fn advance_regions(turn: &mut Turn<'_>) {
             );
         }
     }
-}
-
-/// Regions that cannot be judged, or do not stay healthy: skipped as far as the wave allows, else held.
-fn begin_holds(turn: &mut Turn<'_>) -> Option<Writing> {
-    let rollout = turn.rollout()?;
-    let plan = rollout.plan.clone();
-    for planned in &plan.waves {
-        for region in &planned.regions {
-            let Some((_, run)) = turn.rollout()?.region(region).filter(|(_, run)| {
-                run.state.is_watched()
-                    && !matches!(run.state, RegionState::Done | RegionState::Held)
-            }) else {
-                continue;
-            };
-            let (before, state, was_healthy) = (run.before, run.state, run.was_healthy);
-            let gates = plan.gates_of(region);
-            if state == RegionState::Baking {
-                let limit = planned
-                    .policy
-                    .progress_deadline
-                    .saturating_add(planned.policy.bake.saturating_mul(3));
-                let used = turn
-                    .watch
-                    .regions
-                    .get(region)
-                    .map_or(Duration::ZERO, |watch| watch.baking_used);
-                if used >= limit && !gates.is_empty() {
-                    return Some(hold_region(
-                        turn,
-                        planned,
-                        region,
-                        HoldReason::Unstable,
-                        "it does not stay healthy for its bake",
-                    ));
-                }
-                continue;
-            }
-            if was_healthy
-                || !deadline_passed(turn, region, planned)
-                || !is_unreachable(turn, region, before, &gates)
-            {
-                continue;
-            }
-            if planned.policy.on_unreachable == OnUnreachable::Fail {
-                continue;
-            }
-            let gate = slowest_gate(turn, region, &gates);
-            let evidence = gate
-                .map(|gate| format!("{} {}", gate.name, last_evidence(turn, region, gate)))
-                .unwrap_or_default();
-            let message = format!(
-                "not healthy within {}: {evidence}",
-                crate::duration::format(planned.policy.progress_deadline)
-            );
-            let skipped = turn.rollout()?.region(region).map_or(0, |(wave, _)| {
-                wave.regions
-                    .values()
-                    .filter(|run| {
-                        run.state == RegionState::Skipped
-                            && run
-                                .reason
-                                .as_deref()
-                                .is_some_and(|reason| reason.starts_with("not healthy within"))
-                    })
-                    .count()
-            });
-            if skipped < planned.policy.max_unreachable.of(planned.regions.len()) {
-                turn.move_region(region, RegionState::Skipped, Some(message));
-                continue;
-            }
-            let readings: BTreeSet<Reading> = gates
-                .iter()
-                .filter_map(|gate| turn.watch.gate(region, &gate.name).and_then(GateFold::last))
-                .map(|(_, sample)| sample.reading)
-                .collect();
-            let sick = gates.iter().any(|gate| {
-                turn.watch
-                    .gate(region, &gate.name)
-                    .is_some_and(GateFold::is_sick)
-            });
-            let reason = if readings.contains(&Reading::EgressDenied) {
-                HoldReason::EgressDenied
-            } else if sick {
-                HoldReason::AlreadySick
-            } else {
-                HoldReason::Unreachable
-            };
-            return Some(hold_region(turn, planned, region, reason, &message));
-        }
-    }
-    None
-}
-
-fn hold_region(
-    turn: &mut Turn<'_>,
-    wave: &PlannedWave,
-    region: &str,
-    reason: HoldReason,
-    message: &str,
-) -> Writing {
-    turn.move_region(region, RegionState::Held, Some(message.to_owned()));
-    let mut hold = turn.hold(reason, format!("{region}: {message}"));
-    hold.wave = Some(wave.name.clone());
-    hold.regions = vec![region.to_owned()];
-    turn.add_hold(hold);
-    Writing::new(
-        EntryKind::Held,
-        format!("held: {reason:?}: {region}: {message}"),
-    )
-    .wave(&wave.name)
-}
-
-/// Holds that ended by themselves: the region became healthy, the others recovered, the time is over.
-fn end_holds(turn: &mut Turn<'_>) -> Option<Writing> {
-    let rollout = turn.rollout()?;
-    let over: Vec<usize> = turn
-        .next
-        .holds
-        .iter()
-        .enumerate()
-        .filter(|(_, hold)| match hold.reason {
-            HoldReason::Requested => hold.until.is_some_and(|until| until <= turn.now.wall),
-            HoldReason::Unreachable => hold.regions.iter().all(|region| {
-                rollout
-                    .region(region)
-                    .is_none_or(|(_, run)| run.state != RegionState::Held)
-            }),
-            HoldReason::SharedCause => hold.regions.iter().all(|region| {
-                turn.watch
-                    .regions
-                    .get(region)
-                    .is_none_or(|watch| !watch.after.values().any(GateFold::is_suspect))
-            }),
-            _ => false,
-        })
-        .map(|(index, _)| index)
-        .collect();
-    if over.is_empty() {
-        return None;
-    }
-    let mut reasons = Vec::new();
-    let mut index = 0;
-    turn.next.holds.retain(|hold| {
-        let ends = over.contains(&index);
-        index += 1;
-        if ends {
-            reasons.push(format!("{:?}", hold.reason));
-        }
-        !ends
-    });
-    Some(Writing::new(
-        EntryKind::Resumed,
-        format!("resumed: {} is over", reasons.join(", ")),
-    ))
 }
 
 /// Brings the states of the waves up to date with those of their regions.
@@ -376,19 +227,15 @@ fn advance_waves(turn: &mut Turn<'_>) -> Option<Writing> {
     }
     let batch = next_batch(turn, index)?;
     turn.watch.slots_free_since = None;
-    let kind = if batch.drafts.is_empty() {
-        EntryKind::Progress
-    } else {
-        EntryKind::Intent
-    };
-    Some(
+    // Where the branch holds all the trees already, nothing moves: that rides on the next entry.
+    (!batch.drafts.is_empty()).then(|| {
         Writing::new(
-            kind,
+            EntryKind::Intent,
             format!("promote {} to {}", batch.regions.join(", "), name),
         )
         .wave(&name)
-        .drafts(batch.drafts),
-    )
+        .drafts(batch.drafts)
+    })
 }
 
 /// Passes a wave whose regions are all settled, or fails it where too few of them are healthy.
@@ -408,7 +255,7 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
     let counted = wave
         .regions
         .iter()
-        .filter(|(region, run)| !is_left_out(turn, region, run.state))
+        .filter(|(region, run)| !is_left_out(turn, region, run))
         .count();
     let failed = wave
         .regions
@@ -420,7 +267,7 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
             matches!(
                 run.state,
                 RegionState::Failed | RegionState::TimedOut | RegionState::Skipped
-            )
+            ) && run.receives()
         });
         let failure = Failure {
             reason: FailureReason::Harm,
@@ -432,17 +279,7 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
                 .map(|planned| planned.tree),
             evidence: format!("only {healthy} of {counted} regions of {name} are healthy"),
         };
-        if rollout.first {
-            let hold = turn.hold(HoldReason::FirstRolloutFailed, failure.evidence.clone());
-            return turn.add_hold(hold).then(|| {
-                Writing::new(
-                    EntryKind::Held,
-                    format!("held: FirstRolloutFailed: {}", failure.evidence),
-                )
-                .wave(name)
-            });
-        }
-        return super::failure::end_with(turn, Sealing::Failed { failure });
+        return act_on_too_few(turn, failure);
     }
     let wall = turn.now.wall;
     let state = if failed > 0 {
@@ -462,191 +299,41 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
     Some(writing)
 }
 
+/// A wave in which too few regions are healthy ends the rollout, or holds it where the policy says so.
+fn act_on_too_few(turn: &mut Turn<'_>, failure: Failure) -> Option<Writing> {
+    let rollout = turn.rollout()?;
+    let reason = if rollout.first {
+        HoldReason::FirstRolloutFailed
+    } else if rollout.plan.wave(&failure.wave)?.policy.on_failure == OnFailure::Hold {
+        HoldReason::OnFailureHold
+    } else {
+        return super::failure::end_with(turn, Sealing::Failed { failure });
+    };
+    let mut hold = turn.hold(reason, failure.evidence.clone());
+    hold.wave = Some(failure.wave.clone());
+    turn.add_hold(hold).then(|| {
+        Writing::new(
+            EntryKind::Held,
+            format!("held: {reason:?}: {}", failure.evidence),
+        )
+        .wave(&failure.wave)
+    })
+}
+
 /// Whether a region counts in no number: skipped by a person, isolated, moved away by somebody.
-fn is_left_out(turn: &Turn<'_>, region: &str, state: RegionState) -> bool {
-    match state {
+fn is_left_out(turn: &Turn<'_>, region: &str, run: &RegionRun) -> bool {
+    match run.state {
         RegionState::Reverting
         | RegionState::Reverted
         | RegionState::Removed
         | RegionState::Kept
-        | RegionState::Preempted
-        | RegionState::Skipped => true,
-        RegionState::Failed | RegionState::TimedOut => turn.rollout().is_some_and(|rollout| {
-            turn.next.quarantine.iter().any(|item| {
-                item.isolated && item.rollout == rollout.id && item.digests.contains_key(region)
-            })
-        }),
+        | RegionState::Preempted => true,
+        RegionState::Skipped => run.left_out != Some(LeftOut::Unreachable),
+        RegionState::Failed | RegionState::TimedOut => turn
+            .rollout()
+            .is_some_and(|rollout| is_isolated(turn, rollout, region)),
         _ => false,
     }
-}
-
-struct Batch {
-    regions: Vec<String>,
-    drafts: Vec<DraftIntent>,
-}
-
-/// The regions of a wave that may be promoted now, in one move of its branch.
-fn next_batch(turn: &mut Turn<'_>, index: usize) -> Option<Batch> {
-    let rollout = turn.rollout()?;
-    let run = rollout.waves.get(index)?;
-    let planned = rollout.plan.wave(&run.name)?.clone();
-    let name = run.name.clone();
-    let reference = turn.next.fleet.wave_ref(&name);
-    let strict_alone = index > 0
-        && is_strict(rollout, &name)
-        && !run
-            .regions
-            .values()
-            .any(|run| run.state == RegionState::Done);
-    let holds_slot = |state: RegionState| {
-        state.is_in_flight()
-            || (state == RegionState::Baking
-                && (strict_alone || planned.policy.slot_until == SlotUntil::Baked))
-    };
-    let in_flight = run
-        .regions
-        .values()
-        .filter(|run| holds_slot(run.state))
-        .count();
-    let limit = if strict_alone {
-        1
-    } else {
-        planned
-            .policy
-            .max_concurrent
-            .at_least_one_of(planned.regions.len())
-    };
-    let free = limit.saturating_sub(in_flight);
-    let mut pending: Vec<String> = planned
-        .regions
-        .iter()
-        .filter(|region| {
-            run.regions
-                .get(*region)
-                .is_some_and(|run| run.state == RegionState::Pending)
-        })
-        .cloned()
-        .collect();
-    if free == 0 || pending.is_empty() {
-        turn.watch.slots_free_since = None;
-        return None;
-    }
-    // Regions on the tree of a superseded rollout come first: they are the most exposed.
-    let on_superseded = |region: &String| {
-        let folder = turn.next.folder(&name, region);
-        folder.is_some() && folder != turn.next.last_good.get(region).map(|good| good.tree)
-    };
-    pending.sort_by_key(|region| !on_superseded(region));
-    if turn.is_busy(&reference)
-        || (in_flight > 0 && free < pending.len() && free < limit && !turn.slots_are_gathered())
-    {
-        return None;
-    }
-    let tip = turn.next.branches.get(&name).and_then(|branch| branch.tip);
-    let mut chosen: Vec<(String, Baseline)> = Vec::new();
-    for region in pending.into_iter().take(free) {
-        let Some(baseline) = turn.watch.baseline(&turn.next, &region, turn.now) else {
-            break;
-        };
-        chosen.push((region, baseline));
-    }
-    if chosen.is_empty() {
-        return None;
-    }
-    let rollout = turn.rollout()?;
-    let (id, source, plan) = (rollout.id.clone(), rollout.source, rollout.plan.clone());
-    let mut folders = Vec::new();
-    let mut regions = Vec::new();
-    for (region, baseline) in chosen {
-        let tree = plan.regions.get(&region)?.tree;
-        let already_there = turn.next.folder(&name, &region) == Some(tree);
-        let state = if already_there {
-            RegionState::Applying
-        } else {
-            RegionState::Promoted
-        };
-        turn.move_region(&region, state, None);
-        if let Some(run) = turn
-            .next
-            .rollout
-            .as_mut()
-            .and_then(|rollout| rollout.region_mut(&region))
-        {
-            run.before = Some(baseline);
-        }
-        if !already_there {
-            folders.push(FolderChange {
-                region: region.clone(),
-                tree: Some(tree),
-            });
-        }
-        regions.push(region);
-    }
-    let drafts = if folders.is_empty() {
-        Vec::new()
-    } else {
-        vec![DraftIntent {
-            reference,
-            old: tip?,
-            kind: MoveKind::Promote,
-            wave: name,
-            folders,
-            given: None,
-            onto: None,
-            rollout: Some(id),
-            source: Some(source),
-        }]
-    };
-    Some(Batch { regions, drafts })
-}
-
-/// Folders whose region is healthy on another branch by now, or was removed: they leave, one move a branch.
-fn leave_drafts(turn: &mut Turn<'_>) -> Vec<DraftIntent> {
-    let Some(rollout) = turn.rollout() else {
-        return Vec::new();
-    };
-    let mut drafts = Vec::new();
-    for (wave, branch) in &turn.next.branches {
-        let Some(tip) = branch.tip else { continue };
-        let leaving: Vec<FolderChange> = branch
-            .ours
-            .iter()
-            .filter(|(region, ours)| branch.folders.get(*region) == Some(ours))
-            .filter(|(region, _)| match turn.next.placements.get(*region) {
-                Some(placement) => {
-                    placement.wave != *wave
-                        && rollout.plan.wave_of(region) == Some(placement.wave.as_str())
-                        && turn.next.folder(&placement.wave, region).is_some()
-                        && rollout.region(region).is_some_and(|(_, run)| {
-                            matches!(
-                                run.state,
-                                RegionState::Baking | RegionState::Done | RegionState::NoChange
-                            )
-                        })
-                }
-                None => rollout.removals.contains(*region),
-            })
-            .map(|(region, _)| FolderChange {
-                region: region.clone(),
-                tree: None,
-            })
-            .collect();
-        let reference = turn.next.fleet.wave_ref(wave);
-        if !leaving.is_empty() && turn.next.open_intent(&reference).is_none() {
-            drafts.push(DraftIntent {
-                reference,
-                old: tip,
-                kind: MoveKind::Leave,
-                wave: wave.clone(),
-                folders: leaving,
-                given: None,
-                onto: None,
-                rollout: Some(rollout.id.clone()),
-                source: Some(rollout.source),
-            });
-        }
-    }
-    drafts
 }
 
 /// All waves passed: removed regions go, open moves are waited for, and last good advances.
@@ -659,6 +346,10 @@ fn succeed(turn: &mut Turn<'_>) -> Option<Writing> {
         .cloned()
         .collect();
     if !removed.is_empty() {
+        // It is a `Progress`, and of these there is at most one in a gate interval.
+        if !turn.progress_is_due() {
+            return None;
+        }
         for region in &removed {
             turn.next.placements.remove(region);
         }
@@ -683,6 +374,7 @@ fn succeed(turn: &mut Turn<'_>) -> Option<Writing> {
     rollout.state = RolloutState::Succeeded;
     rollout.ended = Some(wall);
     let (plan, source, id) = (rollout.plan.clone(), rollout.source, rollout.id.clone());
+    let waived = rollout.waived_quarantine.clone();
     let runs: Vec<(String, RegionState)> = rollout
         .waves
         .iter()
@@ -724,6 +416,16 @@ fn succeed(turn: &mut Turn<'_>) -> Option<Writing> {
         turn.next.last_good.remove(&region);
         turn.next.set_aside.remove(&region);
     }
+    for region in plan.regions.keys() {
+        // A last good tree is never quarantined.
+        let good = turn.next.last_good.get(region).map(|good| good.tree);
+        turn.next.quarantine.retain(|item| {
+            !(item.isolated && item.digests.get(region).copied() == good && good.is_some())
+        });
+    }
+    turn.next
+        .quarantine
+        .retain(|item| item.isolated || !waived.contains(&item.source));
     turn.next.proven = true;
     turn.next.settled = Some(Settled {
         source,

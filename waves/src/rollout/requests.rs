@@ -2,7 +2,7 @@
 
 use super::observation::{CandidateOutcome, Request, RequestOption, Verb};
 use super::state::{
-    Failure, FailureReason, Hold, HoldReason, RegionState, RolloutState, Sealing, Settled,
+    Failure, FailureReason, Hold, HoldReason, LeftOut, RegionState, RolloutState, Sealing, Settled,
 };
 use super::turn::{Turn, Writing};
 use crate::log::{DraftIntent, EntryKind, FolderChange, MoveKind, RequestAnswer};
@@ -169,10 +169,8 @@ fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         None => {}
     }
     let ends = |hold: &Hold| match hold.reason {
-        HoldReason::Drift
-        | HoldReason::BranchDeleted
-        | HoldReason::HistoryRewritten
-        | HoldReason::LogDamaged => false,
+        HoldReason::HistoryRewritten => hold.source.is_some(),
+        HoldReason::Drift | HoldReason::BranchDeleted | HoldReason::LogDamaged => false,
         reason => !reason.is_before_opening(),
     };
     let ended: Vec<Hold> = turn
@@ -187,6 +185,11 @@ fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
     }
     turn.next.holds.retain(|hold| !ends(hold));
     for hold in ended {
+        // A rewritten config branch is taken as it is from now on.
+        if let (HoldReason::HistoryRewritten, Some(source)) = (hold.reason, hold.source) {
+            let waiver = turn.next.waived.entry(source).or_default();
+            waiver.approved.insert(HoldReason::HistoryRewritten);
+        }
         // What was held because of a region is tried again from the start of its deadline.
         for region in &hold.regions {
             let state = turn
@@ -202,7 +205,6 @@ fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
                     RegionState::Applying,
                     Some(format!("resumed by {}", request.author)),
                 );
-                turn.watch.regions.remove(region);
             }
         }
     }
@@ -290,27 +292,37 @@ fn skip(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Stri
     if request.regions.is_empty() {
         return Err("skip needs the regions to skip".to_owned());
     }
+    if turn.rollout().is_none() {
+        return skip_left_behind(turn, request);
+    }
     for region in &request.regions {
         let state = turn
             .rollout()
             .and_then(|rollout| rollout.region(region))
             .map(|(_, run)| run.state)
             .ok_or_else(|| format!("region {region} is in no rollout that is under way"))?;
-        if matches!(state, RegionState::Promoted | RegionState::Pending) {
-            return Err(format!(
-                "region {region} has not got its tree yet; skip it once it has"
-            ));
-        }
-        if state == RegionState::NoChange || state == RegionState::Done {
+        if matches!(
+            state,
+            RegionState::NoChange | RegionState::Done | RegionState::Skipped
+        ) {
             return Err(format!(
                 "region {region} is {state:?} and is not waited for"
             ));
         }
-        turn.move_region(
-            region,
-            RegionState::Skipped,
-            Some(format!("skipped by {}", request.author)),
-        );
+        if let Some(run) = turn
+            .rollout_mut()
+            .and_then(|rollout| rollout.region_mut(region))
+        {
+            run.left_out = Some(LeftOut::Requested);
+        }
+        // One that has not got its tree yet still gets it; nobody waits for what it makes of it.
+        if !matches!(state, RegionState::Promoted | RegionState::Pending) {
+            turn.move_region(
+                region,
+                RegionState::Skipped,
+                Some(format!("skipped by {}", request.author)),
+            );
+        }
         turn.next.holds.retain(|hold| {
             !(hold.regions.len() == 1
                 && hold.regions.first() == Some(region)
@@ -318,6 +330,36 @@ fn skip(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Stri
         });
     }
     mark_state(turn);
+    Ok(Vec::new())
+}
+
+/// Leaves regions alone that an ended rollout could not give back: their branch is held no longer.
+fn skip_left_behind(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let is_left_behind = |hold: &Hold| {
+        hold.rollout.is_some()
+            && matches!(hold.reason, HoldReason::PushRefused | HoldReason::Drift)
+            && hold
+                .regions
+                .iter()
+                .any(|region| request.regions.contains(region))
+    };
+    if !turn.next.holds.iter().any(is_left_behind) {
+        return Err("no rollout is under way, and no branch is held for these regions".to_owned());
+    }
+    for hold in turn
+        .next
+        .holds
+        .iter_mut()
+        .filter(|hold| is_left_behind(hold))
+    {
+        hold.regions
+            .retain(|region| !request.regions.contains(region));
+    }
+    turn.next.holds.retain(|hold| {
+        !(hold.rollout.is_some()
+            && matches!(hold.reason, HoldReason::PushRefused | HoldReason::Drift)
+            && hold.regions.is_empty())
+    });
     Ok(Vec::new())
 }
 
@@ -357,6 +399,12 @@ fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Str
 
 /// The failure path by hand, also after a rollout succeeded.
 fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    if request.to.is_some() || !request.regions.is_empty() {
+        return Err(
+            "revert takes back the newest rollout as a whole: it knows no commit and no regions"
+                .to_owned(),
+        );
+    }
     let failure = Failure {
         reason: FailureReason::Requested,
         wave: String::new(),
@@ -394,7 +442,13 @@ fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
     let rollout_base = rollout.base_wanted.clone();
     let (recorded, regions) = (
         rollout.base_last_good.clone(),
-        rollout.plan.regions.keys().cloned().collect::<Vec<_>>(),
+        rollout
+            .plan
+            .regions
+            .keys()
+            .chain(&rollout.removals)
+            .cloned()
+            .collect::<Vec<_>>(),
     );
     for region in regions {
         match recorded.get(&region) {

@@ -108,6 +108,9 @@ pub struct FleetState {
     pub requests: Option<Oid>,
     /// A commit that a person asked to take over at once.
     pub hotfix: Option<Oid>,
+    /// By wave, regions that a promotion of a failed rollout reached late: they are owed their last good tree.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owed: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What a person allowed for one source commit.
@@ -248,6 +251,29 @@ pub struct Rollout {
     pub failure: Option<Failure>,
     /// How far the revert of the config branch is.
     pub source_revert: SourceRevert,
+    /// Quarantined commits that it was opened in spite of (it fixes them, or a person waived them): its
+    /// success ends their quarantine.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waived_quarantine: BTreeSet<Oid>,
+    /// Regions that still have the tree of the superseded rollout whose place it took.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inherited: BTreeMap<String, Inherited>,
+}
+
+/// What a rollout takes over for a region from the one that it superseded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inherited {
+    /// The tree that its branch holds.
+    pub tree: Oid,
+    /// The gates that judge that tree.
+    pub gates: Vec<Gate>,
+    /// What its gates had said before that tree came.
+    pub before: Option<Baseline>,
+    /// Whether it has been healthy since.
+    pub was_healthy: bool,
+    /// Whether harm is still news: it had not failed, nor been held, in the superseded rollout.
+    pub judged: bool,
 }
 
 /// Where a rollout stands.
@@ -431,6 +457,29 @@ pub struct RegionRun {
     /// Whether it has been healthy since its promotion.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub was_healthy: bool,
+    /// Why its wave does not wait for it, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why a wave does not wait for a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LeftOut {
+    /// A person asked for it: the region counts in no number.
+    Requested,
+    /// Nothing could be learnt of it by its deadline: `maxUnreachable` counts it.
+    Unreachable,
+    /// It was skipped, isolated or failed with this very tree before.
+    Earlier,
+}
+
+impl RegionRun {
+    /// Whether this rollout brings it something: it waits for that, or was promoted.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        self.state == RegionState::Pending || self.before.is_some()
+    }
 }
 
 /// What a region's gates said before its promotion.

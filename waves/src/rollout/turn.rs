@@ -6,8 +6,8 @@ use super::decision::{Append, Probe, PushOrder, Step};
 use super::observation::{Now, Observations, Phase};
 use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout};
 use super::watch::{Watch, is_provable};
-use super::{branches, failure, opening, progress, requests};
-use crate::gate::settle;
+use super::{branches, failure, holds, opening, progress, requests};
+use crate::gate::{Reading, settle};
 use crate::log::{Closing, DraftIntent, Entry, EntryKind, MoveKind};
 
 /// The interval of `Progress` entries for a fleet without gates.
@@ -80,6 +80,9 @@ pub fn decide(state: &FleetState, watch: &Watch, seen: &Observations, now: Now) 
     branches::close_intents(&mut turn);
     let writing = branches::find_drift(&mut turn)
         .or_else(|| branches::find_damage(&mut turn))
+        .or_else(|| failure::pay_owed(&mut turn))
+        .or_else(|| holds::end_requested(&mut turn))
+        .or_else(|| holds::end_left_behind(&mut turn))
         .or_else(|| requests::answer(&mut turn))
         .or_else(|| failure::go_on(&mut turn))
         .or_else(|| progress::go_on(&mut turn))
@@ -126,6 +129,20 @@ impl Turn<'_> {
             run.reason = reason;
         }
         self.lines.push(line);
+    }
+
+    /// A region's tree is on its branch: from now on it is judged, unless nobody waits for it.
+    pub(super) fn arrive(&mut self, region: &str) {
+        let left_out = self
+            .rollout()
+            .and_then(|rollout| rollout.region(region))
+            .is_some_and(|(_, run)| run.left_out.is_some());
+        let state = if left_out {
+            RegionState::Skipped
+        } else {
+            RegionState::Applying
+        };
+        self.move_region(region, state, None);
     }
 
     /// Adds a hold unless one with the same reason, wave and regions stands; tells whether it is new.
@@ -204,7 +221,11 @@ impl Turn<'_> {
         };
         let busy = append.is_some()
             || !pushes.is_empty()
-            || !self.before.intents.is_empty()
+            || self
+                .before
+                .intents
+                .iter()
+                .any(|intent| failure::is_stuck(&self, intent).is_none())
             || self.is_waiting_for_time();
         let mut step = Step {
             watch: self.watch.clone(),
@@ -297,10 +318,18 @@ impl Turn<'_> {
         if rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack {
             return true;
         }
+        let current = rollout
+            .waves
+            .iter()
+            .find(|wave| !wave.state.is_passed())
+            .map(|wave| wave.name.as_str());
         let stopped_for_good = self.before.holds.iter().any(|hold| {
-            hold.reason.stops_advancing()
-                && !hold.reason.may_end_by_itself()
-                && hold.until.is_none()
+            let reaches = match holds::reach(hold, self.before) {
+                holds::Reach::Everything => true,
+                holds::Reach::Wave(wave) => Some(wave) == current,
+                holds::Reach::Regions(_) | holds::Reach::Nothing => false,
+            };
+            reaches && !hold.reason.may_end_by_itself() && hold.until.is_none()
         });
         !stopped_for_good
     }
@@ -353,20 +382,35 @@ impl Turn<'_> {
                             gate,
                         });
                     }
+                } else if let Some(inherited) = rollout
+                    .inherited
+                    .get(region)
+                    .filter(|_| run.state == RegionState::Pending)
+                {
+                    for gate in &inherited.gates {
+                        probes.push(Probe {
+                            rollout: rollout.id.clone(),
+                            region: region.clone(),
+                            phase: Phase::After,
+                            gate: gate.clone(),
+                            last_good: None,
+                            every: gate.sampling.every,
+                            not_before: Duration::ZERO,
+                        });
+                    }
                 } else if run.state == RegionState::Pending
                     && let Some(good) = self.before.last_good.get(region)
                 {
-                    let now = self.now.monotonic;
                     let waiting = self.watch.regions.entry(region.clone()).or_default();
-                    if index == current {
-                        waiting.before_since.get_or_insert(now);
-                    }
                     for gate in &good.gates {
                         let known = waiting
                             .before
                             .get(&gate.name)
                             .and_then(crate::gate::GateFold::last)
-                            .is_some();
+                            .is_some_and(|(_, sample)| {
+                                waiting.asked_since.is_none()
+                                    || matches!(sample.reading, Reading::Healthy { .. })
+                            });
                         let every = if index == current && !known {
                             gate.sampling.timeout
                         } else if suspect {
@@ -396,9 +440,7 @@ impl Turn<'_> {
         let nothing_open = self.before.active().is_none() && self.before.intents.is_empty();
         let due = step.append.is_some() || !step.pushes.is_empty();
         if mine || nothing_open || !due {
-            if mine || nothing_open {
-                step.watch.stalled = None;
-            }
+            step.watch.stalled = None;
             return;
         }
         let since = match step.watch.stalled {

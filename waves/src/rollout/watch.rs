@@ -45,8 +45,12 @@ pub(super) struct Refusal {
 pub struct RegionWatch {
     /// Gates of the last good tree, before the promotion.
     pub(super) before: BTreeMap<String, GateFold>,
-    /// Since when answers from before the promotion are waited for.
-    pub(super) before_since: Option<Duration>,
+    /// Since when its promotion waits for an answer from before it.
+    pub(super) asked_since: Option<Duration>,
+    /// Gates of the last good tree that answer badly, and since when.
+    pub(super) ill_since: BTreeMap<String, Duration>,
+    /// The state in which it was last seen.
+    pub(super) state: Option<RegionState>,
     /// Gates of the plan, after it.
     pub(super) after: BTreeMap<String, GateFold>,
     /// When this process first saw the tree applied.
@@ -127,14 +131,21 @@ impl Watch {
             }
             None => self.sealing_since = None,
         }
+        self.begin_anew(rollout, now);
         self.add_samples(state, rollout, observations);
         for wave in &rollout.waves {
             for (region, run) in &wave.regions {
+                let watch = self.regions.entry(region.clone()).or_default();
+                watch.state = Some(run.state);
                 if !run.state.is_watched() {
                     continue;
                 }
-                let watch = self.regions.entry(region.clone()).or_default();
                 watch.applied.get_or_insert(now.monotonic);
+                // Somebody else's tree says nothing about ours: it is judged from the start once ours is back.
+                if is_disturbed(state, rollout, &wave.name, region) {
+                    watch.restart(now.monotonic);
+                    continue;
+                }
                 match run.state {
                     RegionState::Baking => {
                         watch.baking_used += step;
@@ -143,6 +154,25 @@ impl Watch {
                     RegionState::Done => {}
                     _ => watch.deadline_used += step,
                 }
+            }
+        }
+    }
+
+    /// A region whose promotion begins, or that a person lets be tried again, is judged from the start.
+    fn begin_anew(&mut self, rollout: &Rollout, now: Now) {
+        for (region, run) in rollout.waves.iter().flat_map(|wave| &wave.regions) {
+            let Some(watch) = self.regions.get_mut(region) else {
+                continue;
+            };
+            let changed = watch.state.is_some_and(|known| known != run.state);
+            if changed
+                && matches!(
+                    run.state,
+                    RegionState::Pending | RegionState::Promoted | RegionState::Applying
+                )
+            {
+                watch.restart(now.monotonic);
+                watch.asked_since = None;
             }
         }
     }
@@ -165,6 +195,18 @@ impl Watch {
                         .map(|good| good.gates.as_slice())
                         .unwrap_or_default();
                     if let Some(gate) = gates.iter().find(|gate| gate.name == sample.gate) {
+                        match sample.sample.reading {
+                            Reading::Healthy { .. } => {
+                                watch.ill_since.remove(&sample.gate);
+                            }
+                            Reading::Bad => {
+                                watch
+                                    .ill_since
+                                    .entry(sample.gate.clone())
+                                    .or_insert(sample.at);
+                            }
+                            Reading::Stale | Reading::Unreachable | Reading::EgressDenied => {}
+                        }
                         watch.before.entry(sample.gate.clone()).or_default().add(
                             &gate.sampling,
                             &sample.sample,
@@ -172,6 +214,23 @@ impl Watch {
                             true,
                         );
                     }
+                }
+                Phase::After if run.state == RegionState::Pending => {
+                    let Some(inherited) = rollout.inherited.get(&sample.region) else {
+                        continue;
+                    };
+                    let Some(gate) = inherited.gates.iter().find(|gate| gate.name == sample.gate)
+                    else {
+                        continue;
+                    };
+                    let harm_counts =
+                        inherited.before == Some(Baseline::Healthy) || inherited.was_healthy;
+                    watch.after.entry(sample.gate.clone()).or_default().add(
+                        &gate.sampling,
+                        &sample.sample,
+                        sample.at,
+                        harm_counts,
+                    );
                 }
                 Phase::After => {
                     let gates = rollout.plan.gates_of(&sample.region);
@@ -200,32 +259,38 @@ impl Watch {
     }
 
     /// What the gates of a region's last good say before its promotion; `None` while that is still to be
-    /// waited for.
-    pub(super) fn baseline(&self, state: &FleetState, region: &str, now: Now) -> Option<Baseline> {
-        let Some(good) = state.last_good.get(region) else {
-            return Some(Baseline::Unknown);
-        };
-        if good.gates.is_empty() {
-            return Some(Baseline::Unknown);
+    /// waited for. A region on a superseded tree keeps the verdict from before that tree came.
+    pub(super) fn baseline(
+        &mut self,
+        state: &FleetState,
+        region: &str,
+        now: Now,
+    ) -> Option<Baseline> {
+        if let Some(inherited) = state
+            .active()
+            .and_then(|rollout| rollout.inherited.get(region))
+        {
+            return Some(if inherited.was_healthy {
+                Baseline::Healthy
+            } else {
+                inherited.before.unwrap_or(Baseline::Unknown)
+            });
         }
-        let watch = self.regions.get(region);
-        let reading = |gate: &Gate| {
-            watch
-                .and_then(|watch| watch.before.get(&gate.name))
-                .and_then(GateFold::last)
-                .map(|(_, sample)| sample.reading)
+        let gates = match state.last_good.get(region) {
+            Some(good) if !good.gates.is_empty() => good.gates.as_slice(),
+            _ => return Some(Baseline::Unknown),
         };
-        let readings: Vec<Option<Reading>> = good.gates.iter().map(reading).collect();
-        let longest = good
-            .gates
+        let watch = self.regions.entry(region.to_owned()).or_default();
+        let readings: Vec<Option<Reading>> = gates
             .iter()
-            .map(|gate| gate.sampling.timeout)
-            .max()
-            .unwrap_or_default()
-            .saturating_mul(2);
-        let waited = watch
-            .and_then(|watch| watch.before_since)
-            .map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since));
+            .map(|gate| {
+                watch
+                    .before
+                    .get(&gate.name)
+                    .and_then(GateFold::last)
+                    .map(|(_, sample)| sample.reading)
+            })
+            .collect();
         if readings
             .iter()
             .all(|reading| matches!(reading, Some(Reading::Healthy { .. })))
@@ -233,7 +298,14 @@ impl Watch {
             return Some(Baseline::Healthy);
         }
         // An answer that is not healthy is asked for once more before it counts.
-        if waited < longest {
+        let longest = gates
+            .iter()
+            .map(|gate| gate.sampling.timeout)
+            .max()
+            .unwrap_or_default()
+            .saturating_mul(2);
+        let since = *watch.asked_since.get_or_insert(now.monotonic);
+        if now.monotonic.saturating_sub(since) < longest {
             return None;
         }
         if readings.contains(&Some(Reading::Bad)) {
@@ -278,22 +350,35 @@ impl Watch {
             .any(|watch| watch.after.values().any(GateFold::is_suspect))
     }
 
-    /// Regions that wait for their promotion, were healthy at `promoted` or later, and are ill now on this gate.
-    pub(super) fn turned_ill_elsewhere(&self, rollout: &Rollout, gate: &str) -> BTreeSet<String> {
+    /// Regions that wait for their promotion, were healthy when `failing` was promoted, and are ill now on this
+    /// gate. While that is known already, the illness alone counts: a restart forgets that they were healthy.
+    pub(super) fn turned_ill_elsewhere(
+        &self,
+        rollout: &Rollout,
+        gate: &str,
+        failing: &str,
+        known: bool,
+    ) -> BTreeSet<String> {
+        let promoted = self
+            .regions
+            .get(failing)
+            .and_then(|watch| watch.applied)
+            .unwrap_or_default();
         rollout
             .waves
             .iter()
             .flat_map(|wave| &wave.regions)
-            .filter(|(_, run)| run.state == RegionState::Pending)
+            .filter(|(region, run)| run.state == RegionState::Pending && region.as_str() != failing)
             .filter(|(region, _)| {
-                self.regions
-                    .get(*region)
-                    .and_then(|watch| watch.before.get(gate))
-                    .is_some_and(|fold| {
-                        fold.last()
-                            .is_some_and(|(_, sample)| sample.reading == Reading::Bad)
-                            && fold.seen_healthy()
-                    })
+                self.regions.get(*region).is_some_and(|watch| {
+                    let fold = watch.before.get(gate);
+                    let turned = watch
+                        .ill_since
+                        .get(gate)
+                        .is_some_and(|since| *since >= promoted)
+                        && fold.is_some_and(GateFold::seen_healthy);
+                    watch.ill_since.contains_key(gate) && (turned || known)
+                })
             })
             .map(|(region, _)| region.clone())
             .collect()
@@ -326,6 +411,22 @@ impl Watch {
     #[must_use]
     pub fn rollout(&self) -> Option<&str> {
         self.rollout.as_deref()
+    }
+}
+
+/// Whether something else than this rollout's tree stands in a region's folder.
+fn is_disturbed(state: &FleetState, rollout: &Rollout, wave: &str, region: &str) -> bool {
+    state.folder(wave, region) != rollout.plan.regions.get(region).map(|planned| planned.tree)
+}
+
+impl RegionWatch {
+    /// Forgets what was seen since the promotion.
+    fn restart(&mut self, now: Duration) {
+        self.after.clear();
+        self.applied = Some(now);
+        self.deadline_used = Duration::ZERO;
+        self.baking_used = Duration::ZERO;
+        self.plain_bake = Duration::ZERO;
     }
 }
 
