@@ -124,11 +124,13 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadFlee
 
 fn fleet_gates(reader: &Reader, fields: &Fields<'_>) -> (Vec<Gate>, Vec<String>) {
     let Some(node) = fields.get("gates") else {
-        reader.error_with_hint(
-            fields.span,
-            "the fleet does not say what its gates are",
-            "add `gates`; write `gates: []` if there is really nothing to check",
-        );
+        if fields.is_missing("gates") {
+            reader.error_with_hint(
+                fields.span,
+                "the fleet does not say what its gates are",
+                "add `gates`; write `gates: []` if there is really nothing to check",
+            );
+        }
         return (Vec::new(), Vec::new());
     };
     if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
@@ -552,11 +554,13 @@ fn members(reader: &Reader, fields: &Fields<'_>) -> Option<ReadMembers> {
             None
         }
         (None, None) => {
-            reader.error_with_hint(
-                fields.span,
-                format!("{} does not say which regions it has", fields.what()),
-                "add `regions: [NAME, …]` or `selector: { matchLabels: { … } }`",
-            );
+            if fields.is_missing("regions") && fields.is_missing("selector") {
+                reader.error_with_hint(
+                    fields.span,
+                    format!("{} does not say which regions it has", fields.what()),
+                    "add `regions: [NAME, …]` or `selector: { matchLabels: { … } }`",
+                );
+            }
             None
         }
         (Some(regions), None) => {

@@ -137,11 +137,13 @@ pub(super) fn read(reader: &Reader, node: &Spanned<Node>) -> (Vec<Gate>, Vec<Str
         let check = if let Some(http) = fields.get("http") {
             http_check(reader, http, fields.what())
         } else {
-            reader.error_with_hint(
-                fields.span,
-                format!("{} does not say what it checks", fields.what()),
-                "add `http: { url: … }`",
-            );
+            if fields.is_missing("http") {
+                reader.error_with_hint(
+                    fields.span,
+                    format!("{} does not say what it checks", fields.what()),
+                    "add `http: { url: … }`",
+                );
+            }
             None
         };
         let sampling = sampling(reader, &fields);

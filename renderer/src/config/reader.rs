@@ -101,6 +101,11 @@ impl Reader {
         }
     }
 
+    /// Whether no more problems are noted.
+    fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MOST_PROBLEMS
+    }
+
     pub(super) fn error(&self, span: Span, message: impl Into<String>) {
         self.note(Severity::Error, |source| {
             source.problem(Severity::Error, span, message.into())
@@ -156,15 +161,17 @@ impl Reader {
             );
             return None;
         };
-        let fields = Fields {
+        let mut fields = Fields {
             reader: self,
             pairs,
             span: node.span,
             what,
+            misspelt: Vec::new(),
         };
         for pair in pairs {
             if !known.contains(&&*pair.key.value) {
-                fields.unknown(pair, known);
+                let near = fields.unknown(pair, known);
+                fields.misspelt.extend(near);
             }
         }
         Some(fields)
@@ -293,12 +300,19 @@ pub(super) struct Fields<'node> {
     /// Where the mapping begins.
     pub(super) span: Span,
     what: String,
+    /// Fields that are written, but wrongly: that they are missing only follows from it.
+    misspelt: Vec<&'static str>,
 }
 
 impl<'node> Fields<'node> {
-    fn unknown(&self, pair: &Pair, known: &[&str]) {
+    fn unknown(&self, pair: &Pair, known: &[&'static str]) -> Option<&'static str> {
         let name = shortened(&pair.key.value);
-        let hint = match nearest(&pair.key.value, known.iter().copied()) {
+        let near = if self.reader.is_full() {
+            None
+        } else {
+            nearest(&pair.key.value, known.iter().copied())
+        };
+        let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known fields: {}", known.join(", ")),
         };
@@ -307,6 +321,12 @@ impl<'node> Fields<'node> {
             format!("unknown field `{name}` in {}", self.what),
             hint,
         );
+        near
+    }
+
+    /// Whether a field is not there under any name.
+    pub(super) fn is_missing(&self, name: &str) -> bool {
+        self.get(name).is_none() && !self.misspelt.contains(&name)
     }
 
     /// What these are the fields of, for messages.
@@ -329,7 +349,7 @@ impl<'node> Fields<'node> {
 
     pub(super) fn required(&self, name: &str) -> Option<&'node Spanned<Node>> {
         let node = self.get(name);
-        if node.is_none() {
+        if self.is_missing(name) {
             self.reader
                 .error(self.span, format!("{} has no `{name}`", self.what));
         }

@@ -51,6 +51,31 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         ),
         (
             "waves:",
+            "wavs:",
+            "tidegate.yaml:7:1: error: unknown field `wavs` in the fleet => did you mean `waves`?",
+        ),
+        (
+            "gates:\n",
+            "gate:\n",
+            "tidegate.yaml:13:1: error: unknown field `gate` in the fleet => did you mean `gates`?",
+        ),
+        (
+            "    regions: [",
+            "    regoins: [",
+            "tidegate.yaml:9:5: error: unknown field `regoins` in wave \"canary\" => did you mean `regions`?",
+        ),
+        (
+            "    http:",
+            "    htp:",
+            "tidegate.yaml:15:5: error: unknown field `htp` in gate \"healthz\" => did you mean `http`?",
+        ),
+        (
+            "      url:",
+            "      uri:",
+            "tidegate.yaml:16:7: error: unknown field `uri` in `http` of gate \"healthz\" => did you mean `url`?",
+        ),
+        (
+            "waves:",
             "colour: red\nwaves:",
             "tidegate.yaml:7:1: error: unknown field `colour` in the fleet => known fields: apiVersion, kind, name, values, waves, gates, onFailure, onUnreachable, revert, guards",
         ),
