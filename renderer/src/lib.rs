@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod diff;
 pub mod guard;
 pub mod manifest;
 pub mod problem;

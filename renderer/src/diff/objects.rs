@@ -1,0 +1,163 @@
+//! The objects of region trees, read from the store; each file's content once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tidegate_waves::oid::Oid;
+
+use crate::manifest::{self, Format, Node, ObjectId};
+use crate::tree::{ObjectStore, StoreError};
+
+/// The kind under which a file is compared that holds no readable objects.
+const FILE_KIND: &str = "File";
+
+/// What tells one object of a region from another; those without a name of their own are counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) id: ObjectId,
+    number: usize,
+}
+
+impl Key {
+    /// Whether it is a file rather than an object.
+    pub(super) fn is_file(&self) -> bool {
+        self.id.kind == FILE_KIND && self.id.group.is_empty()
+    }
+}
+
+/// An object as it stands in a tree.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) api_version: String,
+    pub(super) node: Arc<Node>,
+    pub(super) path: String,
+    pub(super) blob: Oid,
+}
+
+/// One object of a file.
+struct InFile {
+    id: ObjectId,
+    generated: bool,
+    api_version: String,
+    node: Arc<Node>,
+}
+
+/// The objects of a tree.
+pub(super) type Objects = BTreeMap<Key, Seen>;
+
+/// Reads trees, and remembers what files hold.
+pub(super) struct Reader<'a> {
+    store: &'a ObjectStore,
+    known: HashMap<(Oid, bool), Arc<Vec<InFile>>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(store: &'a ObjectStore) -> Self {
+        Self {
+            store,
+            known: HashMap::new(),
+        }
+    }
+
+    pub(super) fn store(&self) -> &'a ObjectStore {
+        self.store
+    }
+
+    /// All objects of a tree.
+    pub(super) fn all(&mut self, tree: Oid) -> Result<Objects, StoreError> {
+        let files = self.store.files(tree)?;
+        self.objects(&files)
+    }
+
+    /// The objects of the files in which two trees differ, on either side.
+    pub(super) fn differing(
+        &mut self,
+        before: Option<Oid>,
+        after: Option<Oid>,
+    ) -> Result<(Objects, Objects), StoreError> {
+        let files = |tree: Option<Oid>| match tree {
+            Some(tree) => self.store.files(tree),
+            None => Ok(BTreeMap::new()),
+        };
+        let (mut old, mut new) = (files(before)?, files(after)?);
+        old.retain(|path, blob| match new.get(path) {
+            Some(same) if same == blob => {
+                new.remove(path);
+                false
+            }
+            _ => true,
+        });
+        Ok((self.objects(&old)?, self.objects(&new)?))
+    }
+
+    fn objects(&mut self, files: &BTreeMap<String, Oid>) -> Result<Objects, StoreError> {
+        let mut objects = Objects::new();
+        for (path, blob) in files {
+            let in_file = self.in_file(path, *blob)?;
+            for object in in_file.iter() {
+                let mut key = Key {
+                    id: object.id.clone(),
+                    number: 0,
+                };
+                while (object.generated || objects.contains_key(&key)) && objects.contains_key(&key)
+                {
+                    key.number += 1;
+                }
+                objects.insert(
+                    key,
+                    Seen {
+                        api_version: object.api_version.clone(),
+                        node: Arc::clone(&object.node),
+                        path: path.clone(),
+                        blob: *blob,
+                    },
+                );
+            }
+            if in_file.is_empty() {
+                let id = ObjectId {
+                    group: String::new(),
+                    kind: FILE_KIND.to_owned(),
+                    namespace: None,
+                    name: path.clone(),
+                };
+                objects.insert(
+                    Key { id, number: 0 },
+                    Seen {
+                        api_version: String::new(),
+                        node: Arc::new(Node::Null),
+                        path: path.clone(),
+                        blob: *blob,
+                    },
+                );
+            }
+        }
+        Ok(objects)
+    }
+
+    fn in_file(&mut self, path: &str, blob: Oid) -> Result<Arc<Vec<InFile>>, StoreError> {
+        let format = Format::of(path);
+        let memo = (blob, format == Format::Json);
+        if let Some(known) = self.known.get(&memo) {
+            return Ok(Arc::clone(known));
+        }
+        let bytes = self.store.read_blob(blob)?;
+        let objects = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| manifest::read(text, format, false).ok())
+            .map(|manifest| manifest.objects)
+            .unwrap_or_default();
+        let in_file = Arc::new(
+            objects
+                .into_iter()
+                .map(|object| InFile {
+                    id: object.id,
+                    generated: object.generated,
+                    api_version: object.api_version,
+                    node: Arc::new(object.node),
+                })
+                .collect(),
+        );
+        self.known.insert(memo, Arc::clone(&in_file));
+        Ok(in_file)
+    }
+}
