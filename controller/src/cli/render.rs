@@ -40,7 +40,7 @@ pub struct RenderArgs {
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<String>,
 
-    /// Write to OUT/<region>/<path> instead of stdout; OUT must be absent or empty
+    /// Write to `OUT/<region>/<path>` instead of stdout; OUT must be absent or empty
     #[arg(long, value_name = "OUT", conflicts_with_all = ["explain", "output"])]
     output_dir: Option<PathBuf>,
 
@@ -64,7 +64,7 @@ enum Format {
     Yaml,
     /// An array of {region, path, object}
     Json,
-    /// <region>/<path>, one a line
+    /// `<region>/<path>`, one a line
     Name,
 }
 
