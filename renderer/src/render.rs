@@ -348,7 +348,7 @@ impl<'a> Plan<'a> {
             });
             files.push(file);
         }
-        let expressions = gates::expressions(&loaded.fleet.gates, fleet_file);
+        let expressions = gates::expressions(&loaded.fleet.gates, &loaded.gate_places, fleet_file);
         let all_partials: [u8; 32] = all_partials.finalize().into();
         let all_expressions = serde_json::to_vec(&expressions).unwrap_or_default();
         let mut plan = Self {

@@ -143,34 +143,6 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-/// The expression, if a text is one whole Handlebars expression and nothing else: `values.version`
-/// for `{{values.version}}`. Where a document's string is such an expression, the value keeps its
-/// YAML type instead of becoming text.
-///
-/// Blocks, partials and comments are no expressions.
-#[must_use]
-pub fn whole_expression(text: &str) -> Option<&str> {
-    let inner = text
-        .strip_prefix("{{{")
-        .and_then(|rest| rest.strip_suffix("}}}"))
-        .or_else(|| text.strip_prefix("{{")?.strip_suffix("}}"))?;
-    let inner = inner.strip_prefix('~').unwrap_or(inner);
-    let inner = inner.strip_suffix('~').unwrap_or(inner).trim();
-    if inner.is_empty() || inner.starts_with(['#', '/', '>', '!', '^', '&', '{', '*', '@']) {
-        return None;
-    }
-    let mut quote = None;
-    for character in inner.chars() {
-        match (quote, character) {
-            (None, '{' | '}') => return None,
-            (None, '"' | '\'') => quote = Some(character),
-            (Some(open), _) if open == character => quote = None,
-            _ => {}
-        }
-    }
-    (quote.is_none() && inner != "else").then_some(inner)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -336,32 +308,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn whole_expressions_are_told_from_texts_with_expressions() {
-        for (text, expression) in [
-            ("{{values.version}}", Some("values.version")),
-            ("{{ values.version }}", Some("values.version")),
-            ("{{{values.version}}}", Some("values.version")),
-            ("{{~values.version~}}", Some("values.version")),
-            (
-                "{{default \"}}\" values.x}}",
-                Some("default \"}}\" values.x"),
-            ),
-            ("{{a}}{{b}}", None),
-            ("v{{a}}", None),
-            ("{{a}} ", None),
-            ("{{#if a}}", None),
-            ("{{> a}}", None),
-            ("{{! a}}", None),
-            ("{{}}", None),
-            ("{{", None),
-            ("{{\"a}}", None),
-            ("", None),
-        ] {
-            assert_eq!(whole_expression(text), expression, "{text}");
-        }
-    }
-
     /// Values whose kind at each path is always the same: a mapping never meets anything else.
     fn shaped() -> impl Strategy<Value = Value> {
         let leaf = || proptest::option::of(0..5);
@@ -403,7 +349,6 @@ mod tests {
             let values = layered(&["a: {b: [1, {c: 2}]}\n", "a: {c: 1}\n"]);
             let _ = values.explain(&path);
             let _ = values.explain(&rest);
-            let _ = whole_expression(&path);
         }
     }
 }

@@ -36,10 +36,23 @@ impl GatePlaces {
         Self { source, gates }
     }
 
-    /// An error at the value that stands under `path` in a gate, such as `["http", "url"]` or
-    /// `["http", "expect", "json", "/version"]`; at the last step that is written.
+    /// The line and column, both counted from 1, of the value that stands under `path` in a gate,
+    /// such as `["http", "url"]` or `["http", "expect", "json", "/version"]`; of the last step that
+    /// is written, if not all are.
+    #[must_use]
+    pub fn position(&self, gate: &str, path: &[&str]) -> (u32, u32) {
+        let span = self.span(gate, path);
+        (span.line, span.column)
+    }
+
+    /// An error at a [`GatePlaces::position`].
     #[must_use]
     pub fn error(&self, gate: &str, path: &[&str], message: impl Into<String>) -> Problem {
+        self.source
+            .problem(Severity::Error, self.span(gate, path), message.into())
+    }
+
+    fn span(&self, gate: &str, path: &[&str]) -> Span {
         let is_meant = |node: &&Spanned<Node>| {
             let name = node
                 .value
@@ -55,8 +68,7 @@ impl GatePlaces {
                 None => break,
             }
         }
-        self.source
-            .problem(Severity::Error, place.span, message.into())
+        place.span
     }
 }
 

@@ -3,36 +3,37 @@
 use serde_json::Value;
 use tidegate_waves::fleet::{Gate, GateCheck};
 
+use crate::config::GatePlaces;
 use crate::worker::{Expression, TemplateProblem};
 
-/// Calls `visit` with every string of a gate that may be a template, always in the same order.
-/// Where a value may have any type, the whole value is visited.
-fn visit(gate: &mut Gate, visit: &mut dyn FnMut(&str, Place<'_>)) {
+/// Calls `visit` with the path and place of every string of a gate that may be a template, always in
+/// the same order. Where a value may have any type, the whole value is visited.
+fn visit(gate: &mut Gate, visit: &mut dyn FnMut(&[&str], Place<'_>)) {
     let GateCheck::Http(check) = &mut gate.check;
     if let Some(endpoint) = &mut check.endpoint {
-        visit("http.endpoint", Place::Text(endpoint));
+        visit(&["http", "endpoint"], Place::Text(endpoint));
     }
-    visit("http.url", Place::Text(&mut check.url));
-    visit("http.method", Place::Text(&mut check.method));
+    visit(&["http", "url"], Place::Text(&mut check.url));
+    visit(&["http", "method"], Place::Text(&mut check.method));
     for (name, value) in &mut check.headers {
-        visit(&format!("http.headers.{name}"), Place::Text(value));
+        visit(&["http", "headers", name], Place::Text(value));
     }
     for (pointer, value) in &mut check.expect.json {
-        visit_value(&format!("http.expect.json.{pointer}"), value, visit);
+        visit_value(&["http", "expect", "json", pointer], value, visit);
     }
 }
 
-fn visit_value(label: &str, value: &mut Value, visit: &mut dyn FnMut(&str, Place<'_>)) {
+fn visit_value(path: &[&str], value: &mut Value, visit: &mut dyn FnMut(&[&str], Place<'_>)) {
     match value {
-        Value::String(_) => visit(label, Place::Value(value)),
+        Value::String(_) => visit(path, Place::Value(value)),
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                visit_value(&format!("{label}[{index}]"), item, visit);
+                visit_value(&[path, &[&format!("[{index}]")]].concat(), item, visit);
             }
         }
         Value::Object(map) => {
             for (key, item) in map {
-                visit_value(&format!("{label}.{key}"), item, visit);
+                visit_value(&[path, &[key.as_str()]].concat(), item, visit);
             }
         }
         _ => {}
@@ -62,18 +63,23 @@ impl Place<'_> {
 }
 
 /// All strings of the gates that have something to resolve.
-pub(super) fn expressions(gates: &[Gate], fleet_file: &str) -> Vec<Expression> {
+pub(super) fn expressions(
+    gates: &[Gate],
+    places: &GatePlaces,
+    fleet_file: &str,
+) -> Vec<Expression> {
     let mut expressions = Vec::new();
     for gate in gates {
         let mut gate = gate.clone();
         let name = gate.name.clone();
-        visit(&mut gate, &mut |label, place| {
+        visit(&mut gate, &mut |path, place| {
             if place.is_template() {
+                let (line, column) = places.position(&name, path);
                 expressions.push(Expression {
                     file: fleet_file.to_owned(),
-                    line: 0,
-                    column: 0,
-                    label: format!("gate {name}, {label}"),
+                    line,
+                    column,
+                    label: format!("gate {name}, {}", path.join(".")),
                     text: place.text().to_owned(),
                 });
             }
@@ -94,7 +100,8 @@ pub(super) fn resolve(
     for gate in gates {
         let mut gate = gate.clone();
         let name = gate.name.clone();
-        visit(&mut gate, &mut |label, place| {
+        visit(&mut gate, &mut |path, place| {
+            let label = path.join(".");
             if !place.is_template() {
                 return;
             }

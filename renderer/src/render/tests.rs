@@ -184,7 +184,7 @@ fn mistakes_are_told_with_file_line_column_and_region() {
     assert_eq!(
         problems_of(&gate),
         [
-            "tidegate.yaml:1:1: error: gate healthz, http.expect.json./version: `values.versoin` is not set"
+            "tidegate.yaml:14:48: error: gate healthz, http.expect.json./version: `values.versoin` is not set"
         ]
     );
 }
