@@ -1,0 +1,399 @@
+//! Why a remote could not be talked to, read from what the git command said.
+//!
+//! The git command says it in English sentences (it runs under `LC_ALL=C`); a sentence that is not known
+//! here becomes [`RemoteError::Other`], which promises nothing.
+
+use super::child::{ChildError, Finished};
+use super::remote::RemoteUrl;
+use super::trailers::one_line;
+use crate::secret::SecretError;
+
+/// How to go on after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The same may work a little later.
+    Retryable,
+    /// Nothing changes until somebody changes something.
+    Permanent,
+    /// It is not known what took effect: read the remote again before anything else.
+    Ambiguous,
+}
+
+/// A remote could not be read, or a push was refused before anything was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The server wants other credentials (401), or none were given.
+    #[error("{remote} refuses our credentials: {message}; check user name and password (or token)")]
+    Unauthorized {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// The server knows us and says no (403).
+    #[error("{remote} forbids this: {message}; check what the credentials are allowed to do")]
+    Forbidden {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// There is no such repo (or the server hides it from us).
+    #[error("there is no repo at {remote}, or it is hidden from these credentials: {message}")]
+    NotFound {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// The server asks for fewer requests (429).
+    #[error("{remote} asks us to slow down: {message}")]
+    RateLimited {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// Nobody answers at that address: DNS, routing, refused connections, TLS.
+    #[error("{remote} cannot be reached: {message}")]
+    Unreachable {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// The server answers that it cannot answer (5xx), or the connection broke.
+    #[error("{remote} is not able to answer: {message}")]
+    Unavailable {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// The server sends us elsewhere; we do not carry credentials there.
+    #[error("{remote} redirects: {message}; give the address it redirects to instead")]
+    Redirected {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// What answers does not speak git.
+    #[error("what answers at {remote} is no git server: {message}")]
+    NotGit {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// What the server sent is damaged or malicious; nothing of it was kept.
+    #[error("{remote} sent objects that fail git's checks: {message}")]
+    BadObjects {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// A ref that was listed is gone again.
+    #[error("{remote} changed while it was read: {message}")]
+    Moving {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// There is no room left on this machine's disk.
+    #[error("no space is left for the mirror of {remote}: {message}")]
+    DiskFull {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// Our mirror is damaged.
+    #[error("the mirror of {remote} is damaged: {message}")]
+    MirrorDamaged {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// Something that is not known here.
+    #[error("git failed on {remote}: {message}")]
+    Other {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// The git command itself could not be run.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// The credentials could not be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl RemoteError {
+    /// How to go on.
+    #[must_use]
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Moving { .. }
+            | Self::DiskFull { .. }
+            | Self::MirrorDamaged { .. }
+            | Self::Secret(_)
+            | Self::Child(ChildError::Spawn(_)) => Recovery::Retryable,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Redirected { .. }
+            | Self::NotGit { .. }
+            | Self::BadObjects { .. }
+            | Self::Child(ChildError::Missing | ChildError::Ssh { .. }) => Recovery::Permanent,
+            Self::Other { .. } | Self::Child(_) => Recovery::Ambiguous,
+        }
+    }
+
+    /// A stable name, for logs and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unauthorized { .. } => "Unauthorized",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::NotFound { .. } => "NotFound",
+            Self::RateLimited { .. } => "RateLimited",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Unavailable { .. } => "Unavailable",
+            Self::Redirected { .. } => "Redirected",
+            Self::NotGit { .. } => "NotGit",
+            Self::BadObjects { .. } => "BadObjects",
+            Self::Moving { .. } => "Moving",
+            Self::DiskFull { .. } => "DiskFull",
+            Self::MirrorDamaged { .. } => "MirrorDamaged",
+            Self::Other { .. } => "Other",
+            Self::Child(ChildError::TimedOut { .. }) => "TimedOut",
+            Self::Child(_) => "GitCommand",
+            Self::Secret(_) => "Secret",
+        }
+    }
+
+    /// Reads a failure from what a finished command said.
+    #[must_use]
+    pub(crate) fn from_finished(remote: &RemoteUrl, finished: &Finished) -> Self {
+        Self::from_text(remote, &finished.stderr)
+    }
+
+    fn from_text(remote: &RemoteUrl, stderr: &str) -> Self {
+        let message = telling_line(stderr);
+        let remote = remote.to_string();
+        let text = stderr.to_ascii_lowercase();
+        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        // The order matters: a status code is the surest word, what follows from it comes after.
+        match http_status(&text) {
+            Some(401) => return Self::Unauthorized { remote, message },
+            Some(403) => return Self::Forbidden { remote, message },
+            Some(404 | 410) => return Self::NotFound { remote, message },
+            Some(429) => return Self::RateLimited { remote, message },
+            Some(300..=399) => return Self::Redirected { remote, message },
+            Some(500..=599) => return Self::Unavailable { remote, message },
+            _ => {}
+        }
+        if says(&["no space left on device", "disk quota exceeded"]) {
+            Self::DiskFull { remote, message }
+        } else if says(&[
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+            "terminal prompts disabled",
+            "invalid credentials",
+        ]) {
+            Self::Unauthorized { remote, message }
+        } else if says(&["unable to update url base from redirection", "redirect"]) {
+            Self::Redirected { remote, message }
+        } else if says(&[
+            "could not resolve host",
+            "couldn't resolve host",
+            "failed to connect",
+            "couldn't connect",
+            "connection refused",
+            "connection timed out",
+            "no route to host",
+            "network is unreachable",
+            "ssl certificate problem",
+            "server certificate verification failed",
+            "certificate subject name",
+            "tls",
+        ]) {
+            Self::Unreachable { remote, message }
+        } else if says(&["not a git repository: '"]) {
+            // With a colon and a path it is our own folder, named by --git-dir.
+            Self::MirrorDamaged { remote, message }
+        } else if says(&[
+            "does not appear to be a git repository",
+            "not a git repository",
+            "repository not found",
+        ]) || (says(&["repository '"]) && says(&["' not found"]))
+        {
+            Self::NotFound { remote, message }
+        } else if says(&["couldn't find remote ref", "not our ref"]) {
+            Self::Moving { remote, message }
+        } else if says(&["permission denied", "dubious ownership", "access denied"]) {
+            Self::Forbidden { remote, message }
+        } else if says(&[
+            "not valid: is this a git repository",
+            "protocol error: bad line length",
+        ]) {
+            Self::NotGit { remote, message }
+        } else if says(&["error in object", "fsck error", "badtree", "hasdot"]) {
+            Self::BadObjects { remote, message }
+        } else if says(&[
+            "bad object",
+            "object file",
+            "loose object",
+            "packfile",
+            "unable to read tree",
+            "missing blob",
+            "did not send all necessary objects",
+            "unresolved deltas",
+        ]) {
+            Self::MirrorDamaged { remote, message }
+        } else if says(&[
+            "the remote end hung up",
+            "early eof",
+            "empty reply from server",
+            "connection reset",
+            "operation too slow",
+            "unexpected disconnect",
+            "rpc failed",
+        ]) {
+            Self::Unavailable { remote, message }
+        } else {
+            Self::Other { remote, message }
+        }
+    }
+}
+
+/// The status code in git's `The requested URL returned error: 503` or `HTTP 503 curl 22`.
+fn http_status(text: &str) -> Option<u16> {
+    ["requested url returned error: ", "rpc failed; http "]
+        .into_iter()
+        .find_map(|before| {
+            let (_, after) = text.split_once(before)?;
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().ok()
+        })
+}
+
+/// The line of git's that says most: the last fatal one, else the last error, else the last.
+pub(crate) fn telling_line(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let with = |prefix: &str| {
+        lines
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix(prefix))
+    };
+    let line = with("fatal: ")
+        .or_else(|| with("error: "))
+        .or_else(|| lines.last().copied())
+        .unwrap_or("it said nothing");
+    one_line(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reason(stderr: &str) -> &'static str {
+        let remote = RemoteUrl::parse("https://example.com/a").unwrap();
+        RemoteError::from_text(&remote, stderr).reason()
+    }
+
+    #[test]
+    fn what_git_says_is_understood() {
+        for (stderr, expected) in [
+            (
+                "fatal: unable to access 'https://example.com/a/': The requested URL returned error: 403",
+                "Forbidden",
+            ),
+            (
+                "fatal: unable to access 'https://example.com/a/': The requested URL returned error: 503",
+                "Unavailable",
+            ),
+            (
+                "fatal: unable to access 'https://example.com/a/': The requested URL returned error: 429",
+                "RateLimited",
+            ),
+            (
+                "fatal: unable to access 'https://example.com/a/': The requested URL returned error: 301",
+                "Redirected",
+            ),
+            (
+                "fatal: Authentication failed for 'https://example.com/a/'",
+                "Unauthorized",
+            ),
+            (
+                "fatal: could not read Username for 'https://example.com': terminal prompts disabled",
+                "Unauthorized",
+            ),
+            (
+                "fatal: repository 'https://example.com/a/' not found",
+                "NotFound",
+            ),
+            (
+                "fatal: '/srv/x' does not appear to be a git repository\nfatal: Could not read from remote repository.",
+                "NotFound",
+            ),
+            (
+                "fatal: unable to access 'https://x/': Could not resolve host: x",
+                "Unreachable",
+            ),
+            (
+                "fatal: unable to access 'https://x/': Failed to connect to x port 443: Connection refused",
+                "Unreachable",
+            ),
+            (
+                "fatal: unable to access 'https://x/': SSL certificate problem: self signed certificate",
+                "Unreachable",
+            ),
+            (
+                "fatal: https://x/info/refs not valid: is this a git repository?",
+                "NotGit",
+            ),
+            ("fatal: couldn't find remote ref refs/heads/x", "Moving"),
+            (
+                "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\nfatal: the remote end hung up unexpectedly",
+                "Unavailable",
+            ),
+            (
+                "error: object 123: hasDotdot: contains '..'\nfatal: fsck error in packed object",
+                "BadObjects",
+            ),
+            (
+                "fatal: bad object refs/remotes/origin/main",
+                "MirrorDamaged",
+            ),
+            ("fatal: write error: No space left on device", "DiskFull"),
+            ("", "Other"),
+            ("fatal: something new", "Other"),
+        ] {
+            assert_eq!(reason(stderr), expected, "{stderr}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_that_git_says_can_be_read(stderr in any::<String>()) {
+            let _ = reason(&stderr);
+        }
+    }
+}

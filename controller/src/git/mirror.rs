@@ -1,0 +1,607 @@
+//! The fleet's one bare mirror, and the view of its remote. The module above says what always holds.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use git2::{Repository, RepositoryInitOptions};
+use tidegate_renderer::tree::{from_git, to_git};
+use tidegate_waves::oid::Oid;
+
+use super::child::{ChildError, Finished, GitCommand, Surroundings};
+use super::failure::RemoteError;
+use super::history::{History, HistoryError};
+use super::push::{self, PushError, RefOutcome, RefUpdate};
+use super::remote::{CredentialSource, RemoteUrl};
+
+/// How often the remote is listed until two listings agree.
+const LISTINGS: usize = 10;
+
+/// Where the mirror remembers what it has fetched.
+const TRACKING: &str = "refs/remotes/origin/";
+
+/// How long each kind of command may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// One listing of the remote's refs.
+    pub list: Duration,
+    /// One fetch; the first one brings the whole history.
+    pub fetch: Duration,
+    /// One push.
+    pub push: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            list: Duration::from_secs(30),
+            fetch: Duration::from_secs(600),
+            push: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a mirror mirrors, and how.
+#[derive(Debug, Clone)]
+pub struct MirrorOptions {
+    /// The folder that holds the mirror and its lock; made if it is not there.
+    pub folder: PathBuf,
+    /// The remote.
+    pub remote: RemoteUrl,
+    /// Where its credentials come from.
+    pub credentials: CredentialSource,
+    /// Whose git configuration is in force.
+    pub surroundings: Surroundings,
+    /// The config branch without `refs/heads/`; `None`: what the remote's HEAD names.
+    pub branch: Option<String>,
+    /// The prefix of the fleet's branches, without slash at its end.
+    pub prefix: String,
+    /// How long commands may take.
+    pub deadlines: Deadlines,
+}
+
+/// The mirror's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// Another process uses it. Retryable once that one has ended.
+    #[error("{} is in use by another process; give this one a data folder of its own", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The file system does not let us. Retryable after somebody has mended it.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The empty repository cannot be made. Retryable after somebody has mended it.
+    #[error("cannot make a repository in {}: {}", path.display(), source.message())]
+    Init {
+        /// The folder.
+        path: PathBuf,
+        /// What libgit2 said.
+        source: git2::Error,
+    },
+}
+
+/// What the remote had at one moment; see the module above for why it is one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RefView {
+    /// The full name of the branch that HEAD names; `None` where the remote does not say (an empty repo).
+    pub head: Option<String>,
+    /// The watched branches by full name: the config branch, `<prefix>/*` and `tidegate-revert/*`.
+    pub refs: BTreeMap<String, Oid>,
+}
+
+impl RefView {
+    /// The id of a ref by its full name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Oid> {
+        self.refs.get(name).copied()
+    }
+}
+
+/// A lock on a folder, held until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the lock on a folder, which is made if it is not there. Never waits.
+    pub fn take(folder: &Path) -> Result<Self, MirrorError> {
+        make_folder(folder)?;
+        let path = folder.join("lock");
+        let failed = |source| MirrorError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(MirrorError::InUse {
+                folder: folder.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+/// A bare mirror of a fleet's repo.
+#[derive(Debug)]
+pub struct Mirror {
+    options: MirrorOptions,
+    git_dir: PathBuf,
+    generation: u64,
+    last: Option<RefView>,
+    _lock: FolderLock,
+}
+
+impl Mirror {
+    /// Opens the mirror in `options.folder`, or makes an empty one. Talks to nobody yet.
+    ///
+    /// What a killed process left behind (locks, half-written packs) is removed; a mirror that cannot be
+    /// read is thrown away. Fails if another process uses the folder.
+    pub fn open(options: MirrorOptions) -> Result<Self, MirrorError> {
+        let lock = FolderLock::take(&options.folder)?;
+        let git_dir = options.folder.join("mirror.git");
+        let mut mirror = Self {
+            options,
+            git_dir,
+            generation: 0,
+            last: None,
+            _lock: lock,
+        };
+        if mirror.git_dir.exists() {
+            remove_leftovers(&mirror.git_dir);
+        }
+        if !mirror.is_sound() {
+            mirror.start_anew()?;
+        }
+        Ok(mirror)
+    }
+
+    /// The bare repository, for [`History::open`] and `ObjectStore::open`.
+    #[must_use]
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The remote.
+    #[must_use]
+    pub fn remote(&self) -> &RemoteUrl {
+        &self.options.remote
+    }
+
+    /// Grows when a damaged mirror was thrown away: whoever holds a handle on the repository opens it anew,
+    /// and objects that were not pushed are gone.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A handle for reading history.
+    pub fn history(&self) -> Result<History, HistoryError> {
+        History::open(&self.git_dir)
+    }
+
+    /// The full name of the config branch in a view; `None` for a remote whose HEAD names none.
+    #[must_use]
+    pub fn config_ref(&self, view: &RefView) -> Option<String> {
+        match &self.options.branch {
+            Some(branch) => Some(format!("refs/heads/{branch}")),
+            None => view.head.clone(),
+        }
+    }
+
+    /// Lists the watched refs once: cheap, for a poll. It is no snapshot, and its objects may not be here.
+    pub async fn list(&self) -> Result<RefView, RemoteError> {
+        let mut patterns = vec![
+            "HEAD".to_owned(),
+            format!("refs/heads/{}/*", self.options.prefix),
+            "refs/heads/tidegate-revert/*".to_owned(),
+        ];
+        if let Some(branch) = &self.options.branch {
+            patterns.push(format!("refs/heads/{branch}"));
+        }
+        let finished = self
+            .to_remote("ls-remote", self.options.deadlines.list)?
+            .args(["--symref", "--", self.options.remote.address()])
+            .args(patterns)
+            .run()
+            .await?;
+        if !finished.success() {
+            return Err(RemoteError::from_finished(&self.options.remote, &finished));
+        }
+        Ok(self.read_listing(&finished))
+    }
+
+    /// Whether the remote's refs differ from the last view, by one listing.
+    pub async fn has_changed(&self) -> Result<bool, RemoteError> {
+        Ok(self.last.as_ref() != Some(&self.list().await?))
+    }
+
+    /// A view of the remote whose objects are all here.
+    ///
+    /// One listing if nothing has changed since the last view; otherwise listings with a fetch between them
+    /// until two agree. A damaged mirror is replaced on the way (see [`Mirror::generation`]).
+    pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
+        let mut listed = self.list().await?;
+        if self.last.as_ref() == Some(&listed) {
+            return Ok(listed);
+        }
+        self.last = None;
+        let mut replaced = false;
+        for _ in 0..LISTINGS {
+            let fetched = match self.fetch(&listed).await {
+                Err(RemoteError::MirrorDamaged { message, .. }) if !replaced => {
+                    tracing::warn!(remote = %self.options.remote, message, "the mirror is damaged and is made anew");
+                    replaced = true;
+                    self.start_anew().map_err(|error| self.damaged(&error))?;
+                    self.fetch(&listed).await
+                }
+                other => other,
+            };
+            match fetched {
+                Ok(()) | Err(RemoteError::Moving { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let again = self.list().await?;
+            if fetched.is_ok() && again == listed {
+                self.last = Some(again.clone());
+                return Ok(again);
+            }
+            listed = again;
+        }
+        Err(RemoteError::Moving {
+            remote: self.options.remote.to_string(),
+            message: format!("{LISTINGS} listings of its branches in a row differ"),
+        })
+    }
+
+    /// Pushes refs in one push, each with a lease of its own on its old id; not atomic.
+    ///
+    /// Fast-forwards are checked here first, so the objects must have been flushed. An error means that
+    /// nothing was sent; otherwise each ref has its outcome, and the server may still be at work on those
+    /// that are ambiguous.
+    pub async fn push(
+        &self,
+        updates: &[RefUpdate],
+    ) -> Result<BTreeMap<String, RefOutcome>, PushError> {
+        push::check(updates, &self.history()?)?;
+        let command = self
+            .to_remote("push", self.options.deadlines.push)
+            .map_err(PushError::Remote)?
+            .args(push::arguments(updates, &self.options.remote));
+        match command.run().await {
+            Ok(finished) => push::read_answer(updates, &self.options.remote, &finished),
+            Err(error @ (ChildError::Missing | ChildError::Spawn(_) | ChildError::Ssh { .. })) => {
+                Err(RemoteError::from(error).into())
+            }
+            Err(error) => {
+                let why = error.to_string();
+                let ambiguous = |update: &RefUpdate| {
+                    (
+                        update.name.clone(),
+                        RefOutcome::Ambiguous { why: why.clone() },
+                    )
+                };
+                Ok(updates.iter().map(ambiguous).collect())
+            }
+        }
+    }
+
+    fn to_remote(&self, verb: &str, deadline: Duration) -> Result<GitCommand, RemoteError> {
+        let credentials = self.options.credentials.read(&self.options.remote)?;
+        Ok(GitCommand::to_remote(
+            self.options.surroundings,
+            Some(&self.git_dir),
+            verb,
+            deadline,
+            &self.options.remote,
+            credentials.as_ref(),
+        )?)
+    }
+
+    fn is_watched(&self, name: &str, head: Option<&str>) -> bool {
+        let below = |prefix: &str| {
+            name.strip_prefix("refs/heads/")
+                .and_then(|branch| branch.strip_prefix(prefix))
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        let is_config = match &self.options.branch {
+            Some(branch) => name.strip_prefix("refs/heads/") == Some(branch),
+            None => head == Some(name),
+        };
+        is_config || below(&self.options.prefix) || below("tidegate-revert")
+    }
+
+    /// Reads lines `<id>\t<ref>` and `ref: <target>\tHEAD`. What is neither is no ref.
+    fn read_listing(&self, finished: &Finished) -> RefView {
+        let text = String::from_utf8_lossy(&finished.stdout);
+        let lines: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .collect();
+        let head = lines
+            .iter()
+            .filter(|(_, name)| *name == "HEAD")
+            .find_map(|(target, _)| target.strip_prefix("ref: "));
+        let mut view = RefView {
+            head: head.map(str::to_owned),
+            refs: BTreeMap::new(),
+        };
+        for (id, name) in lines {
+            // HEAD's own line gives the id of its target, which no pattern asks for by name.
+            let name = match (name, head) {
+                ("HEAD", Some(target)) => target,
+                _ => name,
+            };
+            if let Ok(id) = id.parse::<Oid>()
+                && push::is_branch(name)
+                && self.is_watched(name, head)
+            {
+                view.refs.insert(name.to_owned(), id);
+            }
+        }
+        view
+    }
+
+    /// Brings what the listing names and the mirror does not have.
+    async fn fetch(&self, listed: &RefView) -> Result<(), RemoteError> {
+        let missing = self
+            .outdated(listed)
+            .map_err(|error| self.damaged(&error.message()))?;
+        if !missing.is_empty() {
+            let refspecs = missing.iter().map(|name| {
+                let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+                format!("+{name}:{TRACKING}{branch}")
+            });
+            let finished = self
+                .to_remote("fetch", self.options.deadlines.fetch)?
+                .args(["--quiet", "--no-tags", "--no-write-fetch-head"])
+                .args(["--no-recurse-submodules", "--no-auto-maintenance"])
+                .args(["--", self.options.remote.address()])
+                .args(refspecs)
+                .run()
+                .await?;
+            if !finished.success() {
+                return Err(RemoteError::from_finished(&self.options.remote, &finished));
+            }
+        }
+        self.all_are_here(listed)
+    }
+
+    /// The listed refs that were not fetched at their listed id. Forgets tracking refs that are not listed:
+    /// `tidegate/a` would stand in the way of `tidegate/a/b`. Their objects stay.
+    fn outdated(&self, listed: &RefView) -> Result<Vec<String>, git2::Error> {
+        let repository = Repository::open(&self.git_dir)?;
+        let mut outdated = listed.refs.clone();
+        for reference in repository.references_glob(&format!("{TRACKING}*"))? {
+            let mut reference = reference?;
+            let name = reference
+                .name()
+                .ok()
+                .and_then(|name| name.strip_prefix(TRACKING))
+                .map(|branch| format!("refs/heads/{branch}"));
+            match name.as_ref().and_then(|name| listed.refs.get(name)) {
+                None => reference.delete()?,
+                Some(id) if reference.target().map(from_git) == Some(*id) => {
+                    if let Some(name) = name {
+                        outdated.remove(&name);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(outdated.into_keys().collect())
+    }
+
+    /// After a fetch: a listed commit that is missing means that its ref moved on, if the fetch brought
+    /// something else, and that the mirror is damaged, if it did not.
+    fn all_are_here(&self, listed: &RefView) -> Result<(), RemoteError> {
+        let repository =
+            Repository::open(&self.git_dir).map_err(|error| self.damaged(&error.message()))?;
+        for (name, id) in &listed.refs {
+            let here = repository
+                .find_commit(to_git(*id))
+                .and_then(|commit| commit.tree());
+            if let Err(error) = here {
+                let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+                let fetched = repository
+                    .refname_to_id(&format!("{TRACKING}{branch}"))
+                    .ok();
+                return Err(if fetched.map(from_git) == Some(*id) {
+                    self.damaged(&error.message())
+                } else {
+                    RemoteError::Moving {
+                        remote: self.options.remote.to_string(),
+                        message: format!("{name} left {id} between listing and fetch"),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, reason: &dyn std::fmt::Display) -> RemoteError {
+        RemoteError::MirrorDamaged {
+            remote: self.options.remote.to_string(),
+            message: reason.to_string(),
+        }
+    }
+
+    /// Whether what the mirror says it has can be read.
+    fn is_sound(&self) -> bool {
+        let check = || -> Result<bool, git2::Error> {
+            let repository = Repository::open_bare(&self.git_dir)?;
+            // The git command takes a folder without a readable HEAD for no repository at all.
+            repository.find_reference("HEAD")?;
+            for reference in repository.references()? {
+                reference?.peel_to_commit()?.tree()?;
+            }
+            Ok(repository.is_bare())
+        };
+        check().unwrap_or(false)
+    }
+
+    /// Throws the mirror away and makes an empty one.
+    fn start_anew(&mut self) -> Result<(), MirrorError> {
+        self.generation += 1;
+        self.last = None;
+        let discarded = self.options.folder.join("mirror.discarded");
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| MirrorError::Io { path, source }
+        };
+        // Out of the way by one rename first: a removal that is cut short must not leave half a mirror.
+        if discarded.exists() {
+            fs::remove_dir_all(&discarded).map_err(io(&discarded))?;
+        }
+        if self.git_dir.exists() {
+            fs::rename(&self.git_dir, &discarded).map_err(io(&self.git_dir))?;
+            fs::remove_dir_all(&discarded).map_err(io(&discarded))?;
+        }
+        let mut options = RepositoryInitOptions::new();
+        options
+            .bare(true)
+            .external_template(false)
+            .initial_head("main");
+        Repository::init_opts(&self.git_dir, &options)
+            .map(drop)
+            .map_err(|source| MirrorError::Init {
+                path: self.git_dir.clone(),
+                source,
+            })
+    }
+}
+
+/// Makes a folder that only its owner may enter: it holds what may be secret to others.
+fn make_folder(folder: &Path) -> Result<(), MirrorError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| MirrorError::Io {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Removes locks and half-written files below a git folder. We hold the folder's lock, so they are those of
+/// a process that was killed; should a child of it still be at work, the worst is a mirror made anew.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed =
+            if is_folder && (name.starts_with("incoming-") || name.starts_with("tmp_objdir-")) {
+                fs::remove_dir_all(&path)
+            } else if is_folder {
+                remove_leftovers(&path);
+                Ok(())
+            } else if Path::new(&*name)
+                .extension()
+                .is_some_and(|end| end == "lock")
+                || name.starts_with("tmp_")
+            {
+                fs::remove_file(&path)
+            } else {
+                Ok(())
+            };
+        if let Err(error) = removed {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what a killed process left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(folder: &Path) -> MirrorOptions {
+        MirrorOptions {
+            folder: folder.join("data"),
+            remote: RemoteUrl::parse_in("remote.git", folder).unwrap(),
+            credentials: CredentialSource::None,
+            surroundings: Surroundings::Hermetic,
+            branch: None,
+            prefix: "tidegate".to_owned(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    #[test]
+    fn two_never_share_a_mirror() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Mirror::open(options(folder.path())).unwrap();
+        let second = Mirror::open(options(folder.path()));
+        assert!(
+            matches!(second, Err(MirrorError::InUse { .. })),
+            "{second:?}"
+        );
+        drop(first);
+        Mirror::open(options(folder.path())).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let git_dir = Mirror::open(options(folder.path())).unwrap().git_dir;
+        let leftovers = ["HEAD.lock", "refs/heads/x.lock", "objects/pack/tmp_pack_1"];
+        for name in leftovers {
+            fs::write(git_dir.join(name), "").unwrap();
+        }
+        let mirror = Mirror::open(options(folder.path())).unwrap();
+        assert_eq!(mirror.generation(), 0);
+        for name in leftovers {
+            assert!(!git_dir.join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_cannot_be_read_is_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let git_dir = Mirror::open(options(folder.path())).unwrap().git_dir;
+        fs::write(git_dir.join("HEAD"), "nonsense").unwrap();
+        let mirror = Mirror::open(options(folder.path())).unwrap();
+        assert_eq!(mirror.generation(), 1);
+        assert!(mirror.is_sound());
+    }
+
+    #[test]
+    fn a_listing_is_read_and_what_is_not_watched_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(options(folder.path())).unwrap();
+        let id = Oid::from_bytes([7; 20]);
+        let stdout = format!(
+            "ref: refs/heads/main\tHEAD\n{id}\tHEAD\n{id}\trefs/heads/tidegate/log\n\
+             {id}\trefs/heads/x/refs/heads/tidegate/log\n{id}\trefs/heads/tidegated/x\n\
+             nonsense\n{id}\trefs/remotes/x/HEAD\nzz\trefs/heads/tidegate/bad\n"
+        );
+        let view = mirror.read_listing(&Finished {
+            code: Some(0),
+            stdout: stdout.into_bytes(),
+            stderr: String::new(),
+        });
+        assert_eq!(view.head.as_deref(), Some("refs/heads/main"));
+        assert_eq!(mirror.config_ref(&view).as_deref(), Some("refs/heads/main"));
+        let names: Vec<&str> = view.refs.keys().map(String::as_str).collect();
+        assert_eq!(names, ["refs/heads/main", "refs/heads/tidegate/log"]);
+    }
+}
