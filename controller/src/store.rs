@@ -1,0 +1,292 @@
+//! The cache of what this process has counted: bakes, deadlines, and where the log last stood.
+//!
+//! It may be lost at any moment. Then bakes and deadlines start at zero, and nothing else changes; so
+//! nothing here ever fails, it only says in the log what could not be done.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::{RecoveredSums, Watch};
+
+/// The version of the file's form. A file of another version is not read.
+const VERSION: u32 = 1;
+
+/// The largest file that is read: thousands of regions fit many times.
+const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// What is in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Contents {
+    version: u32,
+    #[serde(default)]
+    log_tip: Option<Oid>,
+    #[serde(default)]
+    sums: Vec<Sum>,
+}
+
+/// One sum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sum {
+    rollout: String,
+    region: String,
+    what: What,
+    milliseconds: u64,
+}
+
+/// What a sum is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum What {
+    /// The bake.
+    Bake,
+    /// The watched time without having been healthy.
+    Deadline,
+}
+
+/// The file with the sums of one fleet.
+#[derive(Debug)]
+pub struct SumsFile {
+    path: PathBuf,
+    /// What is to be in the file.
+    contents: Contents,
+    /// What is in it, as far as is known.
+    written: Option<Contents>,
+    /// Whether the last write failed: said once, and once more when it works again.
+    failing: bool,
+}
+
+impl SumsFile {
+    /// Reads the file, if there is one that can be read; its folder is made when it is written.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        let contents = match read(&path) {
+            Ok(contents) => contents,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(), %error,
+                    "the cache cannot be read, bakes and deadlines under way start at zero"
+                );
+                None
+            }
+        };
+        Self {
+            path,
+            contents: contents.clone().unwrap_or_default(),
+            written: contents,
+            failing: false,
+        }
+    }
+
+    /// The log's tip when this process last saw it.
+    #[must_use]
+    pub fn log_tip(&self) -> Option<Oid> {
+        self.contents.log_tip
+    }
+
+    /// Keeps the log's tip.
+    pub fn remember_log_tip(&mut self, tip: Oid) {
+        self.contents.log_tip = Some(tip);
+        self.write();
+    }
+
+    /// What was counted for each region of a rollout before this process began; only sums that are not
+    /// zero.
+    #[must_use]
+    pub fn recovered(&self, rollout: &str) -> BTreeMap<String, RecoveredSums> {
+        let mut recovered = BTreeMap::<String, RecoveredSums>::new();
+        for sum in self
+            .contents
+            .sums
+            .iter()
+            .filter(|sum| sum.rollout == rollout)
+        {
+            let region = recovered.entry(sum.region.clone()).or_default();
+            let duration = Duration::from_millis(sum.milliseconds);
+            match sum.what {
+                What::Bake => region.baked = duration,
+                What::Deadline => region.deadline_used = duration,
+            }
+        }
+        recovered
+    }
+
+    /// Keeps what has been counted; sums of other rollouts are forgotten. Before anything is counted for
+    /// a rollout, the sums of an earlier run stay.
+    ///
+    /// It blocks for as long as the disk takes.
+    pub fn save(&mut self, watch: &Watch) {
+        if let Some(rollout) = watch.rollout() {
+            self.set(rollout, watch.sums());
+        } else if self.written.is_some() && watch == &Watch::default() {
+            // Nothing has been looked at yet.
+            return;
+        } else {
+            self.contents.sums.clear();
+        }
+        self.write();
+    }
+
+    fn set(&mut self, rollout: &str, sums: Vec<(String, RecoveredSums)>) {
+        self.contents.sums.clear();
+        for (region, counted) in sums {
+            for (what, duration) in [
+                (What::Bake, counted.baked),
+                (What::Deadline, counted.deadline_used),
+            ] {
+                // Rounded down: a restart must never shorten a bake.
+                let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                if milliseconds > 0 {
+                    self.contents.sums.push(Sum {
+                        rollout: rollout.to_owned(),
+                        region: region.clone(),
+                        what,
+                        milliseconds,
+                    });
+                }
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        self.contents.version = VERSION;
+        if self.written.as_ref() == Some(&self.contents) {
+            return;
+        }
+        match write_atomically(&self.path, &self.contents) {
+            Ok(()) => {
+                self.written = Some(self.contents.clone());
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(path = %self.path.display(), "the cache can be written again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(
+                        path = %self.path.display(), %error,
+                        "the cache cannot be written; a restart would start bakes and deadlines at an older count"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Contents>> {
+    if std::fs::metadata(path)?.len() > LARGEST_FILE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is too large",
+        ));
+    }
+    let contents: Contents = serde_json::from_slice(&std::fs::read(path)?)?;
+    if contents.version != VERSION {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("its version is {}, not {VERSION}", contents.version),
+        ));
+    }
+    Ok(Some(contents))
+}
+
+/// At every moment the path holds the old contents or the new ones, whole.
+fn write_atomically(path: &Path, contents: &Contents) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(contents)?)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tip() -> Oid {
+        "1111111111111111111111111111111111111111".parse().unwrap()
+    }
+
+    fn counted(baked: u64, deadline: u64) -> RecoveredSums {
+        RecoveredSums {
+            baked: Duration::from_millis(baked),
+            deadline_used: Duration::from_millis(deadline),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_for_its_rollout_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet/sums.json");
+        let mut file = SumsFile::new(path.clone());
+        file.remember_log_tip(tip());
+        file.set(
+            "r-1",
+            vec![
+                ("a".to_owned(), counted(1500, 0)),
+                ("b".to_owned(), counted(0, 20)),
+            ],
+        );
+        file.write();
+        let again = SumsFile::new(path);
+        assert_eq!(again.log_tip(), Some(tip()));
+        let expected = [
+            ("a".to_owned(), counted(1500, 0)),
+            ("b".to_owned(), counted(0, 20)),
+        ];
+        assert_eq!(again.recovered("r-1"), expected.into());
+        assert!(again.recovered("r-2").is_empty());
+    }
+
+    #[test]
+    fn a_broken_file_is_an_empty_one_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sums.json");
+        for broken in ["", "{", "[]", r#"{"version":99}"#, "\u{0}"] {
+            std::fs::write(&path, broken).unwrap();
+            let mut file = SumsFile::new(path.clone());
+            assert_eq!(file.log_tip(), None);
+            file.remember_log_tip(tip());
+            assert_eq!(SumsFile::new(path.clone()).log_tip(), Some(tip()));
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_stops_nothing_and_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocker = folder.path().join("fleet");
+        std::fs::write(&blocker, "a file where a folder should be").unwrap();
+        let path = blocker.join("sums.json");
+        let mut file = SumsFile::new(path.clone());
+        file.remember_log_tip(tip());
+        assert!(file.failing);
+        assert_eq!(file.log_tip(), Some(tip()));
+        std::fs::remove_file(&blocker).unwrap();
+        file.remember_log_tip(tip());
+        assert!(!file.failing);
+        assert_eq!(SumsFile::new(path).log_tip(), Some(tip()));
+    }
+
+    #[test]
+    fn a_run_that_has_seen_nothing_yet_forgets_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sums.json");
+        let mut file = SumsFile::new(path.clone());
+        file.set("r-1", vec![("a".to_owned(), counted(5, 0))]);
+        file.write();
+        let mut again = SumsFile::new(path);
+        again.save(&Watch::default());
+        assert!(!again.recovered("r-1").is_empty());
+    }
+}
