@@ -15,6 +15,8 @@ use sha2::{Digest as _, Sha256};
 use tidegate_waves::duration;
 
 use crate::gates::egress::EgressRules;
+use crate::git::remote::CredentialSource;
+use crate::secret::SecretSource;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +129,25 @@ pub enum Credentials {
         /// The file with the keys of the hosts.
         known_hosts_file: PathBuf,
     },
+}
+
+impl Credentials {
+    /// Where the git command gets them from. SSH keys are not among them: a remote that needs one is
+    /// refused by its address.
+    #[must_use]
+    pub fn for_git(&self) -> CredentialSource {
+        match self {
+            Self::None | Self::Ssh { .. } => CredentialSource::None,
+            Self::Environment => CredentialSource::from_environment(),
+            Self::Basic {
+                username_file,
+                password_file,
+            } => CredentialSource::Basic {
+                username: username_file.clone().map(SecretSource::File),
+                password: SecretSource::File(password_file.clone()),
+            },
+        }
+    }
 }
 
 /// Who the controller's commits are by.

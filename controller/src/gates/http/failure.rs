@@ -25,7 +25,8 @@ pub(super) fn classify(error: &reqwest::Error) -> Sample {
     if error.is_timeout() {
         return sample(Reading::Unreachable, "the connection timed out");
     }
-    if let Some(io) = Causes::of(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
+    // I/O errors wrap each other, and only the innermost ones say what happened.
+    for io in Causes::of(error).filter_map(|cause| cause.downcast_ref::<io::Error>()) {
         match io.kind() {
             ErrorKind::ConnectionRefused => return sample(Reading::Bad, "connection refused"),
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {

@@ -177,6 +177,28 @@ async fn what_the_other_side_breaks_is_bad() {
 }
 
 #[tokio::test]
+async fn a_reset_is_bad_before_and_within_the_answer() {
+    for part in ["", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nx"] {
+        let url = serve(move |mut stream| async move {
+            read_head(&mut stream).await;
+            let _ = stream.write_all(part.as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            // Closing without lingering resets the connection.
+            stream.set_zero_linger().unwrap();
+        })
+        .await;
+        assert_eq!(
+            probe(&url).await,
+            (Reading::Bad, "connection reset".to_owned())
+        );
+    }
+    // In the middle of a TLS handshake too: somebody was there and broke it off.
+    let url = serve(|stream| async move { stream.set_zero_linger().unwrap() }).await;
+    let (reading, evidence) = probe(&url.replace("http:", "https:")).await;
+    assert_eq!(reading, Reading::Bad, "{evidence}");
+}
+
+#[tokio::test]
 async fn tls_and_names_that_fail_are_unreachable() {
     let url = server(response("400 Bad Request", ""))
         .await
