@@ -12,6 +12,7 @@ pub mod config_repo;
 pub mod error;
 pub mod fetch;
 pub mod init;
+pub mod plan;
 pub mod render;
 pub mod rendered;
 pub mod report;
@@ -73,6 +74,7 @@ enum Command {
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
     Render(render::RenderArgs),
+    Plan(plan::PlanArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
     RenderWorker,
@@ -102,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(arguments) => init::run(arguments, &terminal),
         Command::Validate(arguments) => validate::run(arguments, &terminal),
         Command::Render(arguments) => render::run(arguments, &terminal),
+        Command::Plan(arguments) => plan::run(arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {

@@ -10,6 +10,7 @@
 
 mod cli_help;
 mod init;
+mod plan;
 mod render;
 mod render_worker;
 mod sandbox;

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::error::CommandError;
 
+/// The name of the remote in a temporary repo.
+const SOURCE: &str = "source";
+
 /// A repo in a temporary folder, which is gone when this is.
 pub struct TemporaryRepo {
     repository: git2::Repository,
@@ -26,20 +29,36 @@ impl TemporaryRepo {
         Self::open(folder)
     }
 
-    /// Fetches the tips of all branches below `<prefix>/` of a repo; a relative `url` counts from `from`.
-    pub fn branches_of(url: &str, prefix: &str, from: &Path) -> Result<Self, CommandError> {
+    /// Fetches the tips of all branches below `<prefix>/` of a repo, if it has a branch `<prefix>/log`; a relative
+    /// `url` counts from `from`.
+    pub fn branches_of(url: &str, prefix: &str, from: &Path) -> Result<Option<Self>, CommandError> {
         let folder = temporary_folder()?;
-        git2::Repository::init_bare(folder.path()).map_err(super::config_repo::of_git)?;
-        let mut fetch = Command::new("git");
+        // Git reads the URL from a file: one that contains a token must not stand in a list of processes.
+        git2::Repository::init_bare(folder.path())
+            .and_then(|repository| repository.remote(SOURCE, url).map(|_| ()))
+            .map_err(super::config_repo::of_git)?;
+        let git = |verb: &str| {
+            let mut command = Command::new("git");
+            command
+                .current_dir(from)
+                .arg("--git-dir")
+                .arg(folder.path())
+                .args([verb, "--quiet"]);
+            command
+        };
+        let shown = without_user(url);
+        let mut list = git("ls-remote");
+        list.args(["--refs", "--", SOURCE])
+            .arg(format!("refs/heads/{prefix}/log"));
+        if run(list, &format!("list the branches of {shown}"))?.is_empty() {
+            return Ok(None);
+        }
+        let mut fetch = git("fetch");
         fetch
-            .current_dir(from)
-            .arg("--git-dir")
-            .arg(folder.path())
-            .args(["fetch", "--quiet", "--no-tags", "--depth=1", "--"])
-            .arg(url)
+            .args(["--no-tags", "--depth=1", "--", SOURCE])
             .arg(format!("+refs/heads/{prefix}/*:refs/heads/{prefix}/*"));
-        run(fetch, &format!("fetch the branches {prefix}/* of {url}"))?;
-        Self::open(folder)
+        run(fetch, &format!("fetch the branches {prefix}/* of {shown}"))?;
+        Self::open(folder).map(Some)
     }
 
     /// The repo.
@@ -58,6 +77,20 @@ impl TemporaryRepo {
     }
 }
 
+/// A URL as it may be shown: without a user, who may be a token.
+#[must_use]
+pub fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 fn temporary_folder() -> Result<tempfile::TempDir, CommandError> {
     tempfile::Builder::new()
         .prefix("tidegate-")
@@ -65,14 +98,36 @@ fn temporary_folder() -> Result<tempfile::TempDir, CommandError> {
         .map_err(|error| CommandError::failed(format!("cannot create a temporary folder: {error}")))
 }
 
-/// Git says on stderr itself what went wrong, and asks on the terminal for what it needs.
-fn run(mut command: Command, what: &str) -> Result<(), CommandError> {
-    let status = command.stdout(Stdio::null()).status().map_err(|error| {
+/// Runs git and gives what it prints; on stderr it says itself what went wrong, and asks on the terminal for what it
+/// needs.
+fn run(mut command: Command, what: &str) -> Result<Vec<u8>, CommandError> {
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| {
         CommandError::failed(format!("cannot run git: {error}")).hint("install git 2.39 or later")
     })?;
-    if status.success() {
-        Ok(())
+    if output.status.success() {
+        Ok(output.stdout)
     } else {
         Err(CommandError::failed(format!("git could not {what}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_secret() {
+        for (url, shown) in [
+            ("https://token@host/a.git", "https://host/a.git"),
+            (
+                "https://me:pass@host:8443/a@b.git",
+                "https://host:8443/a@b.git",
+            ),
+            ("https://host/a.git", "https://host/a.git"),
+            ("git@host:a.git", "git@host:a.git"),
+            ("../a.git", "../a.git"),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
     }
 }
