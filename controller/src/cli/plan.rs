@@ -30,7 +30,7 @@ Examples:
   tidegate plan .@feature --base main        what a branch would change
   tidegate plan --against 'main:clusters/{{name}}'
                                              compared with manifests that stand in a commit
-  tidegate plan --exit-code -q               for scripts: exits with 7 if something would change
+  tidegate plan --exit-code > /dev/null      for scripts: exits with 7 if something would change
   tidegate plan -o markdown                  for a pull request")]
 pub struct PlanArgs {
     #[command(flatten)]
