@@ -51,6 +51,8 @@ pub fn serve() -> Result<(), ServeError> {
     limit(Resource::CPU, CPU_SECONDS)?;
     limit(Resource::CORE, 0)?;
     limit(Resource::FSIZE, 0)?;
+    // It has its three pipes and needs no file.
+    limit(Resource::NOFILE, 16)?;
     worker::serve(io::stdin(), io::stdout())?;
     Ok(())
 }

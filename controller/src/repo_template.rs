@@ -115,4 +115,27 @@ mod tests {
             .collect();
         assert_eq!(waves, [("canary", 1), ("pilot", 2), ("broad", 5)]);
     }
+
+    #[test]
+    fn the_application_set_can_delete_nothing_by_itself() {
+        let (_, text) = FILES
+            .iter()
+            .find(|(path, _)| *path == "argocd/applicationset.yaml")
+            .unwrap();
+        let set: serde_json::Value = serde_yaml::from_str(text).unwrap();
+        let spec = &set["spec"];
+        assert_eq!(spec["goTemplate"], true);
+        assert_eq!(spec["syncPolicy"]["applicationsSync"], "create-update");
+        assert_eq!(spec["syncPolicy"]["preserveResourcesOnDeletion"], true);
+        let git = &spec["generators"][0]["git"];
+        assert_eq!(git["revision"], "tidegate/log");
+        assert_eq!(git["files"][0]["path"], "regions.json");
+        let source = &spec["template"]["spec"]["source"];
+        assert_eq!(source["targetRevision"], "{{.branch}}");
+        assert_eq!(source["path"], "{{.folder}}");
+        assert_eq!(source["directory"]["recurse"], true);
+        assert_eq!(git["repoURL"], source["repoURL"]);
+        let automated = &spec["template"]["spec"]["syncPolicy"]["automated"];
+        assert!(automated.get("allowEmpty").is_none());
+    }
 }

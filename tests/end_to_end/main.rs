@@ -9,6 +9,7 @@
 )]
 
 mod cli_help;
+mod documents;
 mod init;
 mod plan;
 mod render;
