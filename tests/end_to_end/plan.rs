@@ -320,6 +320,7 @@ fn what_the_wave_branches_hold_counts_once_there_is_a_log() {
     let plan_now = plan(&sandbox, &[]);
     let changes = changes(&plan_now);
     assert_eq!(changes.len(), 7, "{changes:?}");
+    assert_eq!(plan(&sandbox, &[".@HEAD"])["regions"], plan_now["regions"]);
     assert!(
         changes
             .iter()

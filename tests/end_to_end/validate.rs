@@ -481,6 +481,17 @@ fn a_repo_by_url_is_cloned_and_left_behind_nowhere() {
 }
 
 #[test]
+fn a_bare_repo_is_read_where_it_lies() {
+    let sandbox = Sandbox::with_template();
+    sandbox.commit("start");
+    sandbox.git(&["clone", "--quiet", "--bare", ".", "bare.git"]);
+    sandbox
+        .tidegate(&["validate", "bare.git@main"])
+        .exits(0)
+        .says("shop is valid");
+}
+
+#[test]
 fn wrong_dirs_are_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox

@@ -110,8 +110,15 @@ impl ConfigRepo {
             Target::Revision { repo, revision } => {
                 let (repository, below, clone) = match repo {
                     Address::Path(folder) => {
-                        let (root, below) = target::locate(folder)?;
-                        (open_repository(&root)?, below, None)
+                        // A bare repo may lie in a folder of another repo.
+                        let (repository, below) = match git2::Repository::open_bare(folder) {
+                            Ok(bare) => (bare, String::new()),
+                            Err(_) => {
+                                let (root, below) = target::locate(folder)?;
+                                (open_repository(&root)?, below)
+                            }
+                        };
+                        (repository, below, None)
                     }
                     Address::Url(url) => {
                         let repo = TemporaryRepo::clone_of(url)?;
@@ -171,6 +178,17 @@ impl ConfigRepo {
         match &self.files {
             Files::OnDisk { root, .. } => root,
             Files::Committed { repository, .. } => repository.path(),
+        }
+    }
+
+    /// The folder from which a relative URL of a remote counts.
+    #[must_use]
+    pub fn working_folder(&self) -> &Path {
+        match &self.files {
+            Files::OnDisk { root, .. } => root,
+            Files::Committed { repository, .. } => {
+                repository.workdir().unwrap_or_else(|| repository.path())
+            }
         }
     }
 

@@ -10,6 +10,16 @@ use super::error::CommandError;
 /// The name of the remote in a temporary repo.
 const SOURCE: &str = "source";
 
+/// What git hands to a hook to say which repo it is about.
+const REPO_VARIABLES: [&str; 6] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+];
+
 /// A repo in a temporary folder, which is gone when this is.
 pub struct TemporaryRepo {
     repository: git2::Repository,
@@ -101,6 +111,10 @@ fn temporary_folder() -> Result<tempfile::TempDir, CommandError> {
 /// Runs git and gives what it prints; on stderr it says itself what went wrong, and asks on the terminal for what it
 /// needs.
 fn run(mut command: Command, what: &str) -> Result<Vec<u8>, CommandError> {
+    // Set where git runs a hook, and then about another repo than the one at hand.
+    for name in REPO_VARIABLES {
+        command.env_remove(name);
+    }
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| {
         CommandError::failed(format!("cannot run git: {error}")).hint("install git 2.39 or later")
     })?;

@@ -200,7 +200,7 @@ fn wave_branches(
     let prefix = wanted.prefix;
     let shown = without_user(&remote);
     terminal.detail(&format!("Looking for the branches {prefix}/* of {shown}."));
-    let fetched = TemporaryRepo::branches_of(&remote, prefix, repo.repository_path())
+    let fetched = TemporaryRepo::branches_of(&remote, prefix, repo.working_folder())
         .map_err(|error| error.hint("to compare without the wave branches: --base HEAD"))?;
     let Some(fetched) = fetched else {
         return Ok(None);
