@@ -111,13 +111,13 @@ impl ConfigRepo {
                 let (repository, below, clone) = match repo {
                     Address::Path(folder) => {
                         // A bare repo may lie in a folder of another repo.
-                        let (repository, below) = match git2::Repository::open_bare(folder) {
-                            Ok(bare) => (bare, String::new()),
-                            Err(_) => {
+                        let (repository, below) =
+                            if let Ok(bare) = git2::Repository::open_bare(folder) {
+                                (bare, String::new())
+                            } else {
                                 let (root, below) = target::locate(folder)?;
                                 (open_repository(&root)?, below)
-                            }
-                        };
+                            };
                         (repository, below, None)
                     }
                     Address::Url(url) => {
