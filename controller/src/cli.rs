@@ -9,13 +9,19 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod config_repo;
+pub mod demo;
 pub mod error;
 pub mod fetch;
+pub mod history;
 pub mod init;
+pub mod log_view;
+pub mod output;
 pub mod plan;
 pub mod render;
 pub mod rendered;
 pub mod report;
+pub mod run;
+pub mod status;
 pub mod target;
 pub mod terminal;
 pub mod validate;
@@ -75,6 +81,10 @@ enum Command {
     Validate(validate::ValidateArgs),
     Render(render::RenderArgs),
     Plan(plan::PlanArgs),
+    Run(run::RunArgs),
+    Status(status::StatusArgs),
+    History(history::HistoryArgs),
+    Demo(demo::DemoArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
     RenderWorker,
@@ -105,6 +115,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Validate(arguments) => validate::run(arguments, &terminal),
         Command::Render(arguments) => render::run(arguments, &terminal),
         Command::Plan(arguments) => plan::run(arguments, &terminal),
+        Command::Run(arguments) => run::run(arguments, &terminal),
+        Command::Status(arguments) => status::run(arguments, &terminal),
+        Command::History(arguments) => history::run(arguments, &terminal),
+        Command::Demo(arguments) => demo::run(arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {

@@ -2,13 +2,16 @@
 
 pub mod cli;
 pub mod clock;
+pub mod engine;
 pub mod gates;
 pub mod git;
 pub mod identity;
 pub mod render_worker;
 pub mod repo_template;
+pub mod requests;
 pub mod secret;
 pub mod settings;
 pub mod source;
+pub mod status;
 pub mod store;
 pub mod telemetry;

@@ -2,8 +2,11 @@
 //!
 //! The controller's mirrors are another thing: they are hermetic, and kept.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use tidegate_waves::oid::Oid;
 
 use super::error::CommandError;
 
@@ -23,6 +26,8 @@ const REPO_VARIABLES: [&str; 6] = [
 /// A repo in a temporary folder, which is gone when this is.
 pub struct TemporaryRepo {
     repository: git2::Repository,
+    from: PathBuf,
+    shown: String,
     _folder: tempfile::TempDir,
 }
 
@@ -35,40 +40,84 @@ impl TemporaryRepo {
             .args(["clone", "--bare", "--quiet", "--"])
             .arg(url)
             .arg(folder.path());
-        run(clone, &format!("clone {url}"))?;
-        Self::open(folder)
+        run(clone, &format!("clone {}", without_user(url)))?;
+        Self::open(folder, url, Path::new("."))
     }
 
-    /// Fetches the tips of all branches below `<prefix>/` of a repo, if it has a branch `<prefix>/log`; a relative
-    /// `url` counts from `from`.
-    pub fn branches_of(url: &str, prefix: &str, from: &Path) -> Result<Option<Self>, CommandError> {
+    /// A repo with nothing in it that fetches from `url`; a relative one counts from `from`.
+    pub fn pointed_at(url: &str, from: &Path) -> Result<Self, CommandError> {
         let folder = temporary_folder()?;
         // Git reads the URL from a file: one that contains a token must not stand in a list of processes.
         git2::Repository::init_bare(folder.path())
             .and_then(|repository| repository.remote(SOURCE, url).map(|_| ()))
             .map_err(super::config_repo::of_git)?;
-        let git = |verb: &str| {
-            let mut command = Command::new("git");
-            command
-                .current_dir(from)
-                .arg("--git-dir")
-                .arg(folder.path())
-                .args([verb, "--quiet"]);
-            command
-        };
-        let shown = without_user(url);
-        let mut list = git("ls-remote");
-        list.args(["--refs", "--", SOURCE])
-            .arg(format!("refs/heads/{prefix}/log"));
-        if run(list, &format!("list the branches of {shown}"))?.is_empty() {
+        Self::open(folder, url, from)
+    }
+
+    /// Fetches the tips of all branches below `<prefix>/` of a repo, if it has a branch `<prefix>/log`; a relative
+    /// `url` counts from `from`.
+    pub fn branches_of(url: &str, prefix: &str, from: &Path) -> Result<Option<Self>, CommandError> {
+        let repo = Self::pointed_at(url, from)?;
+        if repo
+            .list(&[&format!("refs/heads/{prefix}/log")])?
+            .is_empty()
+        {
             return Ok(None);
         }
-        let mut fetch = git("fetch");
-        fetch
-            .args(["--no-tags", "--depth=1", "--", SOURCE])
-            .arg(format!("+refs/heads/{prefix}/*:refs/heads/{prefix}/*"));
-        run(fetch, &format!("fetch the branches {prefix}/* of {shown}"))?;
-        Self::open(folder).map(Some)
+        repo.fetch(
+            &[format!("+refs/heads/{prefix}/*:refs/heads/{prefix}/*")],
+            Some(1),
+        )?;
+        Ok(Some(repo))
+    }
+
+    /// The commits that these refs (full names) have at the source; those that do not exist are left out.
+    pub fn list(&self, refs: &[&str]) -> Result<BTreeMap<String, Oid>, CommandError> {
+        let mut list = self.git("ls-remote");
+        list.args(["--", SOURCE]).args(refs);
+        let output = run(list, &format!("list the branches of {}", self.shown))?;
+        let text = String::from_utf8_lossy(&output);
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(lines
+            .filter(|(_, name)| refs.contains(name))
+            .filter_map(|(id, name)| Some((name.to_owned(), id.parse().ok()?)))
+            .collect())
+    }
+
+    /// Fetches by refspecs; with a depth, no more than so many commits of each.
+    pub fn fetch(&self, refspecs: &[String], depth: Option<u32>) -> Result<(), CommandError> {
+        let mut fetch = self.git("fetch");
+        fetch.arg("--no-tags");
+        fetch.args(depth.map(|depth| format!("--depth={depth}")));
+        fetch.args(["--", SOURCE]).args(refspecs);
+        run(fetch, &format!("fetch from {}", self.shown)).map(drop)
+    }
+
+    /// Fetches what an earlier fetch with a depth left out.
+    pub fn unshallow(&self, refspecs: &[String]) -> Result<(), CommandError> {
+        let mut fetch = self.git("fetch");
+        fetch.arg("--no-tags");
+        if self.path().join("shallow").exists() {
+            fetch.arg("--unshallow");
+        }
+        fetch.args(["--", SOURCE]).args(refspecs);
+        run(fetch, &format!("fetch from {}", self.shown)).map(drop)
+    }
+
+    fn git(&self, verb: &str) -> Command {
+        let mut command = Command::new("git");
+        command
+            .current_dir(&self.from)
+            .arg("--git-dir")
+            .arg(self.path())
+            .args([verb, "--quiet"]);
+        command
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.repository.path()
     }
 
     /// The repo.
@@ -77,11 +126,13 @@ impl TemporaryRepo {
         &self.repository
     }
 
-    fn open(folder: tempfile::TempDir) -> Result<Self, CommandError> {
+    fn open(folder: tempfile::TempDir, url: &str, from: &Path) -> Result<Self, CommandError> {
         let repository =
             git2::Repository::open(folder.path()).map_err(super::config_repo::of_git)?;
         Ok(Self {
             repository,
+            from: from.to_owned(),
+            shown: without_user(url),
             _folder: folder,
         })
     }

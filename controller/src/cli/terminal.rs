@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::ValueEnum;
 
 use super::error::CommandError;
+use crate::telemetry::Telemetry;
 
 /// When to colour the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -151,6 +152,17 @@ impl Terminal {
             format!("\u{1b}[{}m{text}\u{1b}[0m", style.code())
         } else {
             text.to_owned()
+        }
+    }
+
+    /// The same choices for what the program says of its work.
+    #[must_use]
+    pub fn telemetry(&self, usual: Telemetry) -> Telemetry {
+        Telemetry {
+            verbose: self.verbosity,
+            quiet: self.quiet,
+            color: Some(self.stderr_colored),
+            ..usual
         }
     }
 

@@ -1,0 +1,91 @@
+//! `tidegate history`: the rollouts of the past, from git alone.
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::error::CommandError;
+use super::log_view::{LogArgs, LogView};
+use super::output::{OutputFormat, print_structured};
+use super::terminal::Terminal;
+
+/// List the rollouts of the past, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate history                    all rollouts of the fleet of the repo in this folder
+  tidegate history --region westus3   those that changed westus3
+  tidegate history -o json            for scripts")]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    log: LogArgs,
+
+    /// Only rollouts that changed this region
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: OutputFormat,
+}
+
+/// Runs `tidegate history`.
+pub fn run(arguments: HistoryArgs, terminal: &Terminal) -> Result<(), CommandError> {
+    let HistoryArgs {
+        log,
+        region,
+        output,
+    } = arguments;
+    let mut rollouts = LogView::open(&log)?.history()?;
+    if let Some(region) = &region {
+        rollouts.retain(|rollout| {
+            rollout
+                .regions
+                .get(region)
+                .is_some_and(|state| *state != tidegate_waves::rollout::RegionState::NoChange)
+        });
+    }
+    match output {
+        OutputFormat::Json | OutputFormat::Yaml => print_structured(terminal, output, &rollouts),
+        OutputFormat::Name => terminal.data(
+            &rollouts
+                .iter()
+                .map(|rollout| format!("{}\n", rollout.id))
+                .collect::<String>(),
+        ),
+        OutputFormat::Table | OutputFormat::Wide => {
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Dynamic);
+            let wide = output == OutputFormat::Wide;
+            let mut header = vec!["ROLLOUT", "STATE", "OPENED", "SUBJECT", "WHY"];
+            if wide {
+                header.extend(["AUTHOR", "ENDED", "REVERT"]);
+            }
+            table.set_header(header);
+            for rollout in &rollouts {
+                let mut row = vec![
+                    rollout.id.clone(),
+                    format!("{:?}", rollout.state),
+                    rollout.opened.clone(),
+                    rollout.subject.clone(),
+                    rollout.reason.clone().unwrap_or_default(),
+                ];
+                if wide {
+                    row.extend([
+                        rollout.author.clone(),
+                        rollout.ended.clone().unwrap_or_default(),
+                        rollout.revert.map(|id| id.short(8)).unwrap_or_default(),
+                    ]);
+                }
+                table.add_row(row);
+            }
+            terminal.data(
+                &table
+                    .lines()
+                    .map(|line| line.trim_end().to_owned() + "\n")
+                    .collect::<String>(),
+            )
+        }
+    }
+}

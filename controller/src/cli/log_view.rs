@@ -1,0 +1,172 @@
+//! A fleet's log, fetched for one command with the user's own git credentials.
+
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+use tidegate_renderer::tree::ObjectStore;
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::FleetState;
+
+use super::error::CommandError;
+use super::fetch::{TemporaryRepo, without_user};
+use super::status::no_log;
+use crate::engine::log::read_state;
+use crate::git::history::History;
+use crate::git::remote::RemoteUrl;
+use crate::status::{PastRollout, Status, history, status};
+
+/// Which fleet's log a command reads.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// The config repo (default: origin of the repo in this folder)
+    #[arg(long, env = "TIDEGATE_REPO", value_name = "URL")]
+    repo: Option<String>,
+
+    /// The config branch (default: as the log says)
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+
+    /// The fleet's folder in the repo, to check that the log is this fleet's
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<String>,
+
+    /// What the names of the fleet's branches begin with
+    #[arg(long, value_name = "PREFIX", default_value = "tidegate")]
+    prefix: String,
+}
+
+/// A fleet's log.
+pub struct LogView {
+    repo: TemporaryRepo,
+    history: History,
+    arguments: LogArgs,
+    tip: Oid,
+    state: FleetState,
+}
+
+impl LogView {
+    /// Fetches the log's newest entry.
+    pub fn open(arguments: &LogArgs) -> Result<Self, CommandError> {
+        let url = match &arguments.repo {
+            Some(url) => url.clone(),
+            None => origin()?,
+        };
+        RemoteUrl::parse(&url).map_err(|error| CommandError::usage(error.to_string()))?;
+        let repo = TemporaryRepo::pointed_at(&url, Path::new("."))?;
+        let log = format!("refs/heads/{}/log", arguments.prefix);
+        let listed = repo.list(&[&log])?;
+        let Some(tip) = listed.get(&log).copied() else {
+            return Err(no_log(&without_user(&url), &arguments.prefix));
+        };
+        repo.fetch(&[format!("+{log}:{log}")], Some(1))?;
+        let store = ObjectStore::open(repo.path()).map_err(CommandError::failed)?;
+        let history = History::open(repo.path()).map_err(CommandError::failed)?;
+        let tip = if store.exists(tip) {
+            tip
+        } else {
+            return Err(CommandError::failed(
+                "the log moved while it was fetched; try again",
+            ));
+        };
+        let state = read_state(&store, &history, tip).map_err(CommandError::failed)?;
+        if let Some(path) = arguments
+            .path
+            .as_ref()
+            .filter(|path| **path != state.fleet.path)
+        {
+            return Err(CommandError::usage(format!(
+                "the log below {}/ belongs to the fleet in {:?}, not in {path:?}",
+                arguments.prefix, state.fleet.path
+            )));
+        }
+        Ok(Self {
+            repo,
+            history,
+            arguments: arguments.clone(),
+            tip,
+            state,
+        })
+    }
+
+    /// Where the fleet stands.
+    pub fn status(&self, last: bool) -> Result<Status, CommandError> {
+        let branch = self
+            .arguments
+            .branch
+            .clone()
+            .unwrap_or_else(|| self.state.fleet.branch.clone());
+        let config = format!("refs/heads/{branch}");
+        let head = self.repo.list(&[&config])?.get(&config).copied();
+        let seconds = self
+            .history
+            .commit(self.tip)
+            .map_err(CommandError::failed)?
+            .seconds;
+        let queued = match head {
+            Some(head) => self.queued(head, &config)?,
+            None => Vec::new(),
+        };
+        Ok(status(
+            &self.state,
+            seconds,
+            head,
+            queued,
+            last,
+            Timestamp::now().as_second(),
+        ))
+    }
+
+    /// The commits behind the one that is carried (or settled), newest first.
+    fn queued(&self, head: Oid, config: &str) -> Result<Vec<Oid>, CommandError> {
+        let after = self
+            .state
+            .active()
+            .map(|rollout| rollout.source)
+            .or_else(|| self.state.settled.as_ref().map(|settled| settled.source));
+        if Some(head) == after {
+            return Ok(Vec::new());
+        }
+        self.repo.fetch(&[format!("+{config}:{config}")], None)?;
+        let Some(after) = after else {
+            return Ok(vec![head]);
+        };
+        let chain = self
+            .history
+            .chain(Some(after), head)
+            .map_err(CommandError::failed)?;
+        Ok(chain.map_or_else(
+            || vec![head],
+            |chain| chain.into_iter().map(|commit| commit.id).collect(),
+        ))
+    }
+
+    /// All rollouts that the log tells of, newest first.
+    pub fn history(&self) -> Result<Vec<PastRollout>, CommandError> {
+        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        self.repo.unshallow(&[format!("+{log}:{log}")])?;
+        let store = ObjectStore::open(self.repo.path()).map_err(CommandError::failed)?;
+        history(&store, &self.history, self.tip).map_err(CommandError::failed)
+    }
+}
+
+/// The URL of origin in the repo that this folder is in.
+fn origin() -> Result<String, CommandError> {
+    let nothing = || {
+        CommandError::usage("no config repo is named")
+            .hint("give --repo URL, set TIDEGATE_REPO, or call it in a clone of the config repo")
+    };
+    let repository = git2::Repository::discover(".").map_err(|_| nothing())?;
+    let remote = repository.find_remote("origin").map_err(|_| nothing())?;
+    let url = remote.url().map_err(|_| nothing())?.to_owned();
+    // A relative path counts from the repo, not from here.
+    let folder = repository
+        .workdir()
+        .unwrap_or_else(|| repository.path())
+        .join(&url);
+    Ok(if !url.contains(':') && folder.exists() {
+        Path::new(&folder).display().to_string()
+    } else {
+        url
+    })
+}

@@ -1,0 +1,41 @@
+//! The forms in which data is printed.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::error::CommandError;
+use super::terminal::Terminal;
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// A table for people
+    #[default]
+    Table,
+    /// A table with more columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// Names only, one a line
+    Name,
+}
+
+/// Prints data as JSON or YAML.
+pub fn print_structured(
+    terminal: &Terminal,
+    format: OutputFormat,
+    data: &impl Serialize,
+) -> Result<(), CommandError> {
+    let text = match format {
+        OutputFormat::Yaml => serde_yaml::to_string(data)
+            .map_err(|error| CommandError::failed(format!("cannot write YAML: {error}")))?,
+        _ => {
+            serde_json::to_string_pretty(data)
+                .map_err(|error| CommandError::failed(format!("cannot write JSON: {error}")))?
+                + "\n"
+        }
+    };
+    terminal.data(&text)
+}

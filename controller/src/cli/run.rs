@@ -1,0 +1,358 @@
+//! `tidegate run`: the controller.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tidegate_renderer::tree::ObjectStore;
+use tidegate_waves::duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info, info_span};
+
+use super::error::{CommandError, ErrorKind};
+use super::terminal::Terminal;
+use crate::clock::SystemClock;
+use crate::engine::{Ending, Engine, EngineError, FleetOptions, World};
+use crate::gates::egress::EgressRules;
+use crate::gates::http::HttpProber;
+use crate::git::child::Surroundings;
+use crate::git::mirror::{Deadlines, Mirror, MirrorOptions};
+use crate::git::remote::{CredentialSource, RemoteUrl};
+use crate::identity::DataFolder;
+use crate::render_worker::ChildWorkers;
+use crate::secret::SecretSource;
+use crate::settings::{Credentials, FleetSettings, RepoRun, Settings};
+use crate::source::Source;
+use crate::telemetry::Telemetry;
+
+/// How long a push under way may take to end once the program is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Run the controller: watch config repos and roll their commits out
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate run --settings /etc/tidegate/settings.yaml     every fleet of the settings, until told to stop
+  tidegate run --repo https://git.example.com/acme/shop-config.git
+                                                          one fleet, with TIDEGATE_GIT_USERNAME and TIDEGATE_GIT_PASSWORD
+  tidegate run --repo URL --settle --timeout 30m          follow what is under way to its end, then leave
+
+Exit codes with --settle: 0 everything succeeded, 3 the head is invalid or there is none, 4 a rollout did not
+succeed, 5 something is held, 6 the time is over.")]
+pub struct RunArgs {
+    /// The operator's settings: the fleets, and how they are reached
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "repo",
+        required_unless_present = "repo"
+    )]
+    settings: Option<PathBuf>,
+
+    /// One config repo, instead of settings: https, http, file or a path
+    #[arg(long, env = "TIDEGATE_REPO", value_name = "URL")]
+    repo: Option<String>,
+
+    /// The config branch of --repo (default: what the remote's HEAD names)
+    #[arg(long, value_name = "BRANCH", requires = "repo")]
+    branch: Option<String>,
+
+    /// The fleet's folder in --repo
+    #[arg(long, value_name = "FOLDER", requires = "repo")]
+    path: Option<String>,
+
+    /// What the names of the fleet's branches in --repo begin with
+    #[arg(long, value_name = "PREFIX", requires = "repo")]
+    prefix: Option<String>,
+
+    /// The folder for the cache, which may be deleted at any time
+    #[arg(long, value_name = "DIR", requires = "repo")]
+    data_dir: Option<PathBuf>,
+
+    /// How often --repo is looked at
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "repo")]
+    poll: Option<Duration>,
+
+    /// Follow what is under way or queued to its end, then leave
+    #[arg(long)]
+    settle: bool,
+
+    /// Leave after this long with exit code 6
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "settle")]
+    timeout: Option<Duration>,
+
+    /// Let gates reach addresses of this machine
+    #[arg(long, requires = "repo")]
+    allow_loopback: bool,
+
+    /// Let gates reach link-local addresses
+    #[arg(long, requires = "repo")]
+    allow_link_local: bool,
+}
+
+/// Runs `tidegate run`.
+pub fn run(arguments: RunArgs, terminal: &Terminal) -> Result<(), CommandError> {
+    let RunArgs {
+        settings,
+        repo,
+        branch,
+        path,
+        prefix,
+        data_dir,
+        poll,
+        settle,
+        timeout,
+        allow_loopback,
+        allow_link_local,
+    } = arguments;
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = match (settings, repo) {
+        (Some(file), _) => {
+            Settings::load(&file).map_err(|error| CommandError::usage(error.to_string()))?
+        }
+        (None, Some(repo)) => {
+            let egress = EgressRules {
+                loopback: allow_loopback,
+                link_local: allow_link_local,
+            };
+            Settings::for_repo(
+                RepoRun {
+                    repo,
+                    branch,
+                    path,
+                    prefix,
+                    data_dir,
+                    poll,
+                    egress,
+                },
+                environment,
+            )
+            .map_err(|error| CommandError::usage(error.to_string()))?
+        }
+        (None, None) => return Err(CommandError::usage("give --settings FILE or --repo URL")),
+    };
+    terminal
+        .telemetry(Telemetry::default())
+        .start(environment)
+        .map_err(CommandError::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("cannot start: {error}")))?;
+    let ending = runtime.block_on(control(settings, settle, timeout));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ending? {
+        Outcome::TimedOut => Err(CommandError::new(
+            ErrorKind::TimedOut,
+            "the time that --timeout allows has passed; the rollout goes on with the next run",
+        )),
+        Outcome::Ended(Ending::Done | Ending::Cancelled) => Ok(()),
+        Outcome::Ended(Ending::Failed) => Err(CommandError::new(
+            ErrorKind::RolledBack,
+            "a rollout did not succeed",
+        )
+        .hint("tidegate history tells why")),
+        Outcome::Ended(Ending::Held) => Err(CommandError::new(
+            ErrorKind::Held,
+            "something is held and needs a person or a commit",
+        )
+        .hint("tidegate status tells what and why")),
+        Outcome::Ended(Ending::Invalid) => Err(CommandError::new(
+            ErrorKind::InvalidConfig,
+            "the config branch's head is not valid, or there is none",
+        )
+        .hint("tidegate validate tells why")),
+    }
+}
+
+enum Outcome {
+    Ended(Ending),
+    TimedOut,
+}
+
+/// Runs every fleet in a task of its own; the first that dies ends the process.
+async fn control(
+    settings: Settings,
+    settle: bool,
+    timeout: Option<Duration>,
+) -> Result<Outcome, CommandError> {
+    let cancel = CancellationToken::new();
+    // Held for its lock, as long as the fleets run.
+    let data = DataFolder::open(&settings.data_dir).map_err(CommandError::failed)?;
+    let mut fleets = JoinSet::new();
+    let several = settings.fleets.len() > 1;
+    for (index, fleet) in settings.fleets.iter().enumerate() {
+        let name = fleet
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("fleet-{index}"));
+        let folder = if several || fleet.name.is_some() {
+            data.path().join("fleets").join(&name)
+        } else {
+            data.path().join("fleet")
+        };
+        let fleet = Prepared::of(fleet, &settings, &folder, data.identity().as_str(), settle)?;
+        let token = cancel.clone();
+        let span = info_span!("fleet", name);
+        fleets.spawn(async move { fleet.run(token).await }.instrument(span));
+    }
+    let deadline = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(deadline);
+    let mut stop = std::pin::pin!(stop_signal());
+    let mut worst = Ending::Done;
+    loop {
+        tokio::select! {
+            ended = fleets.join_next() => match ended {
+                None => return Ok(Outcome::Ended(worst)),
+                Some(Ok(Ok(ending))) => worst = worse(worst, ending),
+                Some(Ok(Err(error))) => {
+                    cancel.cancel();
+                    return Err(failed(&error));
+                }
+                Some(Err(died)) => return Err(CommandError::failed(format!("the task of a fleet died: {died}; this is a bug, please report it"))),
+            },
+            () = &mut deadline => {
+                end(&cancel, &mut fleets).await;
+                return Ok(Outcome::TimedOut);
+            }
+            signal = &mut stop => {
+                info!(signal, "told to stop");
+                end(&cancel, &mut fleets).await;
+                return Ok(Outcome::Ended(Ending::Cancelled));
+            }
+        }
+    }
+}
+
+/// Lets every fleet finish what it does just now, for a short while. What is cut off is picked up by the next run.
+async fn end(cancel: &CancellationToken, fleets: &mut JoinSet<Result<Ending, EngineError>>) {
+    cancel.cancel();
+    let all = async { while fleets.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        fleets.abort_all();
+    }
+}
+
+fn failed(error: &EngineError) -> CommandError {
+    CommandError::failed(error.to_string())
+}
+
+/// The ending that the exit code tells of when several fleets ended.
+fn worse(first: Ending, second: Ending) -> Ending {
+    let rank = |ending| match ending {
+        Ending::Done | Ending::Cancelled => 0,
+        Ending::Invalid => 1,
+        Ending::Held => 2,
+        Ending::Failed => 3,
+    };
+    if rank(second) > rank(first) {
+        second
+    } else {
+        first
+    }
+}
+
+async fn stop_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => {
+                terminated.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => "SIGTERM",
+        result = tokio::signal::ctrl_c() => match result {
+            Ok(()) => "SIGINT",
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// One fleet, ready to run.
+struct Prepared {
+    options: FleetOptions,
+    world: World<Mirror>,
+}
+
+impl Prepared {
+    fn of(
+        fleet: &FleetSettings,
+        settings: &Settings,
+        folder: &Path,
+        identity: &str,
+        settle: bool,
+    ) -> Result<Self, CommandError> {
+        let remote = RemoteUrl::parse(&fleet.repo)
+            .map_err(|error| CommandError::usage(error.to_string()))?;
+        let mirror = Mirror::open(MirrorOptions {
+            folder: folder.to_owned(),
+            remote,
+            credentials: credentials(&fleet.credentials)?,
+            surroundings: Surroundings::Hermetic,
+            branch: fleet.branch.clone(),
+            prefix: fleet.prefix.clone(),
+            deadlines: Deadlines::default(),
+        })
+        .map_err(CommandError::failed)?;
+        let git_dir = mirror.git_dir().to_owned();
+        let store = ObjectStore::open(&git_dir).map_err(CommandError::failed)?;
+        let prober =
+            HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
+        let templates = ChildWorkers::new()
+            .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
+        let source = Source::start(&fleet.repo, settings.poll, u64::from(std::process::id()));
+        let options = FleetOptions {
+            name: fleet.name.clone(),
+            branch: fleet.branch.clone(),
+            path: fleet.path.clone(),
+            prefix: fleet.prefix.clone(),
+            author: fleet.author.clone(),
+            identity: identity.to_owned(),
+            takeover_after: settings.takeover_after,
+            settle,
+            sums: folder.join("sums.json"),
+        };
+        let world = World {
+            remote: mirror,
+            store: Arc::new(store),
+            mirror: git_dir,
+            clock: Arc::new(SystemClock::new()),
+            prober: Arc::new(prober),
+            templates: Arc::new(templates),
+            source,
+        };
+        Ok(Self { options, world })
+    }
+
+    async fn run(self, cancel: CancellationToken) -> Result<Ending, EngineError> {
+        let Self { options, world } = self;
+        Engine::new(options, world).run(cancel).await
+    }
+}
+
+fn credentials(credentials: &Credentials) -> Result<CredentialSource, CommandError> {
+    match credentials {
+        Credentials::None => Ok(CredentialSource::None),
+        Credentials::Environment => Ok(CredentialSource::from_environment()),
+        Credentials::Basic {
+            username_file,
+            password_file,
+        } => Ok(CredentialSource::Basic {
+            username: username_file.clone().map(SecretSource::File),
+            password: SecretSource::File(password_file.clone()),
+        }),
+        Credentials::Ssh { .. } => Err(CommandError::usage(
+            "SSH is not supported yet; use https with a user name and a token",
+        )),
+    }
+}

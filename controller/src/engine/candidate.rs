@@ -1,0 +1,472 @@
+//! The config branch's head: which commit is to be carried next, what it renders to, and how it relates to
+//! what is settled and what failed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_renderer::cache::RenderCache;
+use tidegate_renderer::config;
+use tidegate_renderer::diff;
+use tidegate_renderer::problem::{Problem, Severity};
+use tidegate_renderer::render::render;
+use tidegate_renderer::source::GitTree;
+use tidegate_renderer::tree::{MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry};
+use tidegate_renderer::worker::TemplateWorker;
+use tidegate_waves::oid::Oid;
+use tidegate_waves::plan::Wanted;
+use tidegate_waves::rollout::{
+    Candidate, CandidateOutcome, Finding, FleetState, QuarantineFact, RevertFacts, RevertResult,
+    RolloutState, SourceCommit, SourceRevert, ValidCandidate,
+};
+use tracing::{info, warn};
+
+use super::{EngineError, FleetOptions, message};
+use crate::git::history::{CommitView, History, MergeResult};
+use crate::git::trailers::one_line;
+
+/// How many renders are remembered.
+const REMEMBERED: usize = 16;
+
+/// How many commits after a failed one are looked at for one that undid it.
+const LOOKED_AT_FOR_UNDOING: usize = 200;
+
+/// What rendering a commit needs.
+pub(super) struct Context<'a> {
+    pub(super) store: &'a Arc<ObjectStore>,
+    pub(super) mirror: &'a Path,
+    pub(super) history: &'a History,
+    pub(super) templates: &'a (dyn TemplateWorker + Send + Sync),
+    pub(super) cache: &'a RenderCache,
+    pub(super) options: &'a FleetOptions,
+}
+
+/// What was rendered and compared already.
+#[derive(Default)]
+pub(super) struct Cache {
+    rendered: BTreeMap<Oid, Rendered>,
+    order: Vec<Oid>,
+    newest: Option<(Key, Option<Candidate>)>,
+}
+
+/// Everything that a candidate depends on.
+#[derive(Clone, PartialEq)]
+struct Key {
+    head: Oid,
+    settled: Option<Oid>,
+    active: Option<Oid>,
+    last_good: BTreeMap<String, Oid>,
+    quarantine: Vec<Oid>,
+}
+
+/// What a commit renders to, by itself.
+#[derive(Clone)]
+enum Rendered {
+    Invalid(String),
+    Valid {
+        wanted: Arc<Wanted>,
+        plan_commit: Oid,
+    },
+}
+
+impl Cache {
+    /// What the head would give a fleet that has no log yet.
+    pub(super) fn outcome_without_log(
+        &mut self,
+        context: &Context<'_>,
+        head: Oid,
+    ) -> Result<CandidateOutcome, EngineError> {
+        Ok(match self.render(context, None, head)? {
+            Rendered::Invalid(message) => CandidateOutcome::Invalid { message },
+            Rendered::Valid {
+                wanted,
+                plan_commit,
+            } => CandidateOutcome::Valid(Box::new(ValidCandidate {
+                wanted,
+                plan_commit,
+                revert_trees: BTreeMap::new(),
+                findings: Vec::new(),
+                quarantine: Vec::new(),
+            })),
+        })
+    }
+
+    /// What is to be carried next, if anything.
+    pub(super) fn candidate(
+        &mut self,
+        context: &Context<'_>,
+        state: &FleetState,
+        head: Oid,
+    ) -> Result<Option<Candidate>, EngineError> {
+        let key = Key {
+            head,
+            settled: state.settled.as_ref().map(|settled| settled.source),
+            active: state.active().map(|rollout| rollout.source),
+            last_good: state
+                .last_good
+                .iter()
+                .map(|(region, good)| (region.clone(), good.tree))
+                .collect(),
+            quarantine: state.quarantine.iter().map(|item| item.source).collect(),
+        };
+        if let Some((known, candidate)) = &self.newest
+            && *known == key
+        {
+            return Ok(candidate.clone());
+        }
+        let candidate = self.look(context, state, &key)?;
+        self.newest = Some((key, candidate.clone()));
+        Ok(candidate)
+    }
+
+    fn look(
+        &mut self,
+        context: &Context<'_>,
+        state: &FleetState,
+        key: &Key,
+    ) -> Result<Option<Candidate>, EngineError> {
+        let head = key.head;
+        if Some(head) == key.settled || Some(head) == key.active {
+            return Ok(None);
+        }
+        let descends = match key.settled {
+            Some(settled) => context.history.same_first_parent_chain(settled, head)?,
+            None => true,
+        };
+        let range = match key.settled {
+            Some(settled) if descends => context
+                .history
+                .chain(Some(settled), head)?
+                .unwrap_or_default(),
+            _ => vec![context.history.commit(head)?],
+        };
+        let carried = self.carried(context, state, key, &range)?;
+        let commits: Vec<SourceCommit> = range
+            .iter()
+            .skip_while(|commit| commit.id != carried)
+            .map(source_commit)
+            .collect();
+        let outcome = match self.render(context, Some(state), carried)? {
+            Rendered::Invalid(message) => CandidateOutcome::Invalid { message },
+            Rendered::Valid {
+                wanted,
+                plan_commit,
+            } => CandidateOutcome::Valid(Box::new(compare(
+                context,
+                state,
+                carried,
+                wanted,
+                plan_commit,
+            )?)),
+        };
+        Ok(Some(Candidate {
+            source: carried,
+            settled: key.settled,
+            commits,
+            descends,
+            outcome,
+        }))
+    }
+
+    /// The commit of the range that is to be carried: its tip, or a point before a change of policy.
+    fn carried(
+        &mut self,
+        context: &Context<'_>,
+        state: &FleetState,
+        key: &Key,
+        range: &[CommitView],
+    ) -> Result<Oid, EngineError> {
+        let _ = (context, state, range);
+        Ok(key.head)
+    }
+
+    /// Renders a commit, or remembers what it rendered to.
+    fn render(
+        &mut self,
+        context: &Context<'_>,
+        state: Option<&FleetState>,
+        source: Oid,
+    ) -> Result<Rendered, EngineError> {
+        if let Some(known) = self.rendered.get(&source) {
+            return Ok(known.clone());
+        }
+        let commit = context.history.commit(source)?;
+        let started = std::time::Instant::now();
+        let rendered = match render_commit(context, state, &commit)? {
+            Ok((wanted, warnings)) => {
+                for warning in &warnings {
+                    warn!(commit = %source, "{}", one_line(&warning.to_string()));
+                }
+                let plan_commit = plan_commit(context.store, &commit, &wanted)?;
+                info!(commit = %source, regions = wanted.regions.len(), milliseconds = started.elapsed().as_millis(), "rendered");
+                Rendered::Valid {
+                    wanted: Arc::new(wanted),
+                    plan_commit,
+                }
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    warn!(commit = %source, "{}", one_line(&problem.to_string()));
+                }
+                Rendered::Invalid(first_problem(&problems))
+            }
+        };
+        self.rendered.insert(source, rendered.clone());
+        self.order.push(source);
+        if self.order.len() > REMEMBERED {
+            let oldest = self.order.remove(0);
+            self.rendered.remove(&oldest);
+        }
+        Ok(rendered)
+    }
+}
+
+type RenderedCommit = Result<(Wanted, Vec<Problem>), Vec<Problem>>;
+
+fn render_commit(
+    context: &Context<'_>,
+    state: Option<&FleetState>,
+    commit: &CommitView,
+) -> Result<RenderedCommit, EngineError> {
+    // A handle of its own: rendering writes to the store while it reads the source.
+    let repository =
+        git2::Repository::open_bare(context.mirror).map_err(|error| StoreError::Open {
+            path: context.mirror.to_owned(),
+            source: error,
+        })?;
+    let source = GitTree::new(&repository, commit.tree);
+    let loaded = match config::load(&source, &context.options.path) {
+        Ok(loaded) => loaded,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let expected = context
+        .options
+        .name
+        .clone()
+        .or_else(|| state.map(|state| state.fleet.name.clone()));
+    if let Some(expected) = expected.filter(|expected| *expected != loaded.fleet.name) {
+        let file = if context.options.path.is_empty() {
+            "tidegate.yaml".to_owned()
+        } else {
+            format!("{}/tidegate.yaml", context.options.path)
+        };
+        let problem = Problem::error(file, format!("the fleet is called {:?} here, and {expected:?} in the control log or the settings", loaded.fleet.name))
+            .hint("a fleet keeps its name; a new fleet needs a prefix of its own");
+        return Ok(Err(vec![problem]));
+    }
+    Ok(
+        match render(
+            &loaded,
+            &source,
+            context.templates,
+            context.store,
+            Some(context.cache),
+        ) {
+            Ok(rendered) => Ok((rendered.wanted, rendered.warnings)),
+            Err(problems) => Err(problems),
+        },
+    )
+}
+
+/// The first error in one line, and how many more there are.
+fn first_problem(problems: &[Problem]) -> String {
+    let errors: Vec<&Problem> = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .collect();
+    let first = errors.first().map_or_else(String::new, |problem| {
+        problem.to_string().replacen(": error:", ":", 1)
+    });
+    match errors.len() {
+        0 | 1 => one_line(&first),
+        count => one_line(&format!("{first} (and {} more)", count - 1)),
+    }
+}
+
+/// The parentless commit that pins every rendered tree of a rollout.
+fn plan_commit(
+    store: &ObjectStore,
+    source: &CommitView,
+    wanted: &Wanted,
+) -> Result<Oid, EngineError> {
+    let entries = wanted
+        .regions
+        .iter()
+        .map(|(name, region)| TreeEntry {
+            name: name.clone().into_bytes(),
+            mode: MODE_TREE,
+            id: region.tree,
+        })
+        .collect();
+    let tree = store.tree(entries)?;
+    let text = message::of_plan(source.id)?;
+    let commit = NewCommit {
+        tree,
+        parents: &[],
+        author_name: "Tidegate",
+        author_email: "tidegate@localhost",
+        seconds: source.seconds,
+        message: &text,
+    };
+    let id = store.commit(&commit)?;
+    store.flush()?;
+    Ok(id)
+}
+
+fn source_commit(commit: &CommitView) -> SourceCommit {
+    let fixes = commit
+        .trailers()
+        .all("Tidegate-Fixes")
+        .filter_map(|value| value.parse().ok())
+        .collect();
+    SourceCommit {
+        id: commit.id,
+        author: one_line(&format!("{} <{}>", commit.author.name, commit.author.email)),
+        subject: commit.subject(),
+        fixes,
+    }
+}
+
+/// What guards and quarantine have to say about a commit that renders.
+fn compare(
+    context: &Context<'_>,
+    state: &FleetState,
+    source: Oid,
+    wanted: Arc<Wanted>,
+    plan_commit: Oid,
+) -> Result<ValidCandidate, EngineError> {
+    let store = context.store;
+    let guards = match &state.settled {
+        Some(settled) => settled.wanted.policy.guards.stricter(&wanted.policy.guards),
+        None => wanted.policy.guards.clone(),
+    };
+    let last_good: BTreeMap<String, Oid> = state
+        .last_good
+        .iter()
+        .map(|(region, good)| (region.clone(), good.tree))
+        .collect();
+    let findings = diff::guard_findings(store, &guards, &last_good, &wanted)?
+        .into_iter()
+        .map(|finding| Finding {
+            reason: finding.reason,
+            region: finding.region,
+            message: finding.message,
+        })
+        .collect();
+    let revert_trees = diff::revert_trees(store, &guards, &last_good, &wanted)?;
+    store.flush()?;
+    let quarantine = quarantine_facts(context.history, state, source)?;
+    Ok(ValidCandidate {
+        wanted,
+        plan_commit,
+        revert_trees,
+        findings,
+        quarantine,
+    })
+}
+
+fn quarantine_facts(
+    history: &History,
+    state: &FleetState,
+    source: Oid,
+) -> Result<Vec<QuarantineFact>, EngineError> {
+    let mut facts = Vec::new();
+    for item in state.quarantine.iter().filter(|item| !item.isolated) {
+        if !history.is_ancestor(item.source, source)? {
+            facts.push(QuarantineFact {
+                source: item.source,
+                contained: false,
+                undone: false,
+                landed_again: false,
+            });
+            continue;
+        }
+        let mut undone = false;
+        let mut landed_again = false;
+        if let Some(base) = item.base {
+            // Where it was merged in rather than built upon, the whole chain is looked at.
+            let mut after = match history.chain(Some(item.source), source)? {
+                Some(after) => after,
+                None => history.chain(None, source)?.unwrap_or_default(),
+            };
+            after.truncate(LOOKED_AT_FOR_UNDOING);
+            for commit in &after {
+                let ours =
+                    commit.trailers().only("Tidegate-Rollout") == Some(item.rollout.as_str());
+                // Undoing the range changes nothing here: somebody has undone it.
+                if ours
+                    || history.revert_merge(commit.id, item.source, base)? == MergeResult::Nothing
+                {
+                    undone = true;
+                    break;
+                }
+            }
+            // Applying the range again changes nothing: it is there (again).
+            landed_again = item.source != source
+                && history.revert_merge(source, base, item.source)? == MergeResult::Nothing;
+        }
+        facts.push(QuarantineFact {
+            source: item.source,
+            contained: true,
+            undone,
+            landed_again,
+        });
+    }
+    Ok(facts)
+}
+
+/// What it takes to revert the rollout that is being given back, if that is wanted.
+pub(super) fn revert_facts(
+    history: &History,
+    state: &FleetState,
+    tip: Oid,
+) -> Result<Option<RevertFacts>, EngineError> {
+    let Some(rollout) = state
+        .active()
+        .filter(|rollout| rollout.state == RolloutState::RollingBack)
+    else {
+        return Ok(None);
+    };
+    if !matches!(
+        rollout.source_revert,
+        SourceRevert::Wanted | SourceRevert::Proposing
+    ) {
+        return Ok(None);
+    }
+    let result = revert_result(history, rollout.base, rollout.source, &rollout.id, tip)?;
+    Ok(Some(RevertFacts {
+        rollout: rollout.id.clone(),
+        tip,
+        result,
+    }))
+}
+
+fn revert_result(
+    history: &History,
+    base: Option<Oid>,
+    source: Oid,
+    rollout: &str,
+    tip: Oid,
+) -> Result<RevertResult, EngineError> {
+    let Some(base) = base else {
+        return Ok(RevertResult::NotOnChain);
+    };
+    if !history.same_first_parent_chain(base, source)? {
+        return Ok(RevertResult::NotOnChain);
+    }
+    if history.is_ancestor(source, tip)? {
+        let reverted = history
+            .chain(Some(source), tip)?
+            .unwrap_or_default()
+            .iter()
+            .any(|commit| commit.trailers().only("Tidegate-Rollout") == Some(rollout));
+        if reverted {
+            return Ok(RevertResult::Nothing);
+        }
+    }
+    Ok(match history.revert_merge(tip, source, base)? {
+        MergeResult::Nothing => RevertResult::Nothing,
+        MergeResult::Clean(tree) => RevertResult::Clean { tree },
+        MergeResult::Conflict(paths) => RevertResult::Conflict { paths },
+    })
+}

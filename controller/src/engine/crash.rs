@@ -1,0 +1,26 @@
+//! Named points at which tests make the process die as if it had been killed.
+//!
+//! They exist in debug builds only: `TIDEGATE_CRASH_AT=after-log-push:2` ends the process at the second
+//! time it comes by that point.
+
+/// Ends the process here if the environment asks for it.
+#[cfg(debug_assertions)]
+pub(crate) fn point(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    let Ok(wanted) = std::env::var("TIDEGATE_CRASH_AT") else {
+        return;
+    };
+    let (wanted, count) = match wanted.split_once(':') {
+        Some((wanted, count)) => (wanted.to_owned(), count.parse().unwrap_or(1)),
+        None => (wanted, 1),
+    };
+    if wanted == name && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == count {
+        tracing::warn!(point = name, "ending here, as TIDEGATE_CRASH_AT asks");
+        std::process::abort();
+    }
+}
+
+/// Nothing: release builds cannot be made to crash.
+#[cfg(not(debug_assertions))]
+pub(crate) fn point(_name: &str) {}

@@ -1,0 +1,80 @@
+//! The narrowest view of the git remote that the engine needs. Time is [`crate::clock::Clock`], regions are
+//! [`crate::gates::Prober`].
+
+use std::future::Future;
+
+use tidegate_waves::rollout::{PushOrder, PushOutcome, PushReport};
+
+use crate::git::failure::RemoteError;
+use crate::git::mirror::Mirror;
+pub use crate::git::mirror::RefView;
+use crate::git::push::{RefOutcome, RefUpdate};
+
+/// A git remote, mirrored.
+pub trait Remote: Send + Sync {
+    /// What the remote has: all refs as they stood at one moment, their objects in the mirror.
+    fn refresh(&mut self) -> impl Future<Output = Result<RefView, RemoteError>> + Send;
+
+    /// Pushes in one non-atomic push, each ref on its own lease; gives an answer for every order.
+    fn push(&self, orders: &[PushOrder]) -> impl Future<Output = Vec<PushReport>> + Send;
+
+    /// Grows when the mirror was made anew: objects that were not pushed are gone from it.
+    fn generation(&self) -> u64;
+}
+
+impl Remote for Mirror {
+    async fn refresh(&mut self) -> Result<RefView, RemoteError> {
+        Mirror::refresh(self).await
+    }
+
+    async fn push(&self, orders: &[PushOrder]) -> Vec<PushReport> {
+        let updates: Vec<RefUpdate> = orders
+            .iter()
+            .map(|order| RefUpdate {
+                name: order.reference.clone(),
+                old: order.old,
+                new: order.new,
+            })
+            .collect();
+        let outcomes = Mirror::push(self, &updates).await;
+        if let Err(error) = &outcomes {
+            tracing::warn!(remote = %self.remote(), "{error}");
+        }
+        orders
+            .iter()
+            .map(|order| {
+                let outcome = outcomes
+                    .as_ref()
+                    .ok()
+                    .and_then(|outcomes| outcomes.get(&order.reference));
+                PushReport {
+                    reference: order.reference.clone(),
+                    new: order.new,
+                    outcome: outcome.map_or(PushOutcome::Ambiguous, of_ref),
+                }
+            })
+            .collect()
+    }
+
+    fn generation(&self) -> u64 {
+        Mirror::generation(self)
+    }
+}
+
+fn of_ref(outcome: &RefOutcome) -> PushOutcome {
+    match outcome {
+        RefOutcome::Applied | RefOutcome::UpToDate => PushOutcome::Moved,
+        RefOutcome::LostRace => PushOutcome::LostRace,
+        RefOutcome::Refused { message } => PushOutcome::Refused {
+            message: message.clone(),
+        },
+        RefOutcome::ServerBusy { message } => {
+            tracing::warn!(message, "the server is busy");
+            PushOutcome::Ambiguous
+        }
+        RefOutcome::Ambiguous { why } => {
+            tracing::warn!(why, "a push got no clear answer");
+            PushOutcome::Ambiguous
+        }
+    }
+}
