@@ -145,8 +145,10 @@ impl LogView {
     pub fn history(&self) -> Result<Vec<PastRollout>, CommandError> {
         let log = format!("refs/heads/{}/log", self.arguments.prefix);
         self.repo.unshallow(&[format!("+{log}:{log}")])?;
+        // Opened anew: a handle remembers where the history was cut off when it was opened.
         let store = ObjectStore::open(self.repo.path()).map_err(CommandError::failed)?;
-        history(&store, &self.history, self.tip).map_err(CommandError::failed)
+        let whole = History::open(self.repo.path()).map_err(CommandError::failed)?;
+        history(&store, &whole, self.tip).map_err(CommandError::failed)
     }
 }
 
