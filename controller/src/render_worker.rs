@@ -5,7 +5,7 @@
 //! `render-worker`.
 
 use std::io::{self, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,6 +93,8 @@ impl ChildWorkers {
             .arg(SUBCOMMAND)
             .env_clear()
             .current_dir("/")
+            // A Ctrl-C at the terminal is the parent's to answer.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -34,7 +34,7 @@ pub struct Rendered {
     /// The objects of each region that is not excluded, by name of the region, in the order of
     /// their files.
     pub objects: BTreeMap<String, Vec<RenderedObject>>,
-    /// What the commit's author should know.
+    /// What the commit's author should know, beside what was said when the fleet was loaded.
     pub warnings: Vec<Problem>,
 }
 
@@ -202,13 +202,10 @@ pub fn render(
         );
         return Err(report.into_problems());
     }
-    let mut warnings = loaded.warnings.clone();
-    warnings.extend(report.into_problems());
-    report::sort(&mut warnings);
     Ok(Rendered {
         wanted: wanted(loaded, rendered),
         objects,
-        warnings,
+        warnings: report.into_problems(),
     })
 }
 

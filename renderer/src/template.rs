@@ -19,8 +19,10 @@ use serde_json::Value;
 use crate::guard;
 use crate::worker::{Expression, TemplateProblem, TemplateSource};
 
-/// How many loop turns, partials and function calls one template may take.
-const MAX_STEPS: u64 = 5_000_000;
+/// How many steps one template may take: one for each loop turn and function call.
+const MAX_STEPS: u64 = 1_000_000;
+/// How many steps a partial counts for, which copies the context that it sees.
+const PARTIAL_STEPS: u64 = 20;
 
 /// What is left of the steps that the running template may take.
 #[derive(Debug, Clone, Default)]
@@ -31,15 +33,15 @@ impl Budget {
         self.0.store(MAX_STEPS, Ordering::Relaxed);
     }
 
-    fn take(&self) -> Result<(), RenderError> {
+    fn take(&self, steps: u64) -> Result<(), RenderError> {
         let before = self.0.load(Ordering::Relaxed);
-        if before == 0 {
+        if before < steps {
             return Err(fault(
                 format!("the template takes more than {MAX_STEPS} steps"),
                 Some("loops in loops multiply; prepare the data in values".to_owned()),
             ));
         }
-        self.0.store(before - 1, Ordering::Relaxed);
+        self.0.store(before - steps, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Report {
 }
 
 /// Sorts as everything that reports problems does.
-pub(super) fn sort(problems: &mut [Problem]) {
+fn sort(problems: &mut [Problem]) {
     problems.sort_by(|left, right| {
         let key = |problem: &Problem| {
             (

@@ -163,7 +163,7 @@ impl HelperDef for Each {
         let path = argument.context_path();
         let last = items.len() - 1;
         for (index, (key, segment, item)) in items.into_iter().enumerate() {
-            self.0.take()?;
+            self.0.take(1)?;
             let mut block = BlockContext::new();
             block.set_local_var("first", Value::from(index == 0));
             block.set_local_var("last", Value::from(index == last));

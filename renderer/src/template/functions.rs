@@ -12,7 +12,7 @@ use handlebars::{
 };
 use serde_json::Value;
 
-use super::{Budget, LimitedOutput, fault};
+use super::{Budget, LimitedOutput, PARTIAL_STEPS, fault};
 use crate::suggest;
 use crate::worker::MAX_FILE_BYTES;
 
@@ -24,7 +24,7 @@ pub(super) const PRINT: &str = "output value";
 pub(super) const PRESENT: &str = "present value";
 /// What the one expression of a text goes through that keeps its type.
 pub(super) const CAPTURE: &str = "captured value";
-/// Takes one step of the budget and gives nothing.
+/// Takes a partial's steps of the budget and gives nothing.
 pub(super) const STEP: &str = "step";
 
 /// What a function does with values, or why it cannot.
@@ -266,7 +266,7 @@ impl HelperDef for Call {
         context: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        self.budget.take()?;
+        self.budget.take(1)?;
         if !self.function.takes_missing
             && let Some(argument) = helper
                 .params()
@@ -304,7 +304,7 @@ impl HelperDef for Include {
         context: &'rc Context,
         render: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        self.0.take()?;
+        self.0.take(1)?;
         let name = helper
             .param(0)
             .and_then(|argument| argument.value().as_str())
@@ -408,7 +408,7 @@ impl HelperDef for Step {
         _: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        self.0.take()?;
+        self.0.take(PARTIAL_STEPS)?;
         Ok(ScopedJson::Derived(Value::String(String::new())))
     }
 }

@@ -423,20 +423,14 @@ impl Walk<'_> {
         if count >= least && most.is_none_or(|most| count <= most) {
             return true;
         }
+        let many = |number: usize| if number == 1 { "" } else { "s" };
         let takes = match most {
-            Some(most) if most == least => least.to_string(),
-            Some(most) => format!("{least} to {most}"),
-            None => format!("at least {least}"),
+            Some(most) if most == least => format!("{least} argument{}", many(least)),
+            Some(most) => format!("{least} to {most} arguments"),
+            None => format!("at least {least} argument{}", many(least)),
         };
         self.problem(
-            format!(
-                "`{name}` takes {takes} argument{}, not {count}",
-                if takes.ends_with('1') && takes.len() == 1 {
-                    ""
-                } else {
-                    "s"
-                }
-            ),
+            format!("`{name}` takes {takes}, not {count}"),
             Some(functions::usage(name)),
         );
         false
