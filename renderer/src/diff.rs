@@ -191,15 +191,14 @@ pub fn plan(
         }
         let fingerprint = fingerprint(change, &changes);
         fingerprints.insert(name.clone(), fingerprint);
-        match group_of
+        if let Some((_, members)) = group_of
             .get(&fingerprint)
             .and_then(|place| groups.get_mut(*place))
         {
-            Some((_, members)) => members.push(name.clone()),
-            None => {
-                group_of.insert(fingerprint, groups.len());
-                groups.push((changes, vec![name.clone()]));
-            }
+            members.push(name.clone())
+        } else {
+            group_of.insert(fingerprint, groups.len());
+            groups.push((changes, vec![name.clone()]));
         }
     }
     let changed: BTreeSet<&str> = regions

@@ -187,33 +187,30 @@ pub fn check_includes(includes: &Includes) -> Result<(), IncludeProblem> {
         path.push((root, children(includes, root)));
         while let Some((name, open)) = path.last_mut() {
             let name = *name;
-            match open.pop() {
-                Some(next) => {
-                    if let Some(start) = path.iter().position(|(visited, _)| *visited == next) {
-                        let mut chain: Vec<String> = path
-                            .iter()
-                            .skip(start)
-                            .map(|(visited, _)| (*visited).to_owned())
-                            .collect();
-                        chain.push(next.to_owned());
-                        return Err(IncludeProblem::Cycle(chain));
-                    }
-                    if !depth_of.contains_key(next) {
-                        path.push((next, children(includes, next)));
-                    }
+            if let Some(next) = open.pop() {
+                if let Some(start) = path.iter().position(|(visited, _)| *visited == next) {
+                    let mut chain: Vec<String> = path
+                        .iter()
+                        .skip(start)
+                        .map(|(visited, _)| (*visited).to_owned())
+                        .collect();
+                    chain.push(next.to_owned());
+                    return Err(IncludeProblem::Cycle(chain));
                 }
-                None => {
-                    let below = children(includes, name)
-                        .into_iter()
-                        .filter_map(|child| depth_of.get(child))
-                        .max()
-                        .copied()
-                        .unwrap_or(0);
-                    depth_of.insert(name, below + 1);
-                    path.pop();
-                    if below + 1 > MAX_INCLUDE_DEPTH + 1 {
-                        return Err(IncludeProblem::TooDeep(longest(includes, &depth_of, name)));
-                    }
+                if !depth_of.contains_key(next) {
+                    path.push((next, children(includes, next)));
+                }
+            } else {
+                let below = children(includes, name)
+                    .into_iter()
+                    .filter_map(|child| depth_of.get(child))
+                    .max()
+                    .copied()
+                    .unwrap_or(0);
+                depth_of.insert(name, below + 1);
+                path.pop();
+                if below + 1 > MAX_INCLUDE_DEPTH + 1 {
+                    return Err(IncludeProblem::TooDeep(longest(includes, &depth_of, name)));
                 }
             }
         }

@@ -185,7 +185,7 @@ pub fn render(
                 objects.insert(name.clone(), found);
             }
             Err(error) => {
-                report.error(Problem::error(&fleet_file, error.to_string()).for_region(name))
+                report.error(Problem::error(&fleet_file, error.to_string()).for_region(name));
             }
         }
     }
@@ -432,7 +432,7 @@ impl<'a> Plan<'a> {
             .map(|values| values.into_iter().map(Ok).collect());
         let outputs = output_keys
             .iter()
-            .map(|key| outcomes.from_cache(&*cache.get(key)?).map(Ok))
+            .map(|key| outcomes.cached(&cache.get(key)?).map(Ok))
             .collect();
         Answered { outputs, values }
     }

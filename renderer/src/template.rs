@@ -204,6 +204,7 @@ impl Engine {
     }
 
     /// The value of each expression given to [`Engine::new`], in order.
+    #[must_use]
     pub fn evaluate_all(&self, context: &Context) -> Vec<Result<Value, TemplateProblem>> {
         self.expressions
             .iter()

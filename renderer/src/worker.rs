@@ -198,7 +198,7 @@ fn render_region(engine: &Engine, index: usize, job: &RegionJob) -> RegionAnswer
     }
 }
 
-/// The same value with every map in the order of its keys, whatever order serde_json was built to keep.
+/// The same value with every map in the order of its keys, whatever order `serde_json` was built to keep.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),

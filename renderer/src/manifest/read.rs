@@ -227,8 +227,7 @@ impl Reader {
                 }
                 reading
             }
-            None => Reading::Text,
-            Some((_, Some("str"))) => Reading::Text,
+            None | Some((_, Some("str"))) => Reading::Text,
             Some((tag, None)) if tag.original() == "!" => Reading::Text,
             Some((tag, Some("bool" | "int" | "float" | "null"))) => {
                 let reading = scalar::kubectl(text);

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -230,12 +232,12 @@ fn bombs_are_refused() {
     let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..12 {
         let items = vec![format!("*a{}", level - 1); 10].join(",");
-        text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        writeln!(text, "a{level}: &a{level} [{items}]").unwrap();
     }
     assert!(refused(&text).contains("more than 1000000 values"));
     let mut deep = String::from("a0: &a0 [x]\n");
     for level in 1..5000 {
-        deep.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        writeln!(deep, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     assert!(refused(&deep).contains("nested more than 128 deep"));
     for open in ["[", "{a: ", "- "] {

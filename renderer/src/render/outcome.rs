@@ -123,7 +123,7 @@ impl<'a> Outcomes<'a> {
     }
 
     /// An outcome from the cache, if the store has its blob.
-    pub(super) fn from_cache(&self, bytes: &[u8]) -> Option<Arc<Outcome>> {
+    pub(super) fn cached(&self, bytes: &[u8]) -> Option<Arc<Outcome>> {
         let outcome: Outcome = serde_json::from_slice(bytes).ok()?;
         outcome
             .blob

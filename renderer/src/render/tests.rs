@@ -102,6 +102,21 @@ fn a_fleet_becomes_region_trees_and_resolved_gates() {
     );
 }
 
+/// Counts how many templates run.
+struct Counting(std::sync::atomic::AtomicUsize);
+impl TemplateWorker for Counting {
+    fn run(&self, job: &Job, answer: &(dyn Fn(RegionAnswer) + Sync)) -> Result<(), WorkerError> {
+        let count: usize = job
+            .regions
+            .iter()
+            .map(|region| region.templates.len())
+            .sum();
+        self.0
+            .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        InProcessWorker.run(job, answer)
+    }
+}
+
 #[test]
 fn rendering_twice_gives_the_same_and_the_cache_changes_nothing() {
     let store = ObjectStore::in_memory();
@@ -111,23 +126,6 @@ fn rendering_twice_gives_the_same_and_the_cache_changes_nothing() {
         first
     );
 
-    struct Counting(std::sync::atomic::AtomicUsize);
-    impl TemplateWorker for Counting {
-        fn run(
-            &self,
-            job: &Job,
-            answer: &(dyn Fn(RegionAnswer) + Sync),
-        ) -> Result<(), WorkerError> {
-            let count: usize = job
-                .regions
-                .iter()
-                .map(|region| region.templates.len())
-                .sum();
-            self.0
-                .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
-            InProcessWorker.run(job, answer)
-        }
-    }
     let cache = RenderCache::new();
     let worker = Counting(std::sync::atomic::AtomicUsize::new(0));
     let runs = |tree: &MemoryTree, store: &ObjectStore| {

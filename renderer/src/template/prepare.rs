@@ -291,15 +291,16 @@ impl Walk<'_> {
     }
 
     fn inline_partial(&mut self, decorator: &mut DecoratorTemplate) {
-        let name = match (decorator.name.as_name(), decorator.params.as_slice()) {
-            (Some("inline"), [Parameter::Literal(Value::String(name))]) => name.clone(),
-            _ => {
-                self.problem(
-                    "only {{#*inline \"name\"}} is known here",
-                    Some("write a partial: a file whose name starts with _".to_owned()),
-                );
-                return;
-            }
+        let name = if let (Some("inline"), [Parameter::Literal(Value::String(name))]) =
+            (decorator.name.as_name(), decorator.params.as_slice())
+        {
+            name.clone()
+        } else {
+            self.problem(
+                "only {{#*inline \"name\"}} is known here",
+                Some("write a partial: a file whose name starts with _".to_owned()),
+            );
+            return;
         };
         if self
             .scope

@@ -1,5 +1,10 @@
 //! What each function computes, on plain values.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "the table of functions holds one type"
+)]
+
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
