@@ -79,6 +79,9 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
             "the config branch is back at the settled commit",
         ));
     }
+    if let Some(writing) = open_again(turn) {
+        return Some(writing);
+    }
     let candidate = turn.seen.config.candidate.as_ref()?;
     if candidate.settled != settled || Some(candidate.source) == settled {
         return None;
@@ -88,6 +91,34 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
         Some(_) => say_invalid(turn, candidate).or_else(|| supersede(turn, candidate)),
         None => open_or_say_why_not(turn, candidate),
     }
+}
+
+/// A person wants regions to be tried again that the settled commit left out.
+fn open_again(turn: &mut Turn<'_>) -> Option<Writing> {
+    let settled = turn.next.settled.clone()?;
+    let waiver = turn.next.waived.get(&settled.source)?;
+    if !waiver.retry || turn.rollout().is_some() || stops_opening(&turn.next) {
+        return None;
+    }
+    let newest = turn.next.rollout.as_ref()?;
+    if newest.plan.trees() != settled.wanted.trees() {
+        return None;
+    }
+    let valid = ValidCandidate {
+        wanted: settled.wanted.clone(),
+        plan_commit: newest.plan_commit,
+        revert_trees: BTreeMap::new(),
+        findings: Vec::new(),
+        quarantine: Vec::new(),
+    };
+    let candidate = Candidate {
+        source: settled.source,
+        settled: Some(settled.source),
+        commits: Vec::new(),
+        descends: true,
+        outcome: CandidateOutcome::Valid(Box::new(valid.clone())),
+    };
+    Some(open(turn, &candidate, &valid))
 }
 
 fn config_branch_gone(turn: &mut Turn<'_>) -> Option<Writing> {
@@ -561,11 +592,12 @@ fn opening_state(
     if folder == Some(wanted) && good == Some(wanted) {
         return (RegionState::NoChange, None);
     }
+    let retried = waiver.retry && (waiver.regions.is_empty() || waiver.regions.contains(region));
     let isolated = state
         .quarantine
         .iter()
         .any(|item| item.isolated && item.digests.get(region) == Some(&wanted));
-    if isolated && !waiver.retry && good != Some(wanted) {
+    if isolated && !retried && good != Some(wanted) {
         return (
             RegionState::Skipped,
             Some(
@@ -577,7 +609,7 @@ fn opening_state(
     if state.set_aside.get(region) == Some(&wanted)
         && folder == Some(wanted)
         && !superseding
-        && !waiver.retry
+        && !retried
     {
         return (RegionState::Skipped, Some("it was skipped or failed with this tree before; its state is no evidence against this commit".to_owned()));
     }

@@ -6,7 +6,7 @@ use super::failure::{is_isolated, isolated_give_backs, last_evidence};
 use super::holds::{begin_holds, end_holds, is_held_for, is_stopped, is_wave_stopped};
 use super::promotion::{leave_drafts, next_batch};
 use super::state::{
-    Failure, FailureReason, HoldReason, LastGood, LeftOut, RegionRun, RegionState, Rollout,
+    Failure, FailureReason, FleetState, HoldReason, LastGood, LeftOut, RegionRun, RegionState,
     RolloutState, Sealing, Settled, WaveState,
 };
 use super::turn::{Turn, Writing};
@@ -25,23 +25,7 @@ pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
     if let Some(writing) = begin_holds(turn).or_else(|| end_holds(turn)) {
         return Some(writing);
     }
-    let stopped = is_stopped(&turn.next);
-    let held = stopped
-        || turn
-            .rollout()?
-            .waves
-            .iter()
-            .find(|wave| !wave.state.is_passed())
-            .is_some_and(|wave| is_wave_stopped(&turn.next, &wave.name));
-    let wall = turn.now.wall;
-    let rollout = turn.rollout_mut()?;
-    rollout.state = if held {
-        RolloutState::Held
-    } else {
-        RolloutState::Running
-    };
-    refresh_waves(rollout, held, wall);
-    if stopped {
+    if is_stopped(&turn.next) {
         return None;
     }
     let drafts = isolated_give_backs(turn);
@@ -167,29 +151,48 @@ fn advance_regions(turn: &mut Turn<'_>) {
     }
 }
 
-/// Brings the states of the waves up to date with those of their regions.
-fn refresh_waves(rollout: &mut Rollout, held: bool, wall: i64) {
+/// Brings what is shown of the rollout and its waves up to date with its holds and regions.
+pub(super) fn show(state: &mut FleetState, wall: i64) {
+    let Some(rollout) = state.active() else {
+        return;
+    };
     let current = rollout
         .waves
         .iter()
         .position(|wave| !wave.state.is_passed());
+    let held = is_stopped(state)
+        || current
+            .and_then(|current| rollout.waves.get(current))
+            .is_some_and(|wave| is_wave_stopped(state, &wave.name));
+    let Some(rollout) = state
+        .rollout
+        .as_mut()
+        .filter(|rollout| matches!(rollout.state, RolloutState::Running | RolloutState::Held))
+    else {
+        return;
+    };
+    rollout.state = if held {
+        RolloutState::Held
+    } else {
+        RolloutState::Running
+    };
     for (index, wave) in rollout.waves.iter_mut().enumerate() {
         if wave.state.is_passed() {
             continue;
         }
+        let all_settle = wave
+            .regions
+            .values()
+            .all(|run| run.state == RegionState::Baking || run.state.is_settled());
+        let bakes = wave
+            .regions
+            .values()
+            .any(|run| run.state == RegionState::Baking);
         let state = if Some(index) != current {
             WaveState::NotStarted
         } else if held {
             WaveState::Blocked
-        } else if wave
-            .regions
-            .values()
-            .any(|run| run.state == RegionState::Baking)
-            && wave
-                .regions
-                .values()
-                .all(|run| run.state == RegionState::Baking || run.state.is_settled())
-        {
+        } else if bakes && all_settle {
             WaveState::Baking
         } else {
             WaveState::Progressing

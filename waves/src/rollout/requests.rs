@@ -106,26 +106,6 @@ fn hold(turn: &mut Turn<'_>, request: &Request) {
         .holds
         .retain(|known| known.reason != HoldReason::Requested);
     turn.next.holds.push(hold);
-    mark_state(turn);
-}
-
-/// The rollout is shown as held or running as its holds say.
-fn mark_state(turn: &mut Turn<'_>) {
-    let held = turn
-        .next
-        .holds
-        .iter()
-        .any(|hold| hold.reason.stops_advancing() && !hold.reason.is_before_opening());
-    if let Some(rollout) = turn
-        .rollout_mut()
-        .filter(|rollout| matches!(rollout.state, RolloutState::Running | RolloutState::Held))
-    {
-        rollout.state = if held {
-            RolloutState::Held
-        } else {
-            RolloutState::Running
-        };
-    }
 }
 
 /// Lets one source commit through what waits for approval; holds for that commit and its trees only.
@@ -208,7 +188,6 @@ fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
             }
         }
     }
-    mark_state(turn);
     Ok(Vec::new())
 }
 
@@ -283,7 +262,6 @@ fn settle_drift(
                 && hold.wave.as_deref() == Some(wave.as_str()))
         });
     }
-    mark_state(turn);
     Ok(drafts)
 }
 
@@ -329,7 +307,6 @@ fn skip(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Stri
                 && hold.rollout.is_some())
         });
     }
-    mark_state(turn);
     Ok(Vec::new())
 }
 
@@ -383,7 +360,9 @@ fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Str
         .candidate
         .as_ref()
         .filter(|candidate| matches!(candidate.outcome, CandidateOutcome::Valid(_)));
-    let candidate = candidate.ok_or("there is no valid commit that waits to be tried again")?;
+    let Some(candidate) = candidate else {
+        return retry_settled(turn, request);
+    };
     if request.to.is_some_and(|to| to != candidate.source) {
         return Err(format!("the commit that waits is {}", candidate.source));
     }
@@ -394,6 +373,29 @@ fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Str
     turn.next
         .holds
         .retain(|hold| !(hold.reason == HoldReason::Quarantined && hold.source == Some(source)));
+    Ok(Vec::new())
+}
+
+/// Tries regions again that the settled commit left out: skipped, isolated, or failed and tolerated.
+fn retry_settled(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
+    let nothing = "there is no valid commit that waits to be tried again";
+    let settled = turn.next.settled.as_ref().ok_or(nothing)?;
+    if turn.rollout().is_some() || request.regions.is_empty() {
+        return Err(nothing.to_owned());
+    }
+    for region in &request.regions {
+        let planned = settled
+            .wanted
+            .regions
+            .get(region)
+            .ok_or_else(|| format!("region {region} is not in the fleet"))?;
+        if turn.next.last_good.get(region).map(|good| good.tree) == Some(planned.tree) {
+            return Err(format!("region {region} has its tree and is well"));
+        }
+    }
+    let waiver = turn.next.waived.entry(settled.source).or_default();
+    waiver.retry = true;
+    waiver.regions = request.regions.iter().cloned().collect();
     Ok(Vec::new())
 }
 

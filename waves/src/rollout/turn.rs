@@ -246,6 +246,7 @@ impl Turn<'_> {
         next.seq = self.before.seq.saturating_add(1);
         next.moved = next.seq;
         next.holder.clone_from(&self.seen.me);
+        progress::show(&mut next, self.now.wall);
         entry.closed = std::mem::take(&mut self.closed);
         entry.lines.append(&mut self.lines);
         if entry.rollout.is_none() {

@@ -212,7 +212,8 @@ fn fail(turn: &mut Turn<'_>, failure: &Failure) -> Option<Writing> {
         base: rollout.base,
         rollout: rollout.id.clone(),
         digests,
-        isolated: false,
+        // The settled source itself stands: only its trees are kept from these regions.
+        isolated: rollout.base == Some(rollout.source),
         reason: failure.evidence.clone(),
     };
     let id = rollout.id.clone();

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auditor::expect_clean;
 use crate::fleet::{
     Exclusion, Gate, GateCheck, Guards, HttpCheck, HttpExpect, OnFailure, OnUnreachable,
     RevertPolicy, RevertSource, Sampling, WavePolicy,
@@ -204,6 +205,8 @@ pub(super) struct World {
     pub(super) dark: BTreeSet<String>,
     /// Regions that the egress rules forbid.
     pub(super) denied: BTreeSet<String>,
+    /// Regions whose follower does not move: they answer with the old revision.
+    pub(super) lagging: BTreeSet<String>,
     pub(super) requests: Vec<Request>,
     pub(super) faults: BTreeMap<String, Fault>,
     pub(super) delayed: Vec<PushOrder>,
@@ -215,7 +218,18 @@ pub(super) struct World {
     pub(super) foreign: BTreeSet<Oid>,
     /// Wave branches that people deleted or rewrote.
     pub(super) damaged: BTreeSet<String>,
-    words: BTreeMap<Oid, BTreeSet<String>>,
+    /// What regions really answered about the tree that ran there, with the plan's gates.
+    pub(super) answers: Vec<Answer>,
+}
+
+/// What a region answered, and about which tree.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) at: Duration,
+    pub(super) region: String,
+    pub(super) tree: Option<Oid>,
+    pub(super) is_healthy: bool,
+    pub(super) is_bad: bool,
 }
 
 impl World {
@@ -235,6 +249,7 @@ impl World {
             outage: BTreeSet::new(),
             dark: BTreeSet::new(),
             denied: BTreeSet::new(),
+            lagging: BTreeSet::new(),
             requests: Vec::new(),
             faults: BTreeMap::new(),
             delayed: Vec::new(),
@@ -243,7 +258,7 @@ impl World {
             pushed: Vec::new(),
             foreign: BTreeSet::new(),
             damaged: BTreeSet::new(),
-            words: BTreeMap::new(),
+            answers: Vec::new(),
         };
         let first = world.commit(&[("all", "v1"), ("spec", "0")]);
         let identity = FleetIdentity {
@@ -801,12 +816,9 @@ impl World {
             if seq != self.state().seq {
                 return false;
             }
-            let moving = append.drafts.clone();
-            let rollout_sources = append.next.rollout.clone();
             let (entry, intents, state) = append
                 .complete(|draft| Ok::<_, ()>(self.make(draft, seq)))
                 .unwrap();
-            drop((moving, rollout_sources));
             self.log.push(Logged {
                 entry,
                 intents,
@@ -938,6 +950,14 @@ impl World {
                     && self.now >= probe.not_before;
                 if due {
                     let sample = self.answer(&probe);
+                    let answer = Answer {
+                        at: self.now,
+                        region: probe.region.clone(),
+                        tree: self.running(&probe.region),
+                        is_healthy: matches!(sample.reading, Reading::Healthy { .. }),
+                        is_bad: sample.reading == Reading::Bad,
+                    };
+                    self.answers.push(answer);
                     let controller = &mut self.controllers[index];
                     controller.sampled.insert(key, self.now);
                     controller.samples.push(RegionSample {
@@ -983,6 +1003,8 @@ impl World {
             (Reading::Unreachable, "timed out".to_owned())
         } else if self.outage.contains(region) || bad {
             (Reading::Bad, "answered 500".to_owned())
+        } else if self.lagging.contains(region) && probe.phase == Phase::After {
+            (Reading::Stale, "still the old revision".to_owned())
         } else if running.map(|tree| tree.to_string()).as_deref() == Some(expected) {
             (Reading::Healthy { proven: true }, "answered 200".to_owned())
         } else {
@@ -992,9 +1014,6 @@ impl World {
     }
 
     fn words_of(&self, tree: Oid, region: &str) -> BTreeSet<String> {
-        if let Some(words) = self.words.get(&tree) {
-            return words.clone();
-        }
         self.sources
             .values()
             .filter(|source| region_tree(&source.files, region) == tree)
@@ -1019,13 +1038,13 @@ impl World {
     pub(super) fn run(&mut self) {
         for _ in 0..2_000 {
             self.round();
-            let head_waits = false;
             let quiet = self
                 .controllers
                 .iter()
                 .filter(|controller| controller.alive)
                 .all(|controller| !controller.busy);
-            if quiet && !head_waits {
+            if quiet {
+                expect_clean(self);
                 return;
             }
         }
@@ -1037,12 +1056,14 @@ impl World {
         for _ in 0..seconds.div_ceil(TICK.as_secs()) {
             self.round();
         }
+        expect_clean(self);
     }
 
     /// Rounds until this is so.
     pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..2_000 {
             if is_so(self) {
+                expect_clean(self);
                 return;
             }
             self.round();

@@ -1,0 +1,421 @@
+//! Evidence: what passes a gate, what fails one, and what does neither.
+
+use std::time::Duration;
+
+use super::world::{Spec, World};
+use crate::fleet::{OnFailure, OnUnreachable};
+use crate::log::EntryKind;
+use crate::rollout::{Baseline, FailureReason, HoldReason, RegionState, RolloutState, Verb};
+
+fn failure(world: &World) -> crate::rollout::Failure {
+    world
+        .newest(EntryKind::Failed)
+        .state
+        .rollout
+        .as_ref()
+        .unwrap()
+        .failure
+        .clone()
+        .unwrap()
+}
+
+#[test]
+fn the_verdict_from_before_is_written_with_the_promotion() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("promoted", |world| {
+        world
+            .state()
+            .active()
+            .is_some_and(|rollout| rollout.region("r0").unwrap().1.state == RegionState::Promoted)
+    });
+    let run = world.state().active().unwrap().region("r0").unwrap().1;
+    assert_eq!(run.before, Some(Baseline::Healthy));
+}
+
+#[test]
+fn a_region_that_was_sick_before_is_no_evidence() {
+    let mut world = World::settled(Spec::small());
+    world.outage.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::AlreadySick],
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.count(EntryKind::Failed), 0);
+    let run = world
+        .state()
+        .active()
+        .unwrap()
+        .region("r0")
+        .unwrap()
+        .1
+        .clone();
+    assert_eq!(run.before, Some(Baseline::Sick));
+}
+
+#[test]
+fn one_bad_answer_before_the_promotion_is_asked_again() {
+    let mut world = World::settled(Spec::small());
+    world.outage.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("asked once", |world| {
+        world.answers.iter().any(|answer| answer.is_bad)
+    });
+    world.outage.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    let opened = world.position(EntryKind::RolloutOpened);
+    let promoted = world.log[opened..]
+        .iter()
+        .find(|logged| !logged.intents.is_empty())
+        .unwrap();
+    assert_eq!(
+        promoted
+            .state
+            .rollout
+            .as_ref()
+            .unwrap()
+            .region("r0")
+            .unwrap()
+            .1
+            .before,
+        Some(Baseline::Healthy)
+    );
+}
+
+#[test]
+fn a_sick_region_that_has_been_healthy_since_is_evidence_again() {
+    let mut world = World::settled(Spec::small());
+    world.outage.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("verifying", |world| {
+        world
+            .state()
+            .active()
+            .is_some_and(|rollout| rollout.region("r0").unwrap().1.state == RegionState::Verifying)
+    });
+    world.outage.clear();
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.outage.insert("r0".to_owned());
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+}
+
+#[test]
+fn harm_after_the_bake_in_a_passed_wave_still_fails_the_rollout() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::WavePassed);
+    world.outage.insert("r0".to_owned());
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+    assert_eq!(failure(&world).region, "r0");
+}
+
+#[test]
+fn unreachable_holds_and_goes_on_by_itself() {
+    let mut world = World::settled(Spec::small());
+    world.dark.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::Held);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::Unreachable],
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.rollout_state(), RolloutState::Held);
+    world.run_for(600);
+    assert_eq!(
+        world.last(),
+        EntryKind::Held,
+        "unknown neither passes nor fails"
+    );
+    world.dark.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn unreachable_fails_only_where_the_policy_says_so() {
+    let spec = Spec::small().every_wave(|wave| wave.on_unreachable = OnUnreachable::Fail);
+    let mut world = World::settled(spec);
+    world.dark.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+    let failure = failure(&world);
+    assert_eq!(failure.reason, FailureReason::Unreachable);
+    assert!(
+        failure.evidence.contains("onUnreachable: fail"),
+        "{}",
+        failure.evidence
+    );
+}
+
+#[test]
+fn answered_but_never_healthy_by_the_deadline_is_a_failure() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("applying", |world| {
+        world.region("r0") == RegionState::Applying
+    });
+    // Healthy and bad by turns: never three of either.
+    for round in 0..200 {
+        if round % 4 < 2 {
+            world.outage.insert("r0".to_owned());
+        } else {
+            world.outage.clear();
+        }
+        world.round();
+        if world.count(EntryKind::Failed) > 0 {
+            break;
+        }
+    }
+    assert_eq!(
+        failure(&world).reason,
+        FailureReason::TimedOut,
+        "{}",
+        world.story()
+    );
+    assert!(failure(&world).evidence.contains("5m"));
+}
+
+#[test]
+fn a_region_that_does_not_stay_healthy_is_held_as_unstable() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    for round in 0..200 {
+        if round % 8 < 2 {
+            world.outage.insert("r0".to_owned());
+        } else {
+            world.outage.clear();
+        }
+        world.round();
+        if world.last() == EntryKind::Held {
+            break;
+        }
+    }
+    assert_eq!(world.holds(), [HoldReason::Unstable], "{}", world.story());
+    world.outage.clear();
+    let entries = world.log.len();
+    world.run_for(300);
+    assert_eq!(world.log.len(), entries, "{}", world.story());
+    world.request(Verb::Resume);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn egress_rules_hold() {
+    let mut world = World::settled(Spec::small());
+    world.denied.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::EgressDenied],
+        "{}",
+        world.story()
+    );
+}
+
+#[test]
+fn a_shared_cause_holds_and_the_failure_is_judged_anew_when_it_ends() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    for region in ["r0", "r1", "r2", "r3", "r4"] {
+        world.outage.insert(region.to_owned());
+    }
+    world.run_until_last(EntryKind::Held);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::SharedCause],
+        "{}",
+        world.story()
+    );
+    world.run_for(120);
+    assert_eq!(world.count(EntryKind::Failed), 0);
+    world.outage.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn a_shared_cause_that_leaves_one_region_sick_fails_it() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    for region in ["r0", "r1", "r2", "r3", "r4"] {
+        world.outage.insert(region.to_owned());
+    }
+    world.run_until_last(EntryKind::Held);
+    world.outage.retain(|region| region == "r0");
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+    assert_eq!(world.holds(), []);
+}
+
+#[test]
+fn a_restart_in_a_shared_cause_still_knows_it() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    for region in ["r0", "r1", "r2", "r3", "r4"] {
+        world.outage.insert(region.to_owned());
+    }
+    world.run_until_last(EntryKind::Held);
+    world.crash(0);
+    world.run_for(120);
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    world.outage.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn regions_that_were_sick_when_it_was_promoted_are_no_shared_cause() {
+    let mut world = World::settled(Spec::small());
+    world.outage.insert("r4".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.outage.insert("r0".to_owned());
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+}
+
+#[test]
+fn a_failure_before_anything_succeeded_only_holds() {
+    let mut world = World::new(Spec::small());
+    world.run_until("baking", |world| {
+        world.state().rollout.is_some() && world.region("r0") == RegionState::Baking
+    });
+    world.outage.insert("r0".to_owned());
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::FirstRolloutFailed],
+        "{}",
+        world.story()
+    );
+    assert!(world.state().quarantine.is_empty());
+    world.outage.clear();
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn a_first_rollout_that_never_gets_healthy_holds() {
+    let mut world = World::new(Spec::small());
+    world.bad_words.insert("v1".to_owned());
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::FirstRolloutFailed],
+        "{}",
+        world.story()
+    );
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn on_failure_hold_reverts_nothing() {
+    let spec = Spec::small().every_wave(|wave| wave.on_failure = OnFailure::Hold);
+    let mut world = World::settled(spec);
+    world.bad_words.insert("v2".to_owned());
+    let bad = world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::OnFailureHold],
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("canary", "r0"), Some(world.tree(bad, "r0")));
+    assert!(world.state().quarantine.is_empty());
+}
+
+#[test]
+fn an_isolated_region_alone_is_given_back_and_left_out_until_it_is_tried_again() {
+    let spec = Spec::small().wave("broad", |wave| wave.on_failure = OnFailure::Isolate);
+    let mut world = World::settled(spec);
+    let good = world.last_good("r3");
+    world.bad_words.insert("worse".to_owned());
+    let bad = world.commit(&[("all", "v2"), ("r3", "worse")]);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.folder("broad", "r3"), good);
+    assert_eq!(world.folder("broad", "r4"), Some(world.tree(bad, "r4")));
+    assert_eq!(world.last_good("r3"), good);
+    assert_eq!(world.state().quarantine.len(), 1);
+    world.commit(&[("r0", "else")]);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.region("r3"), RegionState::Skipped);
+    assert_eq!(world.folder("broad", "r3"), good);
+    world.bad_words.clear();
+    world.request(Verb::Retry).regions = vec!["r3".to_owned()];
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.last_good("r3"), Some(world.tree(bad, "r3")));
+    assert!(world.state().quarantine.is_empty());
+}
+
+#[test]
+fn a_restart_only_lengthens_a_bake() {
+    let spec = Spec::small().every_wave(|wave| wave.bake = Duration::from_secs(120));
+    let mut calm = World::settled(spec.clone());
+    let mut world = calm.clone();
+    for world in [&mut calm, &mut world] {
+        world.commit(&[("all", "v2")]);
+        world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+        world.run_for(60);
+    }
+    world.crash(0);
+    calm.run();
+    world.run();
+    assert!(
+        world.now >= calm.now + Duration::from_secs(55),
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.last(), EntryKind::Succeeded);
+}
+
+#[test]
+fn time_that_was_slept_through_is_no_bake() {
+    let spec = Spec::small().every_wave(|wave| wave.bake = Duration::from_secs(120));
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.run_for(20);
+    world.now += Duration::from_secs(3_600);
+    world.round();
+    assert_eq!(world.region("r0"), RegionState::Baking, "{}", world.story());
+    world.run_for(60);
+    assert_eq!(world.region("r0"), RegionState::Baking, "{}", world.story());
+}
+
+#[test]
+fn a_stale_answer_neither_passes_nor_fails() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.lagging.insert("r0".to_owned());
+    world.run_until_last(EntryKind::Held);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::Unreachable],
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.count(EntryKind::Failed), 0);
+}
