@@ -10,6 +10,7 @@
 
 mod cli_help;
 mod documents;
+mod git;
 mod init;
 mod plan;
 mod render;

@@ -1,2 +1,22 @@
 //! What the end-to-end tests stand on: real git servers, fakes for services that cannot run here,
 //! and a driver for the real `tidegate` binary.
+//!
+//! Everything here is for tests: what goes wrong panics with a message that says what was expected.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "a test that cannot go on fails by a panic"
+)]
+
+pub mod git_server;
+pub mod http;
+pub mod journal;
+pub mod regions;
+pub mod tidegate;
+pub mod wait;
+pub mod work;

@@ -276,6 +276,13 @@ impl GitCommand {
         self
     }
 
+    /// Lets git tell on standard error what it sends and receives; credentials are not part of it.
+    #[must_use]
+    pub fn showing_packets(mut self) -> Self {
+        self.command.env("GIT_TRACE_PACKET", "1");
+        self
+    }
+
     fn authorize(&mut self, origin: &str, credentials: &Credentials) {
         let username = credentials.username.reveal();
         let password = credentials.password.reveal();

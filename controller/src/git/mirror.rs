@@ -166,7 +166,7 @@ impl Mirror {
             remove_leftovers(&mirror.git_dir);
         }
         if !mirror.is_sound() {
-            mirror.start_anew()?;
+            mirror.discard()?;
         }
         Ok(mirror)
     }
@@ -223,7 +223,41 @@ impl Mirror {
         if !finished.success() {
             return Err(RemoteError::from_finished(&self.options.remote, &finished));
         }
-        Ok(self.read_listing(&finished))
+        let view = self.read_listing(&finished);
+        if view == RefView::default() {
+            self.make_sure_it_is_git().await?;
+        }
+        Ok(view)
+    }
+
+    /// An empty listing by HTTP may come from a page: git takes any text without tabs for the old protocol's
+    /// list of no refs. A sign-in page must not look like a repo whose branches are all gone.
+    async fn make_sure_it_is_git(&self) -> Result<(), RemoteError> {
+        if self.options.remote.origin().is_none() {
+            return Ok(());
+        }
+        let finished = self
+            .to_remote("ls-remote", self.options.deadlines.list)?
+            .showing_packets()
+            .args(["--", self.options.remote.address(), "HEAD"])
+            .run()
+            .await?;
+        if !finished.success() {
+            return Err(RemoteError::from_finished(&self.options.remote, &finished));
+        }
+        let greetings = ["< version 2", "< version 1", "service=git-upload-pack"];
+        if greetings
+            .iter()
+            .any(|greeting| finished.stderr.contains(greeting))
+        {
+            return Ok(());
+        }
+        Err(RemoteError::NotGit {
+            remote: self.options.remote.to_string(),
+            message:
+                "it answers with something else than a list of branches, perhaps a page to sign in"
+                    .to_owned(),
+        })
     }
 
     /// Whether the remote's refs differ from the last view, by one listing.
@@ -247,7 +281,7 @@ impl Mirror {
                 Err(RemoteError::MirrorDamaged { message, .. }) if !replaced => {
                     tracing::warn!(remote = %self.options.remote, message, "the mirror is damaged and is made anew");
                     replaced = true;
-                    self.start_anew().map_err(|error| self.damaged(&error))?;
+                    self.discard().map_err(|error| self.damaged(&error))?;
                     self.fetch(&listed).await
                 }
                 other => other,
@@ -455,8 +489,10 @@ impl Mirror {
         check().unwrap_or(false)
     }
 
-    /// Throws the mirror away and makes an empty one.
-    fn start_anew(&mut self) -> Result<(), MirrorError> {
+    /// Throws the mirror away and makes an empty one, which the next refresh fills.
+    ///
+    /// For whoever finds an object unreadable that a view promised; see [`Mirror::generation`].
+    pub fn discard(&mut self) -> Result<(), MirrorError> {
         self.generation += 1;
         self.last = None;
         let discarded = self.options.folder.join("mirror.discarded");

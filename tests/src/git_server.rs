@@ -1,0 +1,392 @@
+//! Real git over smart HTTP: `git http-backend` behind basic authentication, with faults on demand.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+
+use crate::http::{HttpServer, Request, Response};
+use crate::journal::{self, Update, write_hook};
+use crate::work::git_command;
+
+/// Which requests a fault meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// All.
+    Any,
+    /// The listing of refs that begins a fetch, a push or `ls-remote`.
+    Listing,
+    /// The request that carries a push.
+    Push,
+    /// The request that asks for objects (or, with protocol 2, for refs).
+    Fetch,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request takes effect; the answer is lost.
+    DropAnswer,
+    /// The connection is closed before anything takes effect.
+    DropRequest,
+    /// A status instead of an answer; nothing takes effect. 401 asks for credentials, 429 says Retry-After.
+    Status(u16),
+    /// No answer ever, and nothing takes effect, until the fault is cleared.
+    Stall,
+    /// The request waits until the fault is cleared and takes effect then.
+    Hold,
+    /// The request takes effect; the answer waits until the fault is cleared.
+    HoldAnswer,
+    /// An answer that is no git.
+    Garbage,
+}
+
+/// A fault, and how many requests it still meets (`None`: until cleared).
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    on: On,
+    fault: Fault,
+    left: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    /// Grows when the faults are cleared: what waits goes on.
+    cleared: u64,
+    waiting: usize,
+    requests: usize,
+    pushes: usize,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A git server with any number of bare repos. It ends, and its repos go, when dropped.
+#[derive(Debug)]
+pub struct GitServer {
+    root: tempfile::TempDir,
+    shared: Arc<Shared>,
+    http: HttpServer,
+}
+
+/// The user name that the server knows.
+pub const USERNAME: &str = "tide";
+/// Its password.
+pub const PASSWORD: &str = "canary-password-Zx81";
+
+impl GitServer {
+    /// Starts a server without repos.
+    #[must_use]
+    pub fn start() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Shared::default());
+        let http = HttpServer::start({
+            let shared = Arc::clone(&shared);
+            let root = root.path().to_owned();
+            move |request| answer(&shared, &root, &request)
+        });
+        Self { root, shared, http }
+    }
+
+    /// Makes an empty bare repo that keeps a journal; its default branch is `main`.
+    pub fn create(&self, name: &str) -> PathBuf {
+        let repo = self.path(name);
+        git_command(
+            self.root.path(),
+            &["init", "-q", "--bare", "-b", "main", name],
+        );
+        git_command(&repo, &["config", "http.receivepack", "true"]);
+        fs::write(repo.join("protected"), "").unwrap();
+        fs::write(repo.join("protected-whole"), "").unwrap();
+        write_hook(&repo, "update", UPDATE_HOOK);
+        write_hook(&repo, "pre-receive", PRE_RECEIVE_HOOK);
+        journal::install(&repo);
+        repo
+    }
+
+    /// The folder of a repo.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The URL of a repo, without credentials.
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        self.http.url(&format!("/{name}"))
+    }
+
+    /// The URL of a repo with user name and password, for the git of a test's engineer.
+    #[must_use]
+    pub fn url_with_password(&self, name: &str) -> String {
+        format!(
+            "http://{USERNAME}:{PASSWORD}@{}/{name}",
+            self.http.address()
+        )
+    }
+
+    /// Refuses updates of a ref, as GitHub does: other refs of the same push go through.
+    pub fn protect(&self, repo: &str, name: &str) {
+        fs::write(self.path(repo).join("protected"), format!("{name}\n")).unwrap();
+    }
+
+    /// Refuses every push that updates a ref among others, whole, as Gitea does.
+    pub fn protect_whole(&self, repo: &str, name: &str) {
+        fs::write(self.path(repo).join("protected-whole"), format!("{name}\n")).unwrap();
+    }
+
+    /// Ends all protection.
+    pub fn unprotect(&self, repo: &str) {
+        fs::write(self.path(repo).join("protected"), "").unwrap();
+        fs::write(self.path(repo).join("protected-whole"), "").unwrap();
+    }
+
+    /// Every update of a repo's refs so far, in order.
+    #[must_use]
+    pub fn journal(&self, repo: &str) -> Vec<Update> {
+        journal::read(&self.path(repo))
+    }
+
+    /// The id of a ref; `None` if it does not exist.
+    #[must_use]
+    pub fn tip(&self, repo: &str, name: &str) -> Option<String> {
+        let output = Command::new("git")
+            .arg("--git-dir")
+            .arg(self.path(repo))
+            .args(["rev-parse", "--verify", "--quiet", name])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| text.trim().to_owned())
+    }
+
+    /// The next `count` matching requests meet a fault.
+    pub fn fail_next(&self, count: u32, on: On, fault: Fault) {
+        self.add(Rule {
+            on,
+            fault,
+            left: Some(count),
+        });
+    }
+
+    /// All matching requests meet a fault, until [`GitServer::clear`].
+    pub fn fail(&self, on: On, fault: Fault) {
+        self.add(Rule {
+            on,
+            fault,
+            left: None,
+        });
+    }
+
+    fn add(&self, rule: Rule) {
+        self.shared.state.lock().unwrap().rules.push(rule);
+    }
+
+    /// Ends all faults; what was held goes on.
+    pub fn clear(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.rules.clear();
+        state.cleared += 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until a request is held or stalled.
+    pub fn wait_until_held(&self, deadline: Duration) {
+        let state = self.shared.state.lock().unwrap();
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, deadline, |state| state.waiting == 0)
+            .unwrap();
+        assert!(state.waiting > 0, "no request came within {deadline:?}");
+    }
+
+    /// How many requests have come so far.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.shared.state.lock().unwrap().requests
+    }
+
+    /// How many requests that carry a push have come so far.
+    #[must_use]
+    pub fn pushes(&self) -> usize {
+        self.shared.state.lock().unwrap().pushes
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.shared.state.lock().unwrap().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+const UPDATE_HOOK: &str = r#"#!/bin/sh
+if grep -Fxq -- "$1" "$(dirname "$0")/../protected"; then
+  echo "error: GH006: Protected branch update failed for $1." >&2
+  exit 1
+fi
+"#;
+
+const PRE_RECEIVE_HOOK: &str = r#"#!/bin/sh
+while read -r old new ref; do
+  if grep -Fxq -- "$ref" "$(dirname "$0")/../protected-whole"; then
+    echo "Not allowed to push to protected branch $ref" >&2
+    exit 1
+  fi
+done
+"#;
+
+fn kind_of(request: &Request) -> On {
+    if request.path.ends_with("/info/refs") {
+        On::Listing
+    } else if request.path.ends_with("/git-receive-pack") {
+        On::Push
+    } else {
+        On::Fetch
+    }
+}
+
+fn answer(shared: &Shared, root: &Path, request: &Request) -> Option<Response> {
+    let kind = kind_of(request);
+    let fault = {
+        let mut state = shared.state.lock().unwrap();
+        state.requests += 1;
+        if kind == On::Push {
+            state.pushes += 1;
+        }
+        take_fault(&mut state, kind)
+    };
+    match fault {
+        Some(Fault::DropRequest) => return None,
+        Some(Fault::Status(status)) => return Some(status_answer(status)),
+        Some(Fault::Garbage) => return Some(Response::text(200, "<html>Sign in</html>")),
+        Some(Fault::Stall) => {
+            wait(shared);
+            return None;
+        }
+        Some(Fault::Hold) => wait(shared),
+        Some(Fault::DropAnswer | Fault::HoldAnswer) | None => {}
+    }
+    let token = base64::engine::general_purpose::STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+    if request.header("authorization") != Some(&format!("Basic {token}")) {
+        return Some(status_answer(401));
+    }
+    let response = run_backend(root, request);
+    match fault {
+        Some(Fault::DropAnswer) => None,
+        Some(Fault::HoldAnswer) => {
+            wait(shared);
+            Some(response)
+        }
+        _ => Some(response),
+    }
+}
+
+fn take_fault(state: &mut State, kind: On) -> Option<Fault> {
+    let place = state
+        .rules
+        .iter()
+        .position(|rule| rule.on == On::Any || rule.on == kind)?;
+    let rule = &mut state.rules[place];
+    let fault = rule.fault;
+    if let Some(left) = &mut rule.left {
+        *left -= 1;
+        if *left == 0 {
+            state.rules.remove(place);
+        }
+    }
+    Some(fault)
+}
+
+/// Waits until the faults are cleared or the server ends.
+fn wait(shared: &Shared) {
+    let mut state = shared.state.lock().unwrap();
+    let cleared = state.cleared;
+    state.waiting += 1;
+    shared.changed.notify_all();
+    let mut state = shared
+        .changed
+        .wait_while(state, |state| state.cleared == cleared && !state.closed)
+        .unwrap();
+    state.waiting -= 1;
+}
+
+fn status_answer(status: u16) -> Response {
+    let response = Response::text(status, "the test server says no\n");
+    match status {
+        401 => response.with("WWW-Authenticate", "Basic realm=\"test\""),
+        429 | 503 => response.with("Retry-After", "1"),
+        301 | 302 | 307 => response.with("Location", "http://127.0.0.1:9/elsewhere"),
+        _ => response,
+    }
+}
+
+fn run_backend(root: &Path, request: &Request) -> Response {
+    let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
+    let mut backend = Command::new("git");
+    backend
+        .arg("http-backend")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", "/nonexistent")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("PATH_INFO", &request.path)
+        .env("QUERY_STRING", &request.query)
+        .env("REQUEST_METHOD", &request.method)
+        .env("CONTENT_TYPE", header("content-type"))
+        .env("CONTENT_LENGTH", request.body.len().to_string())
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+        .env("GIT_PROTOCOL", header("git-protocol"))
+        .env("REMOTE_USER", USERNAME)
+        .env("REMOTE_ADDR", "127.0.0.1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut backend = backend.spawn().expect("git http-backend");
+    let mut stdin = backend.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        // It may answer before it has read everything.
+        scope.spawn(move || drop(stdin.write_all(&request.body)));
+        backend.wait_with_output().unwrap()
+    });
+    read_cgi(&output.stdout)
+}
+
+/// Headers, an empty line, the body.
+fn read_cgi(output: &[u8]) -> Response {
+    let end = output
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap_or_else(|| {
+            panic!(
+                "git http-backend said {:?}",
+                String::from_utf8_lossy(output)
+            )
+        });
+    let mut response = Response {
+        status: 200,
+        headers: Vec::new(),
+        body: output[end + 4..].to_vec(),
+    };
+    for line in String::from_utf8_lossy(&output[..end]).lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        if name == "Status" {
+            response.status = value[..3].parse().unwrap();
+        } else {
+            response.headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    response
+}
