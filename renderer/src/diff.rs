@@ -195,7 +195,7 @@ pub fn plan(
             .get(&fingerprint)
             .and_then(|place| groups.get_mut(*place))
         {
-            members.push(name.clone())
+            members.push(name.clone());
         } else {
             group_of.insert(fingerprint, groups.len());
             groups.push((changes, vec![name.clone()]));

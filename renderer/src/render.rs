@@ -116,7 +116,7 @@ pub fn render(
     };
     let mut report = Report::new(regions.len());
     let outcomes = Outcomes::new(store);
-    let Some(texts) = read_all(loaded, source, &mut report) else {
+    let Some(texts) = read_all(loaded, source, &fleet_file, &mut report) else {
         return Err(report.into_problems());
     };
     let plan = Plan::new(loaded, &texts, &regions, &fleet_file, cache, &outcomes);
@@ -269,23 +269,42 @@ fn wanted(loaded: &LoadedFleet, regions: BTreeMap<String, PlannedRegion>) -> Wan
     }
 }
 
-/// The text of every template, partial and manifest.
+/// The text of every template, partial and manifest, and of the fleet's document.
 struct Texts {
     by_path: BTreeMap<String, String>,
 }
 
-fn read_all(loaded: &LoadedFleet, source: &dyn SourceTree, report: &mut Report) -> Option<Texts> {
+fn read_all(
+    loaded: &LoadedFleet,
+    source: &dyn SourceTree,
+    fleet_file: &str,
+    report: &mut Report,
+) -> Option<Texts> {
+    let fleet_entry = source
+        .entries()
+        .ok()
+        .and_then(|entries| {
+            entries
+                .into_iter()
+                .find(|entry| entry.path == fleet_file.as_bytes())
+        })
+        .map(|entry| (fleet_file.to_owned(), entry));
+    let files = loaded
+        .files
+        .files
+        .iter()
+        .map(|file| (file.path.clone(), file.entry.clone()));
     let mut by_path = BTreeMap::new();
-    for file in &loaded.files.files {
+    for (path, entry) in files.chain(fleet_entry) {
         let text = source
-            .read(&file.entry)
+            .read(&entry)
             .map_err(|error| error.to_string())
             .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
         match text {
             Ok(text) => {
-                by_path.insert(file.path.clone(), text);
+                by_path.insert(path, text);
             }
-            Err(message) => report.error(Problem::error(&file.path, message)),
+            Err(message) => report.error(Problem::error(path, message)),
         }
     }
     (!report.has_errors()).then_some(Texts { by_path })

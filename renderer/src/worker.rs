@@ -389,3 +389,131 @@ pub fn converse(
     }
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn job() -> Job {
+        let region = |name: &str| RegionJob {
+            region: name.to_owned(),
+            context: json!({ "name": name, "values": { "b": 1, "a": 2 } }),
+            templates: vec![0, 1],
+            expressions: name != "two",
+        };
+        Job {
+            templates: vec![
+                TemplateSource {
+                    file: "templates/x.yaml.hbs".to_owned(),
+                    partial: None,
+                    region: None,
+                    text: "{{name}}: {{toJson values}}".to_owned(),
+                },
+                TemplateSource {
+                    file: "templates/y.yaml.hbs".to_owned(),
+                    partial: None,
+                    region: None,
+                    text: "{{values.c}}".to_owned(),
+                },
+            ],
+            expressions: vec![Expression {
+                file: "tidegate.yaml".to_owned(),
+                line: 1,
+                column: 1,
+                label: "gate g, url".to_owned(),
+                text: "{{values.a}}".to_owned(),
+            }],
+            regions: vec![region("one"), region("two"), region("three")],
+        }
+    }
+
+    fn answers_of(
+        run: impl FnOnce(&(dyn Fn(RegionAnswer) + Sync)) -> Result<(), WorkerError>,
+    ) -> Result<Vec<RegionAnswer>, WorkerError> {
+        let answers = Mutex::new(Vec::new());
+        run(&|answer| answers.lock().unwrap().push(answer))?;
+        let mut answers = answers.into_inner().unwrap();
+        answers.sort_by_key(|answer| answer.index);
+        Ok(answers)
+    }
+
+    /// Runs a job through both halves of the protocol, with pipes between them.
+    fn through_pipes(job: &Job) -> Result<Vec<RegionAnswer>, WorkerError> {
+        answers_of(|answer| {
+            let (questions_in, questions_out) = std::io::pipe().unwrap();
+            let (answers_in, answers_out) = std::io::pipe().unwrap();
+            std::thread::scope(|scope| {
+                let child = scope.spawn(|| serve(questions_in, answers_out));
+                let said = converse(
+                    answers_in,
+                    questions_out,
+                    job,
+                    0..job.regions.len(),
+                    |_| {},
+                    answer,
+                );
+                child.join().unwrap().unwrap();
+                said.unwrap().map_err(WorkerError::Templates)
+            })
+        })
+    }
+
+    #[test]
+    fn a_child_answers_what_this_process_would() {
+        let here = answers_of(|answer| InProcessWorker.run(&job(), answer)).unwrap();
+        assert_eq!(here.len(), 3);
+        assert_eq!(here[0].outputs[0], Ok("one: {\"a\":2,\"b\":1}".to_owned()));
+        assert_eq!(
+            here[0].outputs[1].as_ref().unwrap_err().message,
+            "`values.c` is not set"
+        );
+        assert_eq!(here[0].values, [Ok(json!(2))]);
+        assert_eq!(here[1].values, []);
+        assert_eq!(through_pipes(&job()).unwrap(), here);
+    }
+
+    #[test]
+    fn templates_that_cannot_be_used_are_refused_by_both() {
+        let mut job = job();
+        job.templates[1].text = "{{#if}}".to_owned();
+        let here = answers_of(|answer| InProcessWorker.run(&job, answer)).unwrap_err();
+        assert!(matches!(&here, WorkerError::Templates(problems) if problems.len() == 1));
+        assert_eq!(through_pipes(&job).unwrap_err(), here);
+    }
+
+    #[test]
+    fn a_child_that_ends_or_lies_is_an_error() {
+        let talk = |said: &[u8]| {
+            converse(said, Vec::new(), &job(), 0..3, |_| {}, &|_| {})
+                .unwrap_err()
+                .to_string()
+        };
+        let mut ready = Vec::new();
+        write_frame(&mut ready, &Said::Ready).unwrap();
+        let mut wrong = ready.clone();
+        write_frame(
+            &mut wrong,
+            &Said::Answer(RegionAnswer {
+                index: 2,
+                outputs: Vec::new(),
+                values: Vec::new(),
+            }),
+        )
+        .unwrap();
+        let ended = "the worker ended before it had answered";
+        assert_eq!(talk(b""), ended);
+        assert_eq!(talk(&[0, 0]), ended);
+        assert_eq!(talk(&ready[..6]), ended);
+        assert_eq!(talk(&ready), ended);
+        assert_eq!(talk(&wrong), ended);
+        assert_eq!(
+            talk(&[255, 255, 255, 255]),
+            "a frame of 4294967295 bytes is too large"
+        );
+        assert!(talk(&[0, 0, 0, 2, b'{', b'}']).starts_with("a frame could not be read"));
+    }
+}
