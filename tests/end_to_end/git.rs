@@ -491,3 +491,46 @@ async fn a_tree_that_could_leave_its_folder_is_not_fetched() {
     let error = world.mirror.refresh().await.unwrap_err();
     assert!(matches!(error, RemoteError::BadObjects { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_push_too_large_for_one_request_arrives_whole() {
+    let world = World::new().await;
+    // More than git's buffer, and nothing that could be compressed: it is sent in chunks.
+    let mut state = 1_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from_u32(0x100 + ((state >> 33) % 0x1000) as u32).unwrap()
+    })
+    .take(1_500_000)
+    .collect();
+    let log = RefUpdate {
+        name: LOG.to_owned(),
+        old: Oid::ZERO,
+        new: world.commit(None, &noise),
+    };
+    assert_eq!(
+        world.push(std::slice::from_ref(&log)).await[LOG],
+        RefOutcome::Applied
+    );
+    assert_eq!(world.tip(LOG), Some(log.new));
+}
+
+#[tokio::test]
+async fn a_command_that_is_dropped_takes_its_children_along() {
+    let world = World::new().await;
+    world.server.fail(On::Listing, Fault::Stall);
+    let listing = tokio::time::timeout(Duration::from_millis(500), world.mirror.list()).await;
+    assert!(listing.is_err());
+    let address = world.server.url(REPO);
+    tidegate_testkit::wait::wait_until("the end of git", Duration::from_secs(5), || {
+        !std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .any(|process| {
+                std::fs::read(process.path().join("cmdline"))
+                    .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&address))
+            })
+    });
+}

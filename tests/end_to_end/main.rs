@@ -16,4 +16,5 @@ mod plan;
 mod render;
 mod render_worker;
 mod sandbox;
+mod testkit;
 mod validate;
