@@ -44,6 +44,7 @@ const GLOBAL: &str = "Global options";
     disable_help_subcommand = true,
     after_help = "\
 Start here:
+  tidegate demo                   all of it on this machine, in about a minute
   tidegate init shop-config       write a config repo that works
   tidegate validate shop-config   check it: all errors at once, each with its place
   tidegate plan shop-config       what a change would do, region by region

@@ -27,7 +27,8 @@ const LOOKS_EVERY: Duration = Duration::from_millis(100);
 /// See the main job on this machine: a good commit rolled out, a bad one taken back (about a minute)
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
+  tidegate demo                               everything in a temporary folder, gone at the end
   tidegate demo --keep /tmp/tidegate-demo     then look around with git in /tmp/tidegate-demo/config.git")]
 pub struct DemoArgs {
     /// Leave everything in this folder for a look (it must be absent or empty)

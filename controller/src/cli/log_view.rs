@@ -20,7 +20,12 @@ use crate::status::{PastRollout, Status, history, status};
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// The config repo (default: origin of the repo in this folder)
-    #[arg(long, env = "TIDEGATE_REPO", value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEGATE_REPO",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     repo: Option<String>,
 
     /// The config branch (default: as the log says)

@@ -52,7 +52,12 @@ pub struct RunArgs {
     settings: Option<PathBuf>,
 
     /// One config repo, instead of settings: https, http, file or a path
-    #[arg(long, env = "TIDEGATE_REPO", value_name = "URL")]
+    #[arg(
+        long,
+        env = "TIDEGATE_REPO",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     repo: Option<String>,
 
     /// The config branch of --repo (default: what the remote's HEAD names)
