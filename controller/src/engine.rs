@@ -102,8 +102,7 @@ impl EngineError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Remote(error) => error.recovery() != Recovery::Permanent,
-            Self::LogRefused { .. } => true,
-            Self::Store(StoreError::Write { .. }) => true,
+            Self::LogRefused { .. } | Self::Store(StoreError::Write { .. }) => true,
             _ => false,
         }
     }
@@ -690,7 +689,7 @@ impl<R: Remote> Engine<R> {
             }
             PushOutcome::LostRace => debug!("another controller wrote the log first"),
             PushOutcome::Ambiguous | PushOutcome::Moved => {
-                warn!("the answer to a push of the log is unclear; reading the log again")
+                warn!("the answer to a push of the log is unclear; reading the log again");
             }
         }
         self.look().await
@@ -736,7 +735,7 @@ impl<R: Remote> Engine<R> {
                 PushOutcome::Moved => info!(reference, new, "pushed"),
                 PushOutcome::LostRace => info!(reference, new, "somebody else moved it first"),
                 PushOutcome::Refused { message } => {
-                    warn!(reference, new, message, "the server refuses the push")
+                    warn!(reference, new, message, "the server refuses the push");
                 }
                 PushOutcome::Ambiguous => warn!(
                     reference,

@@ -220,6 +220,27 @@ fn stopped(fleet_file: &str, reason: &str, regions: &[String]) -> Problem {
     }
 }
 
+/// What a fleet's documents say of its policy, without rendering anything: the regions have no trees.
+///
+/// Good for [`Wanted::policy_differs`] and nothing else.
+#[must_use]
+pub fn policy_of(loaded: &LoadedFleet) -> Wanted {
+    let unrendered = |loaded: &LoadedRegion| PlannedRegion {
+        tree: Oid::ZERO,
+        location: loaded.region.location.clone(),
+        cluster: loaded.region.cluster.clone(),
+        labels: loaded.region.labels.clone(),
+        gates: Vec::new(),
+    };
+    let regions = loaded
+        .regions
+        .iter()
+        .filter(|(_, loaded)| loaded.region.exclude.is_none())
+        .map(|(name, loaded)| (name.clone(), unrendered(loaded)))
+        .collect();
+    wanted(loaded, regions)
+}
+
 fn wanted(loaded: &LoadedFleet, regions: BTreeMap<String, PlannedRegion>) -> Wanted {
     let waves = loaded
         .membership

@@ -210,6 +210,47 @@ impl Wanted {
     }
 }
 
+/// One commit of a range that is about to be carried.
+#[derive(Debug, Clone, Copy)]
+pub struct RangeCommit<'a> {
+    /// The commit.
+    pub id: Oid,
+    /// What its documents say of policy; `None` if they are not valid.
+    pub policy: Option<&'a Wanted>,
+    /// Whether it may not be opened because it failed before.
+    pub quarantined: bool,
+}
+
+/// Which commit of a range is carried next: the tip, or a cut around a change of policy.
+///
+/// `range` is oldest first. A commit that changes policy is carried by itself: what came before it goes
+/// first, what comes after it goes later. A cut point that is not valid or quarantined is passed over.
+/// `None` only for an empty range.
+#[must_use]
+pub fn carried_next(settled: &Wanted, range: &[RangeCommit<'_>]) -> Option<Oid> {
+    let tip = range.last()?;
+    let mut policy = settled;
+    let mut before: Option<&RangeCommit<'_>> = None;
+    for commit in range {
+        let usable = |commit: &RangeCommit<'_>| commit.policy.is_some() && !commit.quarantined;
+        let Some(wanted) = commit.policy else {
+            before = Some(commit);
+            continue;
+        };
+        if wanted.policy_differs(policy) {
+            if let Some(cut) = before.filter(|cut| usable(cut)) {
+                return Some(cut.id);
+            }
+            if usable(commit) {
+                return Some(commit.id);
+            }
+        }
+        policy = wanted;
+        before = Some(commit);
+    }
+    Some(tip.id)
+}
+
 /// What is wrong with who is in which wave.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipProblem {
@@ -309,5 +350,107 @@ pub fn membership(
         Ok(waves)
     } else {
         Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{OnFailure, RevertSource};
+
+    fn wanted(percent: u8) -> Wanted {
+        Wanted {
+            fleet: "f".to_owned(),
+            waves: Vec::new(),
+            regions: BTreeMap::new(),
+            excluded: BTreeMap::new(),
+            policy: FleetPolicy {
+                gates: Vec::new(),
+                on_failure: OnFailure::Revert,
+                on_unreachable: OnUnreachable::Hold,
+                revert: RevertPolicy {
+                    source: RevertSource::Commit,
+                },
+                guards: Guards {
+                    max_deleted_objects_percent: percent,
+                    ..Guards::default()
+                },
+            },
+        }
+    }
+
+    /// Carries a range written as policies (`None`: invalid), quarantined where marked; gives the place of the commit.
+    fn carried(range: &[(Option<u8>, bool)]) -> usize {
+        let wants: Vec<Option<Wanted>> = range
+            .iter()
+            .map(|(percent, _)| percent.map(wanted))
+            .collect();
+        let commits: Vec<RangeCommit<'_>> = (1_u8..)
+            .zip(&wants)
+            .zip(range)
+            .map(|((number, wanted), (_, quarantined))| RangeCommit {
+                id: Oid::from_bytes([number; 20]),
+                policy: wanted.as_ref(),
+                quarantined: *quarantined,
+            })
+            .collect();
+        usize::from(carried_next(&wanted(30), &commits).unwrap().as_bytes()[0])
+    }
+
+    #[test]
+    fn a_range_without_a_change_of_policy_is_carried_whole() {
+        assert_eq!(
+            carried(&[
+                (Some(30), false),
+                (None, false),
+                (Some(30), true),
+                (Some(30), false)
+            ]),
+            4
+        );
+    }
+
+    #[test]
+    fn a_range_is_cut_before_and_behind_a_change_of_policy() {
+        assert_eq!(
+            carried(&[
+                (Some(30), false),
+                (Some(30), false),
+                (Some(50), false),
+                (Some(50), false)
+            ]),
+            2
+        );
+        assert_eq!(
+            carried(&[(Some(50), false), (Some(50), false), (Some(50), false)]),
+            1
+        );
+    }
+
+    #[test]
+    fn a_cut_point_that_is_invalid_or_quarantined_is_passed_over() {
+        assert_eq!(
+            carried(&[(None, false), (Some(50), false), (Some(50), false)]),
+            2
+        );
+        assert_eq!(
+            carried(&[(Some(30), true), (Some(50), false), (Some(50), false)]),
+            2
+        );
+        assert_eq!(carried(&[(Some(50), true), (Some(50), false)]), 2);
+        assert_eq!(
+            carried(&[
+                (Some(30), false),
+                (None, false),
+                (Some(50), true),
+                (Some(50), false)
+            ]),
+            4
+        );
+    }
+
+    #[test]
+    fn an_empty_range_carries_nothing() {
+        assert_eq!(carried_next(&wanted(30), &[]), None);
     }
 }

@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::error::CommandError;
 use super::log_view::{LogArgs, LogView};
-use super::output::{OutputFormat, print_structured};
+use super::output::{OutputFormat, lines, print_structured};
 use super::terminal::Terminal;
 
 /// List the rollouts of the past, newest first
@@ -46,12 +46,9 @@ pub fn run(arguments: HistoryArgs, terminal: &Terminal) -> Result<(), CommandErr
     }
     match output {
         OutputFormat::Json | OutputFormat::Yaml => print_structured(terminal, output, &rollouts),
-        OutputFormat::Name => terminal.data(
-            &rollouts
-                .iter()
-                .map(|rollout| format!("{}\n", rollout.id))
-                .collect::<String>(),
-        ),
+        OutputFormat::Name => {
+            terminal.data(&lines(rollouts.iter().map(|rollout| rollout.id.as_str())))
+        }
         OutputFormat::Table | OutputFormat::Wide => {
             let mut table = Table::new();
             table

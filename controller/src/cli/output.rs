@@ -39,3 +39,12 @@ pub fn print_structured(
     };
     terminal.data(&text)
 }
+
+/// One line for each name.
+pub fn lines<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.fold(String::new(), |mut text, name| {
+        text.push_str(name);
+        text.push('\n');
+        text
+    })
+}

@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::error::{CommandError, ErrorKind};
 use super::log_view::{LogArgs, LogView};
-use super::output::{OutputFormat, print_structured};
+use super::output::{OutputFormat, lines, print_structured};
 use super::terminal::{Stream, Style, Terminal};
 use crate::status::{RegionStatus, Status, WaveStatus};
 
@@ -87,14 +87,12 @@ pub fn run(arguments: StatusArgs, terminal: &Terminal) -> Result<(), CommandErro
     match output {
         OutputFormat::Json | OutputFormat::Yaml => print_structured(terminal, output, &status),
         OutputFormat::Name => {
-            let names: String = status
+            let regions = status
                 .rollouts
                 .iter()
                 .flat_map(|rollout| &rollout.waves)
-                .flat_map(|wave| &wave.regions)
-                .map(|region| format!("{}\n", region.name))
-                .collect();
-            terminal.data(&names)
+                .flat_map(|wave| &wave.regions);
+            terminal.data(&lines(regions.map(|region| region.name.as_str())))
         }
         OutputFormat::Table | OutputFormat::Wide => {
             terminal.data(&table(&status, terminal, output == OutputFormat::Wide))
@@ -110,6 +108,12 @@ pub(super) fn no_log(repo: &str, prefix: &str) -> CommandError {
     )
     .hint("a controller writes it once it has seen the first valid commit: tidegate run --repo URL")
     .hint("if the fleet has another prefix, name it with --prefix")
+}
+
+/// Appends formatted text; writing to a `String` cannot fail.
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    use std::fmt::Write as _;
+    let _ = text.write_fmt(arguments);
 }
 
 fn table(status: &Status, terminal: &Terminal, wide: bool) -> String {
@@ -133,24 +137,30 @@ fn table(status: &Status, terminal: &Terminal, wide: bool) -> String {
     }
     for hold in &status.holds {
         let reason = paint(Style::Warning, &format!("held: {:?}", hold.reason));
-        text.push_str(&format!(
-            "{reason} since {}: {}\n",
-            hold.since, hold.message
-        ));
+        push(
+            &mut text,
+            format_args!("{reason} since {}: {}\n", hold.since, hold.message),
+        );
     }
     if !status.queued.is_empty() {
         let queued: Vec<String> = status.queued.iter().take(5).map(|id| id.short(8)).collect();
-        text.push_str(&format!(
-            "queued: {}{}\n",
-            queued.join(", "),
-            if status.queued.len() > 5 { ", …" } else { "" }
-        ));
+        push(
+            &mut text,
+            format_args!(
+                "queued: {}{}\n",
+                queued.join(", "),
+                if status.queued.len() > 5 { ", …" } else { "" }
+            ),
+        );
     }
     if status.rollouts.is_empty() {
-        text.push_str(&format!(
-            "idle; {} regions have a last good tree\n",
-            status.last_good.len()
-        ));
+        push(
+            &mut text,
+            format_args!(
+                "idle; {} regions have a last good tree\n",
+                status.last_good.len()
+            ),
+        );
     }
     for rollout in &status.rollouts {
         let style = match rollout.state {
@@ -159,16 +169,19 @@ fn table(status: &Status, terminal: &Terminal, wide: bool) -> String {
             _ => Style::Warning,
         };
         let state = paint(style, &format!("{:?}", rollout.state));
-        text.push_str(&format!(
-            "\nrollout {}  {state}  {}% of {} regions\n  {} ({})\n",
-            rollout.id,
-            rollout.summary.percent,
-            rollout.summary.regions,
-            rollout.subject,
-            rollout.author
-        ));
+        push(
+            &mut text,
+            format_args!(
+                "\nrollout {}  {state}  {}% of {} regions\n  {} ({})\n",
+                rollout.id,
+                rollout.summary.percent,
+                rollout.summary.regions,
+                rollout.subject,
+                rollout.author
+            ),
+        );
         if let Some(reason) = &rollout.reason {
-            text.push_str(&format!("  {reason}\n"));
+            push(&mut text, format_args!("  {reason}\n"));
         }
         text.push('\n');
         text.push_str(&waves(&rollout.waves, wide));

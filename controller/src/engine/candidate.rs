@@ -6,15 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_renderer::cache::RenderCache;
-use tidegate_renderer::config;
+use tidegate_renderer::config::{self, LoadedFleet};
 use tidegate_renderer::diff;
 use tidegate_renderer::problem::{Problem, Severity};
-use tidegate_renderer::render::render;
+use tidegate_renderer::render::{policy_of, render};
 use tidegate_renderer::source::GitTree;
 use tidegate_renderer::tree::{MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry};
 use tidegate_renderer::worker::TemplateWorker;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::plan::Wanted;
+use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
     Candidate, CandidateOutcome, Finding, FleetState, QuarantineFact, RevertFacts, RevertResult,
     RolloutState, SourceCommit, SourceRevert, ValidCandidate,
@@ -140,7 +140,7 @@ impl Cache {
                 .unwrap_or_default(),
             _ => vec![context.history.commit(head)?],
         };
-        let carried = self.carried(context, state, key, &range)?;
+        let carried = carried(context, state, head, &range)?;
         let commits: Vec<SourceCommit> = range
             .iter()
             .skip_while(|commit| commit.id != carried)
@@ -166,18 +166,6 @@ impl Cache {
             descends,
             outcome,
         }))
-    }
-
-    /// The commit of the range that is to be carried: its tip, or a point before a change of policy.
-    fn carried(
-        &mut self,
-        context: &Context<'_>,
-        state: &FleetState,
-        key: &Key,
-        range: &[CommitView],
-    ) -> Result<Oid, EngineError> {
-        let _ = (context, state, range);
-        Ok(key.head)
     }
 
     /// Renders a commit, or remembers what it rendered to.
@@ -221,51 +209,134 @@ impl Cache {
     }
 }
 
+/// The commit of the range that is to be carried: its tip, or a cut around a change of policy.
+fn carried(
+    context: &Context<'_>,
+    state: &FleetState,
+    head: Oid,
+    range: &[CommitView],
+) -> Result<Oid, EngineError> {
+    let Some(settled) = state.settled.as_ref().filter(|_| range.len() > 1) else {
+        return Ok(head);
+    };
+    let mut policies: Vec<Option<Arc<Wanted>>> = Vec::with_capacity(range.len());
+    let mut last: Option<(DocumentIds, Option<Arc<Wanted>>)> = None;
+    for commit in range.iter().rev() {
+        let documents = document_ids(context, commit)?;
+        let policy = match &last {
+            Some((known, policy)) if *known == documents => policy.clone(),
+            _ => load_commit(context, Some(state), commit)?
+                .ok()
+                .map(|loaded| Arc::new(policy_of(&loaded))),
+        };
+        policies.push(policy.clone());
+        last = Some((documents, policy));
+    }
+    let quarantined = |id: Oid| {
+        state
+            .quarantine
+            .iter()
+            .any(|item| !item.isolated && item.source == id)
+    };
+    let commits: Vec<RangeCommit<'_>> = range
+        .iter()
+        .rev()
+        .zip(&policies)
+        .map(|(commit, policy)| RangeCommit {
+            id: commit.id,
+            policy: policy.as_deref(),
+            quarantined: quarantined(commit.id),
+        })
+        .collect();
+    Ok(carried_next(&settled.wanted, &commits).unwrap_or(head))
+}
+
 type RenderedCommit = Result<(Wanted, Vec<Problem>), Vec<Problem>>;
+
+/// The ids of the documents that policy stands in: commits in which they are equal have the same policy.
+type DocumentIds = (Option<Oid>, Option<Oid>);
+
+fn document_ids(context: &Context<'_>, commit: &CommitView) -> Result<DocumentIds, EngineError> {
+    let folder = &context.options.path;
+    let id = |name: &str| -> Result<Option<Oid>, EngineError> {
+        let path = if folder.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{folder}/{name}")
+        };
+        Ok(context
+            .store
+            .entry(commit.tree, &path)?
+            .map(|entry| entry.id))
+    };
+    Ok((id("tidegate.yaml")?, id("regions")?))
+}
+
+fn load_commit(
+    context: &Context<'_>,
+    state: Option<&FleetState>,
+    commit: &CommitView,
+) -> Result<Result<LoadedFleet, Vec<Problem>>, EngineError> {
+    let repository = open(context)?;
+    let source = GitTree::new(&repository, commit.tree);
+    Ok(load(context, state, &source))
+}
+
+/// A handle of its own: rendering writes to the store while it reads the source.
+fn open(context: &Context<'_>) -> Result<git2::Repository, StoreError> {
+    git2::Repository::open_bare(context.mirror).map_err(|error| StoreError::Open {
+        path: context.mirror.to_owned(),
+        source: error,
+    })
+}
+
+fn load(
+    context: &Context<'_>,
+    state: Option<&FleetState>,
+    source: &GitTree<'_>,
+) -> Result<LoadedFleet, Vec<Problem>> {
+    let loaded = config::load(source, &context.options.path)?;
+    let expected = context
+        .options
+        .name
+        .clone()
+        .or_else(|| state.map(|state| state.fleet.name.clone()));
+    match expected.filter(|expected| *expected != loaded.fleet.name) {
+        None => Ok(loaded),
+        Some(expected) => {
+            let file = if context.options.path.is_empty() {
+                "tidegate.yaml".to_owned()
+            } else {
+                format!("{}/tidegate.yaml", context.options.path)
+            };
+            let found = &loaded.fleet.name;
+            let message = format!(
+                "the fleet is called {found:?} here, and {expected:?} in the control log or the settings"
+            );
+            Err(vec![Problem::error(file, message).hint(
+                "a fleet keeps its name; a new fleet needs a prefix of its own",
+            )])
+        }
+    }
+}
 
 fn render_commit(
     context: &Context<'_>,
     state: Option<&FleetState>,
     commit: &CommitView,
 ) -> Result<RenderedCommit, EngineError> {
-    // A handle of its own: rendering writes to the store while it reads the source.
-    let repository =
-        git2::Repository::open_bare(context.mirror).map_err(|error| StoreError::Open {
-            path: context.mirror.to_owned(),
-            source: error,
-        })?;
+    let repository = open(context)?;
     let source = GitTree::new(&repository, commit.tree);
-    let loaded = match config::load(&source, &context.options.path) {
-        Ok(loaded) => loaded,
-        Err(problems) => return Ok(Err(problems)),
-    };
-    let expected = context
-        .options
-        .name
-        .clone()
-        .or_else(|| state.map(|state| state.fleet.name.clone()));
-    if let Some(expected) = expected.filter(|expected| *expected != loaded.fleet.name) {
-        let file = if context.options.path.is_empty() {
-            "tidegate.yaml".to_owned()
-        } else {
-            format!("{}/tidegate.yaml", context.options.path)
-        };
-        let problem = Problem::error(file, format!("the fleet is called {:?} here, and {expected:?} in the control log or the settings", loaded.fleet.name))
-            .hint("a fleet keeps its name; a new fleet needs a prefix of its own");
-        return Ok(Err(vec![problem]));
-    }
-    Ok(
-        match render(
+    Ok(load(context, state, &source).and_then(|loaded| {
+        let rendered = render(
             &loaded,
             &source,
             context.templates,
             context.store,
             Some(context.cache),
-        ) {
-            Ok(rendered) => Ok((rendered.wanted, rendered.warnings)),
-            Err(problems) => Err(problems),
-        },
-    )
+        )?;
+        Ok((rendered.wanted, rendered.warnings))
+    }))
 }
 
 /// The first error in one line, and how many more there are.

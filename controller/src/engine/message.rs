@@ -36,8 +36,12 @@ fn message(
 
 /// The message of a log commit.
 pub fn of_entry(entry: &Entry, state: &FleetState, intents: &[Intent]) -> Result<String, BadKey> {
+    // A subject that begins with the kind in words need not say it twice.
+    let kind = entry.kind.to_string();
+    let said = format!("{}: ", kind.to_lowercase());
+    let subject = entry.subject.strip_prefix(&said).unwrap_or(&entry.subject);
     message(
-        &format!("{}: {}", entry.kind, entry.subject),
+        &format!("{kind}: {subject}"),
         &entry.lines,
         entry.trailers(state.seq, state.epoch, intents),
     )

@@ -74,7 +74,7 @@ impl Follower {
             Arc::clone(&self.stop),
         );
         self.threads.push(std::thread::spawn(move || {
-            follow(&region, &repo, &running, &stop)
+            follow(&region, &repo, &running, &stop);
         }));
         let (running, stop) = (Arc::clone(&self.running), Arc::clone(&self.stop));
         self.threads.push(std::thread::spawn(move || {
