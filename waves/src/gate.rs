@@ -86,14 +86,15 @@ impl GateFold {
                 self.proven = proven;
                 self.successes = self.successes.saturating_add(1);
                 self.failures = 0;
-                if self.successes >= sampling.successes {
-                    self.healthy_once = true;
-                }
-                if let Some(before) = self.last_healthy {
+                // The bake begins once the gate is healthy, not with the first answer on the way there.
+                if let Some(before) = self.last_healthy.filter(|_| self.healthy_once) {
                     let gap = at.saturating_sub(before);
                     if gap <= sampling.every.saturating_mul(3) {
                         self.baked = self.baked.saturating_add(gap);
                     }
+                }
+                if self.successes >= sampling.successes {
+                    self.healthy_once = true;
                 }
                 self.last_healthy = Some(at);
             }
@@ -133,18 +134,13 @@ impl GateFold {
         self.failures = 0;
     }
 
-    /// Begins to count the bake from now: what was healthy before belongs to no bake.
-    pub fn start_bake(&mut self) {
-        self.baked = Duration::ZERO;
-    }
-
     /// Carries a bake on that an earlier run of this process had counted.
     pub fn resume_bake(&mut self, baked: Duration) {
         self.baked = self.baked.max(baked);
     }
 
-    /// The sum of the intervals between healthy samples at most three `every` apart, since the start
-    /// of the bake or the last harm.
+    /// The sum of the intervals between healthy samples at most three `every` apart, since it
+    /// was first healthy or the last harm.
     #[must_use]
     pub fn baked(&self) -> Duration {
         self.baked

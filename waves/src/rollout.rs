@@ -41,7 +41,7 @@ pub use observation::{
 pub use opening::create;
 pub use state::{
     Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
-    Inherited, LastGood, LeftOut, Placement, Quarantined, RegionRun, RegionState, Rollout,
+    Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState, Rollout,
     RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun,
     WaveState,
 };

@@ -95,7 +95,10 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
             if turn.rollout().map(|rollout| rollout.id.as_str()) != draft.rollout.as_deref() =>
         {
             let owed = turn.next.owed.entry(draft.wave.clone()).or_default();
-            owed.extend(draft.folders.iter().map(|change| change.region.clone()));
+            owed.rollout.clone_from(&draft.rollout);
+            owed.source = draft.source;
+            owed.regions
+                .extend(draft.folders.iter().map(|change| change.region.clone()));
         }
         MoveKind::Promote => {
             for change in &draft.folders {
@@ -112,7 +115,13 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
                 })
             });
         }
-        MoveKind::Revert => {
+        MoveKind::Revert
+            if turn
+                .next
+                .rollout
+                .as_ref()
+                .is_some_and(|rollout| Some(&rollout.id) == draft.rollout.as_ref()) =>
+        {
             for change in &draft.folders {
                 turn.move_region(&change.region, RegionState::Reverted, None);
             }
@@ -123,7 +132,8 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
                 find_again(turn, &change.region, &draft.wave);
             }
         }
-        MoveKind::Create
+        MoveKind::Revert
+        | MoveKind::Create
         | MoveKind::Seal
         | MoveKind::Restore
         | MoveKind::Adopt

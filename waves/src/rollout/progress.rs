@@ -117,10 +117,6 @@ fn advance_regions(turn: &mut Turn<'_>) {
                 };
                 format!("{} {words}{unproven}", gate.name)
             });
-            if let Some(watch) = turn.watch.regions.get_mut(&region) {
-                watch.after.values_mut().for_each(GateFold::start_bake);
-                watch.plain_bake = Duration::ZERO;
-            }
             turn.move_region(&region, RegionState::Baking, evidence);
             if let Some(run) = turn
                 .next

@@ -110,7 +110,19 @@ pub struct FleetState {
     pub hotfix: Option<Oid>,
     /// By wave, regions that a promotion of a failed rollout reached late: they are owed their last good tree.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub owed: BTreeMap<String, BTreeSet<String>>,
+    pub owed: BTreeMap<String, Owed>,
+}
+
+/// Regions that are owed their last good tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owed {
+    /// The rollout that failed.
+    pub rollout: Option<String>,
+    /// Its source commit.
+    pub source: Option<Oid>,
+    /// The regions.
+    pub regions: BTreeSet<String>,
 }
 
 /// What a person allowed for one source commit.

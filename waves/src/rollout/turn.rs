@@ -16,6 +16,9 @@ const PROGRESS_WITHOUT_GATES: Duration = Duration::from_secs(10);
 /// Regions that wait for their wave are sampled this many times more slowly than promoted ones.
 const SLOWER_WHILE_WAITING: u32 = 6;
 
+/// How soon to look again where nothing is awaited.
+const SELDOM: Duration = Duration::from_secs(10);
+
 /// How long to wait after a refused push, the first time; doubled up to 64 times.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
@@ -226,6 +229,7 @@ impl Turn<'_> {
                 .intents
                 .iter()
                 .any(|intent| failure::is_stuck(&self, intent).is_none())
+            || self.watch.any_suspect()
             || self.is_waiting_for_time();
         let mut step = Step {
             watch: self.watch.clone(),
@@ -235,7 +239,16 @@ impl Turn<'_> {
             wake_after: None,
             busy,
         };
-        step.wake_after = busy.then_some(Duration::from_secs(1));
+        step.wake_after = if busy {
+            Some(Duration::from_secs(1))
+        } else if !self.before.intents.is_empty()
+            || self.before.holds.iter().any(|hold| hold.until.is_some())
+        {
+            // A refused push is tried again, and a hold may have an end, though nobody needs to wait for it.
+            Some(SELDOM)
+        } else {
+            None
+        };
         self.yield_to_the_holder(&mut step);
         step
     }

@@ -343,10 +343,11 @@ impl Watch {
         self.regions.get(region)?.after.get(gate)
     }
 
-    /// Whether any gate of a promoted region is in a run of harmful samples.
+    /// Whether any gate of a region that is judged is in a run of harmful samples.
     pub(super) fn any_suspect(&self) -> bool {
         self.regions
             .values()
+            .filter(|watch| watch.state.is_some_and(RegionState::is_watched))
             .any(|watch| watch.after.values().any(GateFold::is_suspect))
     }
 

@@ -310,7 +310,7 @@ fn give_backs_of(
 /// before anything else happens there.
 pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
     let mut drafts = Vec::new();
-    for (wave, regions) in turn.next.owed.clone() {
+    for (wave, owed) in turn.next.owed.clone() {
         let reference = turn.next.fleet.wave_ref(&wave);
         let busy = turn
             .next
@@ -321,7 +321,8 @@ pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
             continue;
         };
         let Some(tip) = branch.tip else { continue };
-        let folders: Vec<FolderChange> = regions
+        let folders: Vec<FolderChange> = owed
+            .regions
             .iter()
             .filter_map(|region| {
                 let good = turn.next.last_good.get(region)?.tree;
@@ -335,7 +336,6 @@ pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
             .collect();
         turn.next.owed.remove(&wave);
         if !folders.is_empty() {
-            let rollout = turn.next.rollout.as_ref();
             drafts.push(DraftIntent {
                 reference,
                 old: tip,
@@ -344,8 +344,8 @@ pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
                 folders,
                 given: None,
                 onto: None,
-                rollout: rollout.map(|rollout| rollout.id.clone()),
-                source: rollout.map(|rollout| rollout.source),
+                rollout: owed.rollout,
+                source: owed.source,
             });
         }
     }

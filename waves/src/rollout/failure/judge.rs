@@ -27,7 +27,7 @@ pub(in crate::rollout) fn judge(turn: &mut Turn<'_>) -> Option<Writing> {
             return hold_for_shared_cause(turn, &failure, elsewhere);
         }
         if known {
-            return judge_anew(turn, &failure.region);
+            return Some(judge_anew(turn, &failure.region));
         }
     }
     act_on(turn, failure)
@@ -107,7 +107,7 @@ fn hold_for_shared_cause(
 }
 
 /// The others recovered: what this region showed meanwhile is forgotten, and it is judged by what it shows now.
-fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Option<Writing> {
+fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Writing {
     if let Some(watch) = turn.watch.regions.get_mut(region) {
         watch.after.values_mut().for_each(GateFold::forget_harm);
         watch.deadline_used = std::time::Duration::ZERO;
@@ -115,10 +115,10 @@ fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Option<Writing> {
     turn.next.holds.retain(|hold| {
         !(hold.reason == HoldReason::SharedCause && hold.regions.iter().any(|held| held == region))
     });
-    Some(Writing::new(
+    Writing::new(
         EntryKind::Resumed,
         format!("resumed: SharedCause is over; {region} is judged anew"),
-    ))
+    )
 }
 
 fn hold_for_failure(

@@ -134,7 +134,11 @@ impl<'a> Audit<'a> {
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let mut sealing: Option<String> = None;
         for (seq, logged) in self.entries() {
-            open.retain(|(intent, _)| closed.get(&intent.new).is_none_or(|(at, _)| *at > seq));
+            for closing in &logged.entry.closed {
+                open.retain(|(intent, _)| {
+                    (&intent.draft.reference, intent.new) != (&closing.reference, closing.new)
+                });
+            }
             let kind = logged.entry.kind;
             let named: BTreeSet<Oid> = logged.entry.open.iter().map(|(_, new)| *new).collect();
             let excused: BTreeSet<Oid> = world

@@ -106,15 +106,6 @@ fn a_wave_left_out_from_the_start_does_not_count_as_the_first_that_changes() {
     world.commit(&[("r3", "new"), ("r4", "new"), ("r5", "new")]);
     world.run();
     assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
-    let first = world
-        .log
-        .iter()
-        .rev()
-        .flat_map(|logged| &logged.intents)
-        .filter(|intent| intent.draft.kind == MoveKind::Promote)
-        .last()
-        .unwrap();
-    let _ = first;
     let rollout = world.state().rollout.clone().unwrap();
     let promotes: Vec<usize> = world
         .log
@@ -196,7 +187,7 @@ fn a_wave_without_gates_bakes_by_time() {
     let opened = world.newest(EntryKind::RolloutOpened).at;
     let ended = world.newest(EntryKind::Succeeded).at;
     assert!(
-        ended - opened >= Duration::from_secs(90),
+        ended >= opened + Duration::from_secs(90),
         "{}",
         world.story()
     );
