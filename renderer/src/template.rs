@@ -10,8 +10,8 @@ mod functions;
 mod prepare;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use handlebars::{Context, Handlebars, RenderError, RenderErrorReason, Template};
 use serde_json::Value;
@@ -36,10 +36,12 @@ impl Budget {
     fn take(&self, steps: u64) -> Result<(), RenderError> {
         let before = self.0.load(Ordering::Relaxed);
         if before < steps {
-            return Err(fault(
-                format!("the template takes more than {MAX_STEPS} steps"),
-                Some("loops in loops multiply; prepare the data in values".to_owned()),
-            ));
+            return Err(RenderErrorReason::NestedError(Box::new(Fault {
+                message: format!("the template takes more than {MAX_STEPS} steps"),
+                hint: Some("loops in loops multiply; prepare the data in values".to_owned()),
+                exceeds: true,
+            }))
+            .into());
         }
         self.0.store(before - steps, Ordering::Relaxed);
         Ok(())
@@ -52,12 +54,15 @@ impl Budget {
 struct Fault {
     message: String,
     hint: Option<String>,
+    /// Whether a bound was exceeded, at a cost that should not be paid for every region.
+    exceeds: bool,
 }
 
 fn fault(message: impl Into<String>, hint: Option<String>) -> RenderError {
     RenderErrorReason::NestedError(Box::new(Fault {
         message: message.into(),
         hint,
+        exceeds: false,
     }))
     .into()
 }
@@ -80,6 +85,8 @@ pub struct Engine {
     /// The file of each registered name.
     files: BTreeMap<String, String>,
     budget: Budget,
+    /// What exceeded a bound in one region, by registered name: it is not tried again in another.
+    exceeded: Mutex<BTreeMap<String, TemplateProblem>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -180,6 +187,7 @@ impl Engine {
                 expressions: prepared,
                 files,
                 budget,
+                exceeded: Mutex::default(),
             })
         } else {
             problems.sort();
@@ -232,15 +240,23 @@ impl Engine {
     }
 
     fn run(&self, name: &str, context: &Context, most: usize) -> Result<String, TemplateProblem> {
+        let exceeded = || self.exceeded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = exceeded().get(name) {
+            return Err(problem.clone());
+        }
         self.budget.refill();
         let mut output = LimitedOutput::new(most);
         let rendered = self
             .registry
             .render_with_context_to_write(name, context, &mut output);
-        match rendered {
-            Ok(()) => Ok(output.text),
-            Err(error) => Err(self.problem(name, &error)),
+        let Err(error) = rendered else {
+            return Ok(output.text);
+        };
+        let problem = self.problem(name, &error);
+        if fault_of(error.reason()).is_some_and(|fault| fault.exceeds) {
+            exceeded().insert(name.to_owned(), problem.clone());
         }
+        Err(problem)
     }
 
     fn problem(&self, root: &str, error: &RenderError) -> TemplateProblem {
@@ -267,20 +283,21 @@ impl Engine {
     }
 }
 
+/// Our own error inside Handlebars' one, if it is ours.
+fn fault_of(reason: &RenderErrorReason) -> Option<&Fault> {
+    match reason {
+        RenderErrorReason::NestedError(inner) => inner.downcast_ref(),
+        RenderErrorReason::IOError(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
 /// Our words for what Handlebars says at run time.
 fn explain(reason: &RenderErrorReason) -> (String, Option<String>) {
+    if let Some(fault) = fault_of(reason) {
+        return (fault.message.clone(), fault.hint.clone());
+    }
     match reason {
-        RenderErrorReason::NestedError(inner) => match inner.downcast_ref::<Fault>() {
-            Some(fault) => (fault.message.clone(), fault.hint.clone()),
-            None => (inner.to_string(), None),
-        },
-        RenderErrorReason::IOError(error) => match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Fault>())
-        {
-            Some(fault) => (fault.message.clone(), fault.hint.clone()),
-            None => (error.to_string(), None),
-        },
         RenderErrorReason::MissingVariable(Some(path)) => (format!("`{path}` is not set"), None),
         RenderErrorReason::InvalidJsonIndex(index) => (
             format!("a list has no field `{index}`"),
@@ -396,6 +413,7 @@ impl LimitedOutput {
             return Err(std::io::Error::other(Fault {
                 message: format!("the output is larger than {} bytes", self.most),
                 hint: Some("split the template, or render less".to_owned()),
+                exceeds: true,
             }));
         }
         self.text.push_str(text);
