@@ -11,6 +11,8 @@ use super::{Finding, MAX_DEPTH, MAX_NODES, Node};
 
 /// The longest key, as it is written; YAML reads no more than 1,024 characters as one.
 const MAX_KEY: usize = 1000;
+/// So many bytes of text count as one node more.
+const TEXT_OF_ONE_NODE: usize = 64;
 /// From so many keys on, duplicates are looked for in a set.
 const FEW_KEYS: usize = 24;
 
@@ -121,6 +123,7 @@ impl Reader {
                 if self.expects_key() {
                     return Err(finding(span, "an alias cannot be a key; write the key out"));
                 }
+                self.spend(built.count, span)?;
                 self.place_node(built, 0, span)?;
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -203,12 +206,28 @@ impl Reader {
         if is_key {
             return self.key(node, span);
         }
+        let count = 1 + text.len() / TEXT_OF_ONE_NODE;
+        self.spend(count, span)?;
         let built = Built {
             node,
             depth: 0,
-            count: 1,
+            count,
         };
         self.place_node(built, anchor, span)
+    }
+
+    /// Counts nodes towards the most that a file may hold.
+    fn spend(&mut self, count: usize, span: Span) -> Result<(), Finding> {
+        self.total = self.total.saturating_add(count);
+        if self.total > MAX_NODES {
+            return Err(finding(
+                span,
+                format!(
+                    "the file holds more than {MAX_NODES} values (or as much text) once its aliases are expanded"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn meaning(
@@ -334,17 +353,9 @@ impl Reader {
     /// Puts a finished node where it belongs.
     fn place_node(&mut self, built: Built, anchor: usize, span: Span) -> Result<(), Finding> {
         if anchor > 0 {
+            // What has a name is kept beside where it stands.
+            self.spend(built.count, span)?;
             self.anchors.insert(anchor, built.clone());
-        }
-        // Anchored values are copied, so everything that is ever built counts.
-        self.total = self.total.saturating_add(built.count);
-        if self.total > MAX_NODES {
-            return Err(finding(
-                span,
-                format!(
-                    "the file holds more than {MAX_NODES} values once its aliases are expanded"
-                ),
-            ));
         }
         if self.frames.len() + built.depth > MAX_DEPTH {
             return Err(finding(
@@ -414,8 +425,7 @@ impl Reader {
                 (Node::Map(pairs), anchor, depth, count)
             }
         };
-        // What a collection holds has been counted when it was placed.
-        self.total = self.total.saturating_sub(count.saturating_sub(1));
+        self.spend(1, span)?;
         let built = Built {
             node,
             depth: depth + 1,

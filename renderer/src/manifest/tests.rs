@@ -240,6 +240,15 @@ fn bombs_are_refused() {
         writeln!(deep, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     assert!(refused(&deep).contains("nested more than 128 deep"));
+    let mut long = format!("a0: &a0 {}\n", "x".repeat(1 << 20));
+    for level in 1..200 {
+        writeln!(long, "a{level}: *a0").unwrap();
+    }
+    assert!(refused(&long).contains("as much text"));
+    let nested = (0..100).fold("x".repeat(2 << 20), |inner, level| {
+        format!("{{b: &b{level} {inner}}}")
+    });
+    assert!(refused(&nested).contains("as much text"));
     for open in ["[", "{a: ", "- "] {
         let found = read(&open.repeat(20_000), Format::Yaml, false);
         assert!(found.is_err(), "{open}");
