@@ -46,7 +46,7 @@ use crate::clock::Clock;
 use crate::gates::{Observed, Prober, Sampler, Target};
 use crate::git::failure::{Recovery, RemoteError};
 use crate::git::history::{History, HistoryError};
-use crate::settings::Author;
+use crate::settings::{Author, Unsigned};
 use crate::source::Source;
 use crate::store::SumsFile;
 
@@ -121,6 +121,8 @@ pub struct FleetOptions {
     pub prefix: String,
     /// Who our commits are from.
     pub author: Author,
+    /// What becomes of requests that nobody signed.
+    pub unsigned: Unsigned,
     /// This controller's identity.
     pub identity: String,
     /// How long another controller's log must stand still with work due before this one goes on.
@@ -602,7 +604,13 @@ impl<R: Remote> Engine<R> {
                 candidate,
                 revert,
             },
-            requests: crate::requests::unanswered(&history, state, &self.view)?,
+            requests: crate::requests::unanswered(
+                &history,
+                state,
+                tip.commit,
+                &self.view,
+                self.options.unsigned,
+            )?,
             samples: std::mem::take(&mut self.pending.samples),
             pushes: std::mem::take(&mut self.pending.pushes),
             recovered,

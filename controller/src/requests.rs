@@ -6,12 +6,15 @@ use tidegate_waves::rollout::{FleetState, Request, RequestOption, Verb};
 use crate::engine::ports::RefView;
 use crate::git::history::{CommitView, History, HistoryError};
 use crate::git::trailers::one_line;
+use crate::settings::Unsigned;
 
-/// The requests that the log has not answered yet, oldest first.
+/// The requests that the log (whose tip is `log`) has not answered yet, oldest first.
 pub(crate) fn unanswered(
     history: &History,
     state: &FleetState,
+    log: Oid,
     view: &RefView,
+    unsigned: Unsigned,
 ) -> Result<Vec<Request>, HistoryError> {
     let Some(tip) = view.get(&state.fleet.requests_ref()) else {
         return Ok(Vec::new());
@@ -19,12 +22,35 @@ pub(crate) fn unanswered(
     if state.requests == Some(tip) {
         return Ok(Vec::new());
     }
-    let after = match state.requests {
-        Some(answered) if history.same_first_parent_chain(answered, tip)? => Some(answered),
-        _ => None,
+    let (chain, rewritten) = match history.chain(state.requests, tip)? {
+        Some(chain) => (chain, false),
+        None => (history.chain(None, tip)?.unwrap_or_default(), true),
     };
-    let chain = history.chain(after, tip)?.unwrap_or_default();
-    Ok(chain.iter().rev().map(read).collect())
+    let begun = begun(history, log)?;
+    let mut requests: Vec<Request> = chain.iter().rev().map(read).collect();
+    for (request, commit) in requests.iter_mut().zip(chain.iter().rev()) {
+        let why = if rewritten {
+            Some(
+                "the requests branch was rewritten, so that this may have been answered before; ask again",
+            )
+        } else if unsigned == Unsigned::Refuse {
+            Some("the operator demands signatures, and this version verifies none")
+        } else if commit.seconds < begun && request.verb != Verb::Hold {
+            Some("it is older than the log")
+        } else {
+            None
+        };
+        if request.refused.is_none() {
+            request.refused = why.map(str::to_owned);
+        }
+    }
+    Ok(requests)
+}
+
+/// When the log's entry 0 was written.
+fn begun(history: &History, log: Oid) -> Result<i64, HistoryError> {
+    let chain = history.chain(None, log)?.unwrap_or_default();
+    Ok(chain.last().map_or(0, |entry| entry.seconds))
 }
 
 /// Reads one request; whatever cannot be read is refused with the reason, so that it gets an answer.

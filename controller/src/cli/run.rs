@@ -9,7 +9,7 @@ use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, info_span};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
@@ -19,11 +19,10 @@ use crate::gates::egress::EgressRules;
 use crate::gates::http::HttpProber;
 use crate::git::child::Surroundings;
 use crate::git::mirror::{Deadlines, Mirror, MirrorOptions};
-use crate::git::remote::{CredentialSource, RemoteUrl};
+use crate::git::remote::RemoteUrl;
 use crate::identity::DataFolder;
 use crate::render_worker::ChildWorkers;
-use crate::secret::SecretSource;
-use crate::settings::{Credentials, FleetSettings, RepoRun, Settings};
+use crate::settings::{FleetSettings, RepoRun, Settings};
 use crate::source::Source;
 use crate::telemetry::Telemetry;
 
@@ -302,7 +301,7 @@ impl Prepared {
         let mirror = Mirror::open(MirrorOptions {
             folder: folder.to_owned(),
             remote,
-            credentials: credentials(&fleet.credentials)?,
+            credentials: fleet.credentials.for_git(),
             surroundings: Surroundings::Hermetic,
             branch: fleet.branch.clone(),
             prefix: fleet.prefix.clone(),
@@ -315,6 +314,11 @@ impl Prepared {
             HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
         let templates = ChildWorkers::new()
             .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
+        if fleet.forge.is_some() || !fleet.alerts.is_empty() {
+            warn!(
+                "this version posts no commit statuses and sends no alerts; `forge` and `alerts` of the settings are read and not acted on"
+            );
+        }
         let source = Source::start(&fleet.repo, settings.poll, u64::from(std::process::id()));
         let options = FleetOptions {
             name: fleet.name.clone(),
@@ -322,6 +326,7 @@ impl Prepared {
             path: fleet.path.clone(),
             prefix: fleet.prefix.clone(),
             author: fleet.author.clone(),
+            unsigned: fleet.requests.unsigned,
             identity: identity.to_owned(),
             takeover_after: settings.takeover_after,
             settle,
@@ -342,22 +347,5 @@ impl Prepared {
     async fn run(self, cancel: CancellationToken) -> Result<Ending, EngineError> {
         let Self { options, world } = self;
         Engine::new(options, world).run(cancel).await
-    }
-}
-
-fn credentials(credentials: &Credentials) -> Result<CredentialSource, CommandError> {
-    match credentials {
-        Credentials::None => Ok(CredentialSource::None),
-        Credentials::Environment => Ok(CredentialSource::from_environment()),
-        Credentials::Basic {
-            username_file,
-            password_file,
-        } => Ok(CredentialSource::Basic {
-            username: username_file.clone().map(SecretSource::File),
-            password: SecretSource::File(password_file.clone()),
-        }),
-        Credentials::Ssh { .. } => Err(CommandError::usage(
-            "SSH is not supported yet; use https with a user name and a token",
-        )),
     }
 }
