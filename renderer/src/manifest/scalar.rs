@@ -50,6 +50,7 @@ pub(super) fn strict(text: &str) -> Reading {
         text.strip_prefix(prefix)
             .filter(|digits| !digits.starts_with(['+', '-']))
             .and_then(|digits| from_base(digits, base))
+            .map(|number| number.to_string())
     };
     based("0o", 8)
         .or_else(|| based("0x", 16))
@@ -81,15 +82,25 @@ fn go_integer(text: &str) -> Option<String> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    // Beyond 64 bits Go gives up on all bases but ten, which it then takes for a float.
+    let most = match text.as_bytes().first() {
+        Some(b'-') => 1_u128 << 63,
+        Some(b'+') => (1 << 63) - 1,
+        _ => u128::from(u64::MAX),
+    };
+    let fits = |digits: &str, base: u32| from_base(digits, base).filter(|number| *number <= most);
     let lower = digits.to_ascii_lowercase();
     let magnitude = if let Some(rest) = lower.strip_prefix("0x") {
-        from_base(rest, 16)?
+        fits(rest, 16)?.to_string()
     } else if let Some(rest) = lower.strip_prefix("0o") {
-        from_base(rest, 8)?
+        fits(rest, 8)?.to_string()
     } else if let Some(rest) = lower.strip_prefix("0b") {
-        from_base(rest, 2)?
+        fits(rest, 2)?.to_string()
     } else if lower.len() > 1 && lower.starts_with('0') {
-        from_base(&lower, 8)?
+        fits(&lower, 8)?.to_string()
     } else {
         decimal(&lower)?
     };
@@ -104,13 +115,11 @@ fn signed(negative: bool, magnitude: String) -> String {
     }
 }
 
-fn from_base(digits: &str, base: u32) -> Option<String> {
+fn from_base(digits: &str, base: u32) -> Option<u128> {
     if digits.is_empty() || digits.starts_with(['+', '-']) {
         return None;
     }
-    u128::from_str_radix(digits, base)
-        .ok()
-        .map(|number| number.to_string())
+    u128::from_str_radix(digits, base).ok()
 }
 
 /// `[-+]?[0-9]+` without leading zeros; of any length.
@@ -243,6 +252,10 @@ mod tests {
                 number("123456789012345678901234567890"),
                 true,
             ),
+            ("0xfffffffffffffffff", Reading::Text, false),
+            ("0xffffffffffffffff", number("18446744073709551615"), true),
+            ("++5", Reading::Text, true),
+            ("-_-9", Reading::Text, true),
             ("12:30:45", Reading::Text, true),
             ("2001-01-01", Reading::Text, true),
             ("1.2.3", Reading::Text, true),
