@@ -87,7 +87,16 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
         return None;
     }
     match turn.rollout() {
-        Some(rollout) if rollout.source == candidate.source => None,
+        // Neither it nor an earlier commit of its range is newer.
+        Some(rollout)
+            if rollout.source == candidate.source
+                || rollout
+                    .commits
+                    .iter()
+                    .any(|commit| commit.id == candidate.source) =>
+        {
+            None
+        }
         Some(_) => say_invalid(turn, candidate).or_else(|| supersede(turn, candidate)),
         None => open_or_say_why_not(turn, candidate),
     }

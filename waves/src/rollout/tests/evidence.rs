@@ -419,3 +419,23 @@ fn a_stale_answer_neither_passes_nor_fails() {
     );
     assert_eq!(world.count(EntryKind::Failed), 0);
 }
+
+#[test]
+fn no_answer_counts_before_the_region_had_time_to_settle() {
+    let mut spec = Spec::small();
+    spec.sampling.settle = Some(Duration::from_secs(60));
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("applying", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") == RegionState::Applying
+    });
+    world.run_for(50);
+    assert_eq!(
+        world.region("r0"),
+        RegionState::Applying,
+        "{}",
+        world.story()
+    );
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded);
+}

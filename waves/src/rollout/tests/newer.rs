@@ -545,3 +545,41 @@ fn a_revert_commit_that_carries_newer_commits_is_an_ordinary_rollout() {
     assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
     assert_eq!(world.sources[&world.refs[MAIN]].files["all"], "v1");
 }
+
+#[test]
+fn a_rollout_whose_trees_are_all_last_good_is_never_reverted() {
+    let mut world = World::settled(holding());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run();
+    let spec = world.spec(Spec::small());
+    world.commit(&[("all", "v1"), ("spec", &spec)]);
+    world.run_until_last(EntryKind::Superseded);
+    world.run_until("on its last good again", |world| {
+        world.region("r0") == RegionState::Baking
+    });
+    world.outage.insert("r0".to_owned());
+    world.run_for(120);
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    assert_eq!(
+        world.holds(),
+        [HoldReason::OnFailureHold],
+        "{}",
+        world.story()
+    );
+}
+
+#[test]
+fn an_earlier_commit_of_its_own_range_does_not_supersede_a_rollout() {
+    let mut world = World::settled(holding());
+    world.bad_words.insert("v3".to_owned());
+    let earlier = world.commit(&[("r4", "own")]);
+    let later = world.commit(&[("all", "v3")]);
+    world.run();
+    assert_eq!(world.holds(), [HoldReason::OnFailureHold]);
+    world.refs.insert(MAIN.to_owned(), earlier);
+    world.run_for(60);
+    assert_eq!(world.count(EntryKind::Superseded), 0, "{}", world.story());
+    world.refs.insert(MAIN.to_owned(), later);
+    world.run();
+}
