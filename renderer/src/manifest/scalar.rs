@@ -26,7 +26,10 @@ pub(super) fn kubectl(text: &str) -> Reading {
         _ => {}
     }
     match text.as_bytes().first() {
-        Some(b'.') => float(text).map_or(Reading::Text, Reading::Number),
+        // Here Go strips no underscores itself, but its numbers may have them between digits.
+        Some(b'.') => without_separators(text)
+            .and_then(|plain| float(&plain))
+            .map_or(Reading::Text, Reading::Number),
         Some(b'0'..=b'9' | b'+' | b'-') => {
             let plain = text.replace('_', "");
             go_integer(&plain)
@@ -74,6 +77,18 @@ fn is_no_number(text: &str) -> bool {
         text.strip_prefix(['+', '-']).unwrap_or(text),
         ".inf" | ".Inf" | ".INF"
     ) || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
+/// The text without underscores, if each stands between two digits.
+fn without_separators(text: &str) -> Option<String> {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let separated = bytes.iter().enumerate().all(|(index, byte)| {
+        *byte != b'_'
+            || (is_digit(index.checked_sub(1).and_then(|before| bytes.get(before)))
+                && is_digit(bytes.get(index + 1)))
+    });
+    separated.then(|| text.replace('_', ""))
 }
 
 /// Go's `strconv.ParseInt(text, 0, …)`: signs, `0x`, `0o`, `0b` and a leading zero for octal.
@@ -243,6 +258,9 @@ mod tests {
             ("1e3", number("1.0e+3"), true),
             ("1.5E-07", number("1.5e-7"), true),
             (".5", number("0.5"), true),
+            (".1_5", number("0.15"), false),
+            ("._5", Reading::Text, true),
+            (".5_", Reading::Text, true),
             ("5.", number("5.0"), true),
             ("-.5", number("-0.5"), true),
             ("007.5", number("7.5"), true),
