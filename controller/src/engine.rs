@@ -255,6 +255,7 @@ impl<R: Remote> Engine<R> {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<Ending, EngineError> {
         let mut look = true;
         let mut errors = 0_u32;
+        let mut agreed = false;
         loop {
             if cancel.is_cancelled() {
                 return Ok(Ending::Cancelled);
@@ -262,11 +263,12 @@ impl<R: Remote> Engine<R> {
             let turn = match self.turn(look).await {
                 Ok(turn) => {
                     errors = 0;
+                    agreed = true;
                     turn
                 }
-                Err(error @ (EngineError::OtherSettings(_) | EngineError::TaskDied(_))) => {
-                    return Err(error);
-                }
+                Err(error @ EngineError::TaskDied(_)) => return Err(error),
+                // Said at the start, it ends the run; what somebody changes later must not stop other fleets.
+                Err(error @ EngineError::OtherSettings(_)) if !agreed => return Err(error),
                 Err(error) => {
                     self.say_error(&error);
                     if self.options.settle && !error.is_retryable() {
@@ -391,22 +393,20 @@ impl<R: Remote> Engine<R> {
         }
     }
 
+    /// The branch that the remote's HEAD names, if it exists.
+    fn head_branch(&self) -> Option<String> {
+        let head = self.view.head.as_ref()?;
+        self.view.get(head)?;
+        Some(head.trim_start_matches("refs/heads/").to_owned())
+    }
+
     fn config_branch(&self) -> Option<String> {
-        // What the log fixed counts, also while the branch is gone.
         if let Some(tip) = &self.tip {
-            return Some(
-                self.options
-                    .branch
-                    .clone()
-                    .unwrap_or_else(|| tip.state.fleet.branch.clone()),
-            );
+            // What the log fixed counts while the branch, and HEAD with it, is gone.
+            let named = self.options.branch.clone().or_else(|| self.head_branch());
+            return Some(named.unwrap_or_else(|| tip.state.fleet.branch.clone()));
         }
-        let branch = self.options.branch.clone().or_else(|| {
-            self.view
-                .head
-                .as_ref()
-                .map(|head| head.trim_start_matches("refs/heads/").to_owned())
-        })?;
+        let branch = self.options.branch.clone().or_else(|| self.head_branch())?;
         self.view
             .refs
             .contains_key(&format!("refs/heads/{branch}"))
