@@ -114,7 +114,7 @@ pub fn run(arguments: PlanArgs, terminal: &Terminal) -> Result<(), CommandError>
     let compared = (!base.is_nothing()).then(|| diff::Base {
         name: base.commit_or_name(),
         trees: &base.trees,
-        wanted: base.fleet.as_ref().map(|fleet| &fleet.rendered.wanted),
+        wanted: base.wanted.as_ref(),
     });
     let mut plan = diff::plan(&store, compared, &head_name, &head.rendered.wanted)
         .map_err(CommandError::failed)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::oid::Oid;
+use tidegate_waves::plan::Wanted as FleetWanted;
 
 use crate::cli::config_repo::{ConfigRepo, of_git};
 use crate::cli::error::CommandError;
@@ -23,8 +24,8 @@ pub(super) struct Base {
     pub(super) commit: Option<String>,
     /// The regions' trees, all in the plan's store.
     pub(super) trees: BTreeMap<String, Oid>,
-    /// The fleet that gave them, if they were rendered here.
-    pub(super) fleet: Option<RenderedFleet>,
+    /// What was wanted of them, where that is known: its policy is compared too.
+    pub(super) wanted: Option<FleetWanted>,
 }
 
 impl Base {
@@ -43,7 +44,7 @@ impl Base {
             name: NOTHING.to_owned(),
             commit: None,
             trees: BTreeMap::new(),
-            fleet: None,
+            wanted: None,
         }
     }
 }
@@ -113,7 +114,7 @@ fn committed(
             .iter()
             .map(|(name, region)| (name.clone(), region.tree))
             .collect(),
-        fleet: Some(fleet),
+        wanted: Some(fleet.rendered.wanted),
     })
 }
 
@@ -174,7 +175,7 @@ fn stored(
         name: against.to_owned(),
         commit: Some(commit.to_string()),
         trees,
-        fleet: None,
+        wanted: None,
     })
 }
 
@@ -229,8 +230,16 @@ fn wave_branches(
         name: format!("the wave branches {prefix}/*"),
         commit: None,
         trees,
-        fleet: None,
+        wanted: settled(repository, &log),
     }))
+}
+
+/// What the settled source wanted, as the log has it; none before anything has settled, or in a log that this
+/// version cannot read.
+fn settled(repository: &git2::Repository, log: &git2::Tree<'_>) -> Option<FleetWanted> {
+    let entry = log.get_path(std::path::Path::new("settled.json")).ok()?;
+    let blob = repository.find_blob(entry.id()).ok()?;
+    serde_json::from_slice(blob.content()).ok()
 }
 
 fn branch<'repo>(
