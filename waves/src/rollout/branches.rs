@@ -70,7 +70,11 @@ fn applied(turn: &mut Turn<'_>, intent: &Intent) {
         return;
     }
     let branch = turn.next.branches.entry(draft.wave.clone()).or_default();
-    branch.tip = Some(intent.new);
+    // A deleted branch comes back to a tip that was known, or, by now, is behind the one that is.
+    let comes_back = draft.kind == MoveKind::Restore && draft.old.is_zero();
+    if !comes_back || branch.tip.is_none() {
+        branch.tip = Some(intent.new);
+    }
     for change in &draft.folders {
         if let Some(tree) = change.tree {
             branch.folders.insert(change.region.clone(), tree);

@@ -6,7 +6,7 @@ mod judge;
 mod source_revert;
 
 pub(super) use ending::end_with;
-pub(super) use give_back::{is_stuck, isolated_give_backs, pay_owed};
+pub(super) use give_back::{cannot_move, is_stuck, isolated_give_backs, pay_owed};
 pub(super) use judge::{
     deadline_passed, is_isolated, is_strict, is_unreachable, last_evidence, slowest_gate,
 };

@@ -211,7 +211,8 @@ fn settle_drift(
     let mut drafts = Vec::new();
     for (wave, reason) in concerned {
         let reference = turn.next.fleet.wave_ref(&wave);
-        if turn.next.open_intent(&reference).is_some() {
+        // What is open on a deleted branch cannot come to an end before the branch is back.
+        if reason != HoldReason::BranchDeleted && turn.next.open_intent(&reference).is_some() {
             return Err(format!(
                 "a move of {reference} is still open; ask again when it is closed"
             ));

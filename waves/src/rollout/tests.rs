@@ -9,5 +9,6 @@ mod newer;
 mod order;
 mod people;
 mod properties;
+mod safety;
 mod stories;
 mod world;

@@ -228,7 +228,7 @@ impl Turn<'_> {
                 .before
                 .intents
                 .iter()
-                .any(|intent| failure::is_stuck(&self, intent).is_none())
+                .any(|intent| failure::cannot_move(&self, intent).is_none())
             || self.watch.any_suspect()
             || self.is_waiting_for_time();
         let mut step = Step {

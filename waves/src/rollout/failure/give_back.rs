@@ -23,6 +23,22 @@ pub(in crate::rollout) fn is_stuck(turn: &Turn<'_>, intent: &Intent) -> Option<S
         .map(|refusal| refusal.message.clone())
 }
 
+/// Why a move need not be waited for: the server refuses it, or its branch is not what the log knows.
+pub(in crate::rollout) fn cannot_move(turn: &Turn<'_>, intent: &Intent) -> Option<String> {
+    let damaged = turn
+        .next
+        .holds
+        .iter()
+        .find(|hold| {
+            matches!(
+                hold.reason,
+                HoldReason::BranchDeleted | HoldReason::HistoryRewritten
+            ) && hold.wave.as_ref() == Some(&intent.draft.wave)
+        })
+        .map(|hold| hold.message.clone());
+    is_stuck(turn, intent).or(damaged)
+}
+
 /// Goes on with a give-back: branches first, then the config branch, then the end.
 pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
     let (drafts, preempted) = give_backs(turn);
@@ -46,7 +62,7 @@ pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
         .collect();
     if awaited
         .iter()
-        .any(|intent| is_stuck(turn, intent).is_none())
+        .any(|intent| cannot_move(turn, intent).is_none())
     {
         return None;
     }
@@ -57,8 +73,7 @@ pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
         .iter()
         .filter(|intent| !matches!(intent.draft.kind, MoveKind::SourceRevert | MoveKind::Seal))
     {
-        let said = is_stuck(turn, intent)
-            .map_or_else(|| "it does not answer".to_owned(), |said| said.clone());
+        let said = cannot_move(turn, intent).unwrap_or_else(|| "it does not answer".to_owned());
         let regions = intent
             .draft
             .folders
@@ -93,6 +108,7 @@ pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
         turn.add_hold(hold);
     }
     forget_preempted(turn, &preempted);
+    owe_what_stays(turn);
     let rollout = turn.rollout()?;
     let subject = match &rollout.source_revert {
         SourceRevert::Pushed { commit } => format!("reverted by {}", commit.short(8)),
@@ -120,6 +136,37 @@ pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
         },
     );
     Some(Writing::new(EntryKind::Reverted, subject))
+}
+
+/// Regions on branches that are still busy are owed their last good trees: they get them once those are free.
+fn owe_what_stays(turn: &mut Turn<'_>) {
+    let Some(rollout) = turn.next.rollout.as_ref() else {
+        return;
+    };
+    let (id, source, plan) = (rollout.id.clone(), rollout.source, rollout.plan.clone());
+    for (wave, branch) in turn.next.branches.clone() {
+        let reference = turn.next.fleet.wave_ref(&wave);
+        let busy = turn
+            .next
+            .intents
+            .iter()
+            .any(|intent| intent.draft.reference == reference);
+        let regions: BTreeSet<String> = branch
+            .ours
+            .iter()
+            .filter(|(region, ours)| {
+                busy && !plan.excluded.contains_key(*region)
+                    && target_of(turn, region).is_some_and(|target| target != **ours)
+            })
+            .map(|(region, _)| region.clone())
+            .collect();
+        if !regions.is_empty() {
+            let owed = turn.next.owed.entry(wave).or_default();
+            owed.rollout = Some(id.clone());
+            owed.source = Some(source);
+            owed.regions.extend(regions);
+        }
+    }
 }
 
 /// What `resume --restore` is to put back on a preempted region's branch is its last good tree, not the one
@@ -321,19 +368,26 @@ pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
             continue;
         };
         let Some(tip) = branch.tip else { continue };
-        let folders: Vec<FolderChange> = owed
-            .regions
-            .iter()
-            .filter_map(|region| {
-                let good = turn.next.last_good.get(region)?.tree;
-                let ours = branch.ours.get(region)?;
-                // Somebody else's tree is drift, and drift is a person's to settle.
-                (*ours != good && branch.folders.get(region) == Some(ours)).then(|| FolderChange {
-                    region: region.clone(),
-                    tree: Some(good),
+        let folders: Vec<FolderChange> =
+            owed.regions
+                .iter()
+                .filter_map(|region| {
+                    let good = turn.next.last_good.get(region)?.tree;
+                    let newest = turn.next.rollout.as_ref().map(|rollout| &rollout.id);
+                    let target = if newest == owed.rollout.as_ref() {
+                        target_of(turn, region)?
+                    } else {
+                        good
+                    };
+                    let ours = *branch.ours.get(region)?;
+                    // Somebody else's tree is drift, and drift is a person's to settle.
+                    (ours != good && ours != target && branch.folders.get(region) == Some(&ours))
+                        .then(|| FolderChange {
+                            region: region.clone(),
+                            tree: Some(target),
+                        })
                 })
-            })
-            .collect();
+                .collect();
         turn.next.owed.remove(&wave);
         if !folders.is_empty() {
             drafts.push(DraftIntent {

@@ -228,7 +228,10 @@ impl<'a> Audit<'a> {
                     && same_ref.iter().all(|known| {
                         known.draft.old == intent.draft.old && known.draft.kind == MoveKind::Promote
                     });
-                if !same_ref.is_empty() && !seals_it {
+                // A deleted branch comes back to where what is open on it begins.
+                let comes_back = intent.draft.old.is_zero()
+                    && same_ref.iter().all(|known| known.draft.old == intent.new);
+                if !same_ref.is_empty() && !seals_it && !comes_back {
                     self.wrong.push(format!(
                         "entry {seq}: a second open intent on {}",
                         intent.draft.reference

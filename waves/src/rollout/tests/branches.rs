@@ -446,3 +446,96 @@ fn superseding_and_aborting_wait_for_open_promotions() {
         assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
     }
 }
+
+#[test]
+fn a_deleted_branch_does_not_keep_the_others_from_their_last_good() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r1") == RegionState::Baking);
+    world.delete_branch("pilot");
+    world.outage.insert("r0".to_owned());
+    world.run_for(200);
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::RollbackIncomplete,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(
+        world.folder("pilot", "r1"),
+        world.last_good("r1"),
+        "{}",
+        world.story()
+    );
+    assert!(world.state().intents.is_empty());
+    assert_eq!(world.holds(), [], "{}", world.story());
+}
+
+#[test]
+fn a_deleted_branch_with_an_open_promotion_comes_back_and_takes_it() {
+    let mut world = World::settled(Spec::small());
+    world.faults.insert(wave_ref("pilot"), Fault::Lost);
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::WavePassed);
+    world.delete_branch("pilot");
+    world.run_for(30);
+    world.faults.clear();
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn a_failure_gives_the_branches_back_though_the_config_branch_is_gone() {
+    let mut world = World::settled(Spec::small());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("verifying", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") == RegionState::Verifying
+    });
+    let head = world.refs.remove(super::world::MAIN).unwrap();
+    world.run_for(200);
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::RolledBack,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+    assert!(world.holds().contains(&HoldReason::RevertImpossible));
+    world.refs.insert(super::world::MAIN.to_owned(), head);
+    world.run();
+    assert!(
+        world.holds().contains(&HoldReason::Quarantined),
+        "{}",
+        world.story()
+    );
+}
+
+#[test]
+fn an_earlier_batch_on_a_branch_that_stays_busy_is_given_back_once_it_is_free() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("the second batch waits for the first", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r1") == RegionState::Verifying
+    });
+    world.faults.insert(wave_ref("pilot"), Fault::Refused);
+    world.run_until("the second batch is open", |world| {
+        world.region("r2") == RegionState::Promoted
+    });
+    world.outage.insert("r0".to_owned());
+    world.run_until_last(EntryKind::Reverted);
+    assert_eq!(world.rollout_state(), RolloutState::RollbackIncomplete);
+    world.faults.clear();
+    world.run_for(400);
+    assert_eq!(
+        world.folder("pilot", "r1"),
+        world.last_good("r1"),
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.holds(), [], "{}", world.story());
+}

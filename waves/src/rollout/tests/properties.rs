@@ -9,7 +9,7 @@ use super::world::{Fault, MAIN, Spec, World, id, wave_ref};
 use crate::amount::Amount;
 use crate::fleet::{OnFailure, OnUnreachable, SlotUntil};
 use crate::log::EntryKind;
-use crate::rollout::{RequestOption, Verb};
+use crate::rollout::{HoldReason, RequestOption, RolloutState, Verb};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -221,6 +221,38 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
+/// Regions that still have the tree of a rollout that was given back, though nothing stands in the way.
+fn left_behind(world: &World) -> Vec<String> {
+    let state = world.state();
+    let rollout = state.rollout.as_ref().unwrap();
+    let given_back = matches!(
+        rollout.state,
+        RolloutState::RolledBack | RolloutState::RollbackIncomplete
+    );
+    let undisturbed = state.holds.iter().all(|hold| {
+        matches!(
+            hold.reason,
+            HoldReason::Quarantined | HoldReason::RevertPullRequest | HoldReason::RevertImpossible
+        )
+    });
+    if !given_back || !undisturbed {
+        return Vec::new();
+    }
+    rollout
+        .plan
+        .regions
+        .iter()
+        .filter(|(region, planned)| {
+            world.running(region) == Some(planned.tree)
+                && world
+                    .last_good(region)
+                    .is_some_and(|good| good != planned.tree)
+                && rollout.region(region).unwrap().1.before.is_some()
+        })
+        .map(|(region, _)| region.clone())
+        .collect()
+}
+
 proptest! {
     #![proptest_config(config(50))]
 
@@ -253,6 +285,8 @@ proptest! {
             .iter()
             .any(|intent| intent.draft.reference != MAIN);
         prop_assert!(!stuck, "a move stays open:\n{}", world.story());
+        let left = left_behind(&world);
+        prop_assert!(left.is_empty(), "{left:?} keep what failed:\n{}", world.story());
     }
 
     /// Promise 10: crashes, delays and takeovers end where the undisturbed run ends.
