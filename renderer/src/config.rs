@@ -16,7 +16,9 @@ mod until;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tidegate_waves::fleet::{Fleet, Region};
+use tidegate_waves::fleet::{
+    Fleet, Guards, OnFailure, OnUnreachable, Region, RevertPolicy, RevertSource,
+};
 use tidegate_waves::plan::{Membership, MembershipProblem, membership};
 
 pub use files::{FileUse, FleetFile, FleetFiles};
@@ -170,14 +172,35 @@ fn not_text(file: String, error: &crate::text::NotText) -> Problem {
         .hint(error.hint())
 }
 
+/// A fleet that was found invalid.
+#[derive(Debug)]
+pub struct InvalidFleet {
+    /// Everything that is wrong, warnings among it, sorted by file, line and column.
+    pub problems: Vec<Problem>,
+    /// As much of it as can be judged further: templates and manifests, and those regions whose
+    /// values are known for certain. Nothing if even that would only repeat what is wrong already.
+    pub readable: Option<LoadedFleet>,
+}
+
 /// Loads the fleet whose folder is `folder` (relative to the repo's root, empty for the root).
 ///
 /// The error is everything that is wrong, warnings among it, sorted by file, line and column.
 pub fn load(source: &dyn SourceTree, folder: &str) -> Result<LoadedFleet, Vec<Problem>> {
+    load_readable(source, folder).map_err(|invalid| invalid.problems)
+}
+
+/// Like [`load`], but of an invalid fleet it gives what can still be read, so that what is wrong
+/// with templates and manifests is found in the same go
+/// ([`problems_of_readable`](crate::render::problems_of_readable)).
+pub fn load_readable(
+    source: &dyn SourceTree,
+    folder: &str,
+) -> Result<LoadedFleet, Box<InvalidFleet>> {
     let folder = folder.trim_matches('/');
-    let entries = source
-        .entries()
-        .map_err(|error| vec![Problem::error(error.path.clone(), error.to_string())])?;
+    let entries = source.entries().map_err(|error| InvalidFleet {
+        problems: vec![Problem::error(error.path.clone(), error.to_string())],
+        readable: None,
+    })?;
     let sources = Sources {
         tree: source,
         entries: entries
@@ -217,12 +240,30 @@ pub fn load(source: &dyn SourceTree, folder: &str) -> Result<LoadedFleet, Vec<Pr
     let failed = problems
         .iter()
         .any(|problem| problem.severity == Severity::Error);
-    let (Some(fleet), Some(membership), Some(mut layered), false) =
-        (fleet, membership, layered, failed)
-    else {
-        return Err(problems);
+    if failed {
+        let readable = readable(fleet, regions, layered, files, &problems, folder);
+        return Err(Box::new(InvalidFleet { problems, readable }));
+    }
+    let (Some(fleet), Some(membership), Some(layered)) = (fleet, membership, layered) else {
+        return Err(Box::new(InvalidFleet {
+            problems,
+            readable: None,
+        }));
     };
-    let regions = regions
+    Ok(LoadedFleet {
+        regions: loaded_regions(regions, layered),
+        gate_places: GatePlaces::new(fleet.source, fleet.read.gates_node),
+        fleet: fleet.read.fleet,
+        membership,
+        files,
+        warnings: problems,
+        folder: folder.to_owned(),
+    })
+}
+
+fn loaded_regions(regions: Regions, layers: layers::Layers) -> BTreeMap<String, LoadedRegion> {
+    let mut layered = layers.layered;
+    regions
         .found
         .into_iter()
         .map(|(name, found)| {
@@ -235,16 +276,76 @@ pub fn load(source: &dyn SourceTree, folder: &str) -> Result<LoadedFleet, Vec<Pr
             };
             (name, loaded)
         })
+        .collect()
+}
+
+/// What can still be judged of an invalid fleet: a region is left out where its labels or values may
+/// lack something, so that no template is blamed for what is wrong elsewhere.
+fn readable(
+    fleet: Option<FoundFleet>,
+    regions: Regions,
+    layers: Option<layers::Layers>,
+    mut files: FleetFiles,
+    problems: &[Problem],
+    folder: &str,
+) -> Option<LoadedFleet> {
+    let wrong: HashSet<&str> = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| problem.file.as_str())
         .collect();
-    Ok(LoadedFleet {
-        gate_places: GatePlaces::new(fleet.source, fleet.read.gates_node),
-        fleet: fleet.read.fleet,
-        regions,
-        membership,
+    // Without a partial every template that takes it in would be blamed.
+    if wrong.iter().any(|file| file.contains("/_")) {
+        return None;
+    }
+    files
+        .files
+        .retain(|file| !wrong.contains(file.path.as_str()));
+    let mut loaded = LoadedFleet {
+        fleet: Fleet {
+            name: String::new(),
+            values: Vec::new(),
+            waves: Vec::new(),
+            gates: Vec::new(),
+            on_failure: OnFailure::Revert,
+            on_unreachable: OnUnreachable::Hold,
+            revert: RevertPolicy {
+                source: RevertSource::Commit,
+            },
+            guards: Guards::default(),
+        },
+        regions: BTreeMap::new(),
+        membership: Vec::new(),
         files,
-        warnings: problems,
+        gate_places: GatePlaces::none(),
+        warnings: Vec::new(),
         folder: folder.to_owned(),
-    })
+    };
+    if let (Some(fleet), Some(layers)) = (fleet, layers) {
+        let doubtful: HashSet<String> = regions
+            .found
+            .iter()
+            .filter(|(name, found)| {
+                !fleet.read.layers_known
+                    || !found.read.values_known
+                    || layers.doubtful.contains(*name)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        let certain: Vec<String> = regions
+            .found
+            .iter()
+            .filter(|(name, found)| {
+                found.read.region.exclude.is_none() && !doubtful.contains(*name)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        loaded.regions = loaded_regions(regions, layers);
+        loaded.gate_places = GatePlaces::new(fleet.source, fleet.read.gates_node);
+        loaded.fleet = fleet.read.fleet;
+        loaded.membership = vec![(String::new(), certain)];
+    }
+    Some(loaded)
 }
 
 /// A path below the fleet's folder, relative to the repo's root.
@@ -387,7 +488,7 @@ fn load_regions(sources: &Sources<'_>, folder: &str, problems: &mut Vec<Problem>
         }
         if !name.ends_with(b".yaml") {
             if let Some(problem) = misnamed_region(entry, name) {
-                regions.complete = false;
+                regions.complete &= problem.severity == Severity::Warning;
                 problems.push(problem);
             }
             continue;
@@ -421,10 +522,11 @@ fn misnamed_region(entry: &Entry, name: &[u8]) -> Option<Problem> {
         // A linked folder is as bad as a linked file; anything else is the users' own.
         return not_a_file(entry);
     };
+    // What is not ours is ignored; this one looks as if it was meant to be ours.
     Some(
-        Problem::error(
+        Problem::warning(
             entry.shown_path(),
-            "only *.yaml files in regions/ are read as regions",
+            "this file is ignored: only *.yaml files in regions/ are read as regions",
         )
         .hint(hint),
     )

@@ -23,9 +23,12 @@ pub struct Problem {
     pub severity: Severity,
     /// The file, relative to the repo's root.
     pub file: String,
-    /// The line, counted from 1; 0 if the problem is with the file as a whole.
+    /// The line, counted from 1; 0 if the problem is with the file as a whole, which is printed as 1.
+    #[serde(serialize_with = "at_least_one")]
     pub line: u32,
-    /// The column, counted from 1 in characters; 0 if the problem is with the line or file as a whole.
+    /// The column, counted from 1 in characters; 0 if the problem is with the line or file as a whole,
+    /// which is printed as 1.
+    #[serde(serialize_with = "at_least_one")]
     pub column: u32,
     /// The region for which it was found, if it shows for that region only.
     pub region: Option<String>,
@@ -36,6 +39,15 @@ pub struct Problem {
     /// The lines around it with a mark below, ready to print; empty if there is none.
     #[serde(skip)]
     pub snippet: String,
+}
+
+/// Programs jump to a position, and there is none below 1.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference over"
+)]
+fn at_least_one<S: serde::Serializer>(place: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32((*place).max(1))
 }
 
 impl Problem {

@@ -4,7 +4,7 @@ mod gates;
 mod outcome;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,54 @@ pub fn render(
     store: &ObjectStore,
     cache: Option<&RenderCache>,
 ) -> Result<Rendered, Vec<Problem>> {
+    render_all(loaded, source, worker, store, cache, &Extent::Whole)
+}
+
+/// What is wrong with the templates, manifests and gates of what could be read of an invalid fleet
+/// ([`load_readable`](crate::config::load_readable)); sorted by file, line and column.
+pub fn problems_of_readable(
+    readable: &LoadedFleet,
+    source: &dyn SourceTree,
+    worker: &dyn TemplateWorker,
+    store: &ObjectStore,
+) -> Vec<Problem> {
+    let extent = Extent::Readable {
+        without: BTreeSet::new(),
+    };
+    match render_all(readable, source, worker, store, None, &extent) {
+        Ok(rendered) => rendered.warnings,
+        Err(problems) => problems,
+    }
+}
+
+/// How much of a fleet is there.
+#[derive(Debug)]
+enum Extent {
+    Whole,
+    /// Files and regions may be missing, so that an empty region proves nothing.
+    Readable {
+        /// Templates that are left out: they do not parse.
+        without: BTreeSet<String>,
+    },
+}
+
+impl Extent {
+    fn leaves_out(&self, path: &str) -> bool {
+        match self {
+            Extent::Whole => false,
+            Extent::Readable { without } => without.contains(path),
+        }
+    }
+}
+
+fn render_all(
+    loaded: &LoadedFleet,
+    source: &dyn SourceTree,
+    worker: &dyn TemplateWorker,
+    store: &ObjectStore,
+    cache: Option<&RenderCache>,
+    extent: &Extent,
+) -> Result<Rendered, Vec<Problem>> {
     let regions: Vec<&LoadedRegion> = loaded
         .membership
         .iter()
@@ -119,7 +167,15 @@ pub fn render(
     let Some(texts) = read_all(loaded, source, &fleet_file, &mut report) else {
         return Err(report.into_problems());
     };
-    let plan = Plan::new(loaded, &texts, &regions, &fleet_file, cache, &outcomes);
+    let plan = Plan::new(
+        loaded,
+        &texts,
+        &regions,
+        &fleet_file,
+        cache,
+        &outcomes,
+        extent,
+    );
     let run = Run {
         plan: &plan,
         outcomes: &outcomes,
@@ -130,8 +186,17 @@ pub fn render(
     match worker.run(&plan.job, &|answer| run.take(answer)) {
         Ok(()) => {}
         Err(WorkerError::Templates(problems)) => {
-            for problem in problems {
-                report.template(&texts.by_path, None, &problem);
+            for problem in &problems {
+                report.template(&texts.by_path, None, problem);
+            }
+            // What does not parse ends its own file only; the others are judged without it.
+            if let Some(without) = without_unparsed(loaded, &problems, extent) {
+                let extent = Extent::Readable { without };
+                match render_all(loaded, source, worker, store, None, &extent) {
+                    Ok(rendered) => report.take(rendered.warnings),
+                    Err(problems) => report.take(problems),
+                }
+                return Err(report.into_problems());
             }
         }
         Err(WorkerError::Stopped { reason, regions }) => {
@@ -166,6 +231,7 @@ pub fn render(
             answered,
             &outcomes,
             &mut report,
+            extent,
         );
         let Some((files, found, resolved)) = assembled else {
             continue;
@@ -189,6 +255,24 @@ pub fn render(
             }
         }
     }
+    if matches!(extent, Extent::Readable { .. }) {
+        // Manifests that no region gets, as far as regions could be read.
+        for file in &loaded.files.files {
+            let is_used = regions.iter().any(|region| {
+                let own = file.region.as_ref();
+                own.is_none_or(|own| *own == region.region.name)
+            });
+            if file.usage == FileUse::Plain && !is_used {
+                let text = texts.by_path.get(&file.path);
+                let outcome = outcomes.of(
+                    text.map_or("", String::as_str),
+                    Format::of(&file.name),
+                    false,
+                );
+                report.outcome(file, text, &outcome, file.region.as_deref());
+            }
+        }
+    }
     if report.has_errors() {
         return Err(report.into_problems());
     }
@@ -207,6 +291,33 @@ pub fn render(
         objects,
         warnings: report.into_problems(),
     })
+}
+
+/// What to leave out so that the other templates can be judged; nothing if that would blame them for
+/// what is missing: a partial, or all of them.
+fn without_unparsed(
+    loaded: &LoadedFleet,
+    problems: &[TemplateProblem],
+    extent: &Extent,
+) -> Option<BTreeSet<String>> {
+    let templates: BTreeSet<&str> = loaded
+        .files
+        .files
+        .iter()
+        .filter(|file| file.usage == FileUse::Template && !extent.leaves_out(&file.path))
+        .map(|file| file.path.as_str())
+        .collect();
+    let mut without = match extent {
+        Extent::Whole => BTreeSet::new(),
+        Extent::Readable { without } => without.clone(),
+    };
+    for problem in problems {
+        if !templates.contains(problem.file.as_str()) {
+            return None;
+        }
+        without.insert(problem.file.clone());
+    }
+    Some(without)
 }
 
 fn stopped(fleet_file: &str, reason: &str, regions: &[String]) -> Problem {
@@ -362,12 +473,13 @@ impl<'a> Plan<'a> {
         fleet_file: &str,
         cache: Option<&RenderCache>,
         outcomes: &Outcomes<'_>,
+        extent: &Extent,
     ) -> Self {
         let mut templates = Vec::new();
         let mut files = Vec::new();
         let mut all_partials = Sha256::new();
         for file in &loaded.files.files {
-            if file.usage == FileUse::Plain {
+            if file.usage == FileUse::Plain || extent.leaves_out(&file.path) {
                 continue;
             }
             let is_partial = file.usage == FileUse::Partial;
@@ -557,12 +669,13 @@ fn assemble(
     answered: Answered,
     outcomes: &Outcomes<'_>,
     report: &mut Report,
+    extent: &Extent,
 ) -> Option<Assembled> {
     let name = &region.region.name;
     let errors_before = report.errors();
     let mut outcomes_of: BTreeMap<&str, (&FleetFile, Arc<Outcome>)> = BTreeMap::new();
     let add = |file: &'_ FleetFile, outcome: Arc<Outcome>, report: &mut Report| {
-        report.outcome(file, texts.by_path.get(&file.path), &outcome, name);
+        report.outcome(file, texts.by_path.get(&file.path), &outcome, Some(name));
         outcome
     };
     let templates = plan.templates.get(index)?;
@@ -639,7 +752,8 @@ fn assemble(
             Vec::new()
         }
     };
-    if report.errors() == errors_before && objects.is_empty() && files.is_empty() {
+    let is_empty = objects.is_empty() && files.is_empty();
+    if report.errors() == errors_before && is_empty && matches!(extent, Extent::Whole) {
         report.error(
             Problem::error(&region.file, "the region renders to nothing")
                 .at(region.line, 1)

@@ -509,3 +509,39 @@ fn wrong_dirs_are_wrong_usage() {
         .exits(1)
         .says("error: there is no commit nosuch in this repo");
 }
+
+#[test]
+fn what_is_wrong_with_documents_hides_nothing_that_is_wrong_with_templates_and_manifests() {
+    let sandbox = Sandbox::with_template();
+    sandbox.replace("tidegate.yaml", "onFailure:", "onFailre:");
+    sandbox.replace("regions/westus3.yaml", "labels: {", "labels: [");
+    sandbox.write("templates/unparsed.yaml.hbs", "{{#if values.version}}\n");
+    sandbox.write("templates/typo.yaml.hbs", "{{values.versoin}}\n");
+    sandbox.write("templates/nameless.yaml", "apiVersion: v1\nkind: Service\n");
+    sandbox.write("templates/notes.txt", "");
+    let answer = sandbox.tidegate(&["validate", "-o", "json"]).exits(3);
+    let report: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let places: Vec<String> = report["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| {
+            let text = |field: &str| error[field].as_str().unwrap_or("-").to_owned();
+            format!(
+                "{}:{}:{} {}",
+                text("file"),
+                error["line"],
+                error["column"],
+                text("message")
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(places.join("\n"), @r"
+    regions/westus3.yaml:8:9 YAML syntax: mismatched bracket '[' closed by '}'
+    templates/nameless.yaml:1:1 the object has no metadata.name
+    templates/notes.txt:1:1 this file is neither a manifest nor a template nor a partial
+    templates/typo.yaml.hbs:1:1 `values.versoin` is not set
+    templates/unparsed.yaml.hbs:2:1 this is no template expression that can be read
+    tidegate.yaml:45:1 unknown field `onFailre` in the fleet
+    ");
+}

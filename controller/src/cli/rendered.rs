@@ -1,6 +1,6 @@
 //! A config repo, loaded and rendered: what `validate`, `render` and `plan` begin with.
 
-use tidegate_renderer::config::{self, LoadedFleet};
+use tidegate_renderer::config::{self, InvalidFleet, LoadedFleet};
 use tidegate_renderer::problem::Problem;
 use tidegate_renderer::render::{self, Rendered};
 use tidegate_renderer::tree::ObjectStore;
@@ -34,13 +34,25 @@ pub fn try_render(
     store: &ObjectStore,
 ) -> Result<Result<RenderedFleet, Vec<Problem>>, CommandError> {
     let source = repo.source()?;
-    let loaded = match config::load(&source, repo.folder()) {
-        Ok(loaded) => loaded,
-        Err(problems) => return Ok(Err(problems)),
-    };
     let workers = ChildWorkers::new().map_err(|error| {
         CommandError::failed(format!("cannot find this program itself: {error}"))
     })?;
+    let loaded = match config::load_readable(&source, repo.folder()) {
+        Ok(loaded) => loaded,
+        Err(invalid) => {
+            let InvalidFleet {
+                mut problems,
+                readable,
+            } = *invalid;
+            // One go shows everything: templates too, where the documents are wrong already.
+            if let Some(readable) = readable {
+                problems.extend(render::problems_of_readable(
+                    &readable, &source, &workers, store,
+                ));
+            }
+            return Ok(Err(problems));
+        }
+    };
     Ok(
         match render::render(&loaded, &source, &workers, store, None) {
             Ok(rendered) => Ok(RenderedFleet { loaded, rendered }),

@@ -50,6 +50,8 @@ pub(super) struct ReadFleet {
     pub(super) gates_node: Spanned<Node>,
     /// The value layers that could be read, with where they stand.
     pub(super) layers: Vec<ReadLayer>,
+    /// Whether these are all of them.
+    pub(super) layers_known: bool,
     /// Where each wave stands, in the fleet's order.
     pub(super) waves: Vec<WavePlace>,
     /// Whether the waves say who is in them, so that who is in none can be told.
@@ -77,7 +79,9 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadFlee
     let fields = reader.fields(document, "the fleet", FLEET_FIELDS)?;
     let is_fleet = reader.is_document(&fields, "Fleet");
     let name = fields.dns_label("name");
+    let errors = reader.errors();
     let layers = layers(reader, &fields);
+    let layers_known = reader.errors() == errors && fields.is_certain("values");
     let (gates, gate_names) = fleet_gates(reader, &fields);
     let on_failure = fields
         .word("onFailure", ON_FAILURE)
@@ -117,6 +121,7 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadFlee
         },
         gates_node: fields.get("gates").unwrap_or(document).clone(),
         layers,
+        layers_known,
         waves: waves.places,
         members_known: waves.members_known,
     })

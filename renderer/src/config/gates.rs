@@ -2,6 +2,7 @@
 //! what can be checked before that is checked here.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_waves::fleet::{Gate, GateCheck, HttpCheck, HttpExpect, Sampling};
@@ -34,6 +35,20 @@ pub struct GatePlaces {
 impl GatePlaces {
     pub(super) fn new(source: SourceFile, gates: Spanned<Node>) -> Self {
         Self { source, gates }
+    }
+
+    /// Of a fleet without a document.
+    pub(super) fn none() -> Self {
+        Self {
+            source: SourceFile {
+                file: Arc::from(""),
+                text: Arc::from(""),
+            },
+            gates: Spanned {
+                value: Node::Sequence(Vec::new()),
+                span: Span::START,
+            },
+        }
     }
 
     /// The line and column, both counted from 1, of the value that stands under `path` in a gate,

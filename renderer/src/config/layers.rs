@@ -12,7 +12,11 @@ use crate::values::{Layer, Layered, PathError};
 /// What became of a layer's file.
 #[derive(Clone)]
 enum Found {
-    Layer(Arc<Layer>),
+    Layer {
+        layer: Arc<Layer>,
+        /// Whether everything that it sets is known.
+        whole: bool,
+    },
     /// It is there and broken; said already.
     Broken,
     Missing,
@@ -24,6 +28,13 @@ struct Missing {
     regions: Vec<String>,
 }
 
+/// The layers of all regions.
+pub(super) struct Layers {
+    pub(super) layered: BTreeMap<String, Layered>,
+    /// The regions for which a layer that is needed could not be read whole.
+    pub(super) doubtful: BTreeSet<String>,
+}
+
 /// Finds the layers of every region, lowest first, its own values highest.
 pub(super) fn load(
     sources: &Sources<'_>,
@@ -31,7 +42,8 @@ pub(super) fn load(
     fleet: &FoundFleet,
     regions: &Regions,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Layered> {
+) -> Layers {
+    let mut doubtful = BTreeSet::new();
     let mut files: HashMap<String, Found> = HashMap::new();
     let mut missing_files: BTreeMap<(usize, String), Missing> = BTreeMap::new();
     let mut missing_labels: BTreeMap<(usize, String), Missing> = BTreeMap::new();
@@ -41,7 +53,8 @@ pub(super) fn load(
         let region = &found.read.region;
         let mut layers = Vec::new();
         for (index, layer) in fleet.read.layers.iter().enumerate() {
-            let note = |map: &mut BTreeMap<(usize, String), Missing>, what: String| {
+            let mut note = |map: &mut BTreeMap<(usize, String), Missing>, what: String| {
+                doubtful.insert(name.clone());
                 map.entry((index, what))
                     .or_default()
                     .regions
@@ -69,8 +82,15 @@ pub(super) fn load(
                 .entry(path.clone())
                 .or_insert_with(|| read(sources, &path, problems));
             match file {
-                Found::Layer(layer) => layers.push(Arc::clone(layer)),
-                Found::Broken => {}
+                Found::Layer { layer, whole } => {
+                    layers.push(Arc::clone(layer));
+                    if !*whole {
+                        doubtful.insert(name.clone());
+                    }
+                }
+                Found::Broken => {
+                    doubtful.insert(name.clone());
+                }
                 Found::Missing if layer.optional || region.exclude.is_some() => {}
                 Found::Missing => note(&mut missing_files, path),
             }
@@ -127,7 +147,7 @@ pub(super) fn load(
             "paths are relative to the fleet's folder; `/…` means the repo's root".to_owned(),
         );
     }
-    layered
+    Layers { layered, doubtful }
 }
 
 /// The file beside a missing one whose name is nearest.
@@ -218,13 +238,21 @@ fn read(sources: &Sources<'_>, path: &str, problems: &mut Vec<Problem>) -> Found
         );
     }
     let mut findings = Vec::new();
-    let found = match first {
-        Some(root) => Found::Layer(Arc::new(Layer::new(file, root, &mut findings))),
+    let layer = match first {
+        Some(root) => Some(Layer::new(file, root, &mut findings)),
         // Nothing but comments: a layer that sets nothing.
-        None if parsed.complete => Found::Layer(Arc::new(Layer::empty(file))),
-        None => Found::Broken,
+        None if parsed.complete => Some(Layer::empty(file)),
+        None => None,
     };
     reader.findings(findings);
+    // A key that is there twice was perhaps meant to be another.
+    let whole = reader.errors() == 0;
     problems.extend(reader.into_problems());
-    found
+    match layer {
+        Some(layer) => Found::Layer {
+            layer: Arc::new(layer),
+            whole,
+        },
+        None => Found::Broken,
+    }
 }

@@ -101,6 +101,14 @@ impl Reader {
         }
     }
 
+    /// How many errors were noted; after [`MOST_PROBLEMS`] at least that many.
+    pub(super) fn errors(&self) -> usize {
+        let (unlisted, _) = self.unlisted.get();
+        let listed = self.problems.borrow();
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        listed.iter().filter(is_error).count() + unlisted
+    }
+
     /// Whether no more problems are noted.
     fn is_full(&self) -> bool {
         self.problems.borrow().len() >= MOST_PROBLEMS
@@ -329,6 +337,11 @@ impl<'node> Fields<'node> {
         self.get(name).is_none() && !self.misspelt.contains(&name)
     }
 
+    /// Whether it is certain that a field is there or is not.
+    pub(super) fn is_certain(&self, name: &str) -> bool {
+        !self.misspelt.contains(&name)
+    }
+
     /// What these are the fields of, for messages.
     pub(super) fn what(&self) -> &str {
         &self.what
@@ -350,8 +363,11 @@ impl<'node> Fields<'node> {
     pub(super) fn required(&self, name: &str) -> Option<&'node Spanned<Node>> {
         let node = self.get(name);
         if self.is_missing(name) {
-            self.reader
-                .error(self.span, format!("{} has no `{name}`", self.what));
+            self.reader.error_with_hint(
+                self.span,
+                format!("{} has no `{name}`", self.what),
+                format!("add a line `{name}: …`"),
+            );
         }
         node
     }

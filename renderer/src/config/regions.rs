@@ -26,6 +26,8 @@ pub(super) struct ReadRegion {
     pub(super) region: Region,
     /// The `values` of the document.
     pub(super) values: Option<Arc<Layer>>,
+    /// Whether its labels and values are read whole.
+    pub(super) values_known: bool,
     /// Where its name stands.
     pub(super) name_span: Span,
     /// Where its exclusion stands, if it has one.
@@ -47,7 +49,11 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadRegi
     let name = fields.dns_label("name");
     let location = fields.text("location").map(str::to_owned);
     let cluster = fields.text("cluster").map(str::to_owned);
+    let errors = reader.errors();
     let labels = labels(reader, &fields);
+    let labels_known =
+        reader.errors() == errors && fields.is_certain("labels") && fields.is_certain("values");
+    let mut values_known = true;
     let values = fields.get("values").map(|node| {
         let mut findings = Vec::new();
         let layer = Layer::new(
@@ -55,6 +61,8 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadRegi
             node.clone(),
             &mut findings,
         );
+        values_known =
+            node.value.as_mapping().is_some() && findings.iter().all(|finding| finding.harmless);
         reader.findings(findings);
         Arc::new(layer)
     });
@@ -73,6 +81,7 @@ pub(super) fn read(reader: &Reader, document: &Spanned<Node>) -> Option<ReadRegi
         .map(|region| ReadRegion {
             region,
             values,
+            values_known: labels_known && values_known,
             name_span,
             exclude_span: fields.pair("exclude").map(|pair| pair.key.span),
         })

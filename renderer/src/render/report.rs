@@ -58,6 +58,13 @@ impl Report {
         self.add(problem);
     }
 
+    /// Adds what another report found, its regions named already.
+    pub(super) fn take(&mut self, problems: Vec<Problem>) {
+        for problem in problems {
+            self.add(problem);
+        }
+    }
+
     fn add(&mut self, problem: Problem) {
         if problem.severity == Severity::Error {
             self.errors += 1;
@@ -99,7 +106,7 @@ impl Report {
         file: &FleetFile,
         text: Option<&String>,
         outcome: &Outcome,
-        region: &str,
+        region: Option<&str>,
     ) {
         let all = outcome
             .errors
@@ -138,7 +145,10 @@ impl Report {
             if let Some(hint) = hint {
                 problem = problem.hint(hint);
             }
-            self.add(problem.for_region(region));
+            self.add(match region {
+                Some(region) => problem.for_region(region),
+                None => problem,
+            });
         }
     }
 

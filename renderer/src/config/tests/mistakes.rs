@@ -27,12 +27,12 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         (
             "kind: Fleet\n",
             "",
-            "tidegate.yaml:1:1: error: the fleet has no `kind`",
+            "tidegate.yaml:1:1: error: the fleet has no `kind` => add a line `kind: …`",
         ),
         (
             "name: payments\n",
             "",
-            "tidegate.yaml:1:1: error: the fleet has no `name`",
+            "tidegate.yaml:1:1: error: the fleet has no `name` => add a line `name: …`",
         ),
         (
             "name: payments",
@@ -406,7 +406,7 @@ fn every_mistake_in_regions_values_and_files_is_told() {
         ),
         (
             west("values: ", "exclude: { until: 2027-01-31 }\nvalues: "),
-            "regions/westus3.yaml:5:10: error: `exclude` of region \"westus3\" has no `reason` | tidegate.yaml:9:14: error: the canary wave \"canary\" has no region; the first wave must have at least one => the canary needs a region that is not excluded",
+            "regions/westus3.yaml:5:10: error: `exclude` of region \"westus3\" has no `reason` => add a line `reason: …` | tidegate.yaml:9:14: error: the canary wave \"canary\" has no region; the first wave must have at least one => the canary needs a region that is not excluded",
         ),
         (
             mistake(
@@ -422,11 +422,11 @@ fn every_mistake_in_regions_values_and_files_is_told() {
         ),
         (
             with("regions/other.yml", EAST),
-            "regions/other.yml:1:1: error: only *.yaml files in regions/ are read as regions => rename it to end in .yaml",
+            "regions/other.yml:1:1: warning: this file is ignored: only *.yaml files in regions/ are read as regions => rename it to end in .yaml",
         ),
         (
             with("regions/other.yaml.hbs", EAST),
-            "regions/other.yaml.hbs:1:1: error: only *.yaml files in regions/ are read as regions => the documents in regions/ are not templates; templates belong into templates/ or regions/NAME/",
+            "regions/other.yaml.hbs:1:1: warning: this file is ignored: only *.yaml files in regions/ are read as regions => the documents in regions/ are not templates; templates belong into templates/ or regions/NAME/",
         ),
         (
             with("regions/westus/extra.yaml", "{}"),
