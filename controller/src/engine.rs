@@ -106,6 +106,15 @@ impl EngineError {
             _ => false,
         }
     }
+
+    /// Whether an object that the mirror promised cannot be read: all of it is on the server too.
+    fn is_damaged_mirror(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Open { .. } | StoreError::Read { .. })
+                | Self::History(HistoryError::Open { .. } | HistoryError::Read { .. })
+        )
+    }
 }
 
 /// What the engine is told about one fleet.
@@ -256,6 +265,7 @@ impl<R: Remote> Engine<R> {
         let mut look = true;
         let mut errors = 0_u32;
         let mut agreed = false;
+        let mut mended = false;
         loop {
             if cancel.is_cancelled() {
                 return Ok(Ending::Cancelled);
@@ -263,12 +273,22 @@ impl<R: Remote> Engine<R> {
             let turn = match self.turn(look).await {
                 Ok(turn) => {
                     errors = 0;
+                    mended = false;
                     agreed = true;
                     turn
                 }
                 Err(error @ EngineError::TaskDied(_)) => return Err(error),
                 // Said at the start, it ends the run; what somebody changes later must not stop other fleets.
                 Err(error @ EngineError::OtherSettings(_)) if !agreed => return Err(error),
+                // Once: what is still unreadable in a new mirror is damaged on the server.
+                Err(error) if error.is_damaged_mirror() && !mended => {
+                    self.say_error(&error);
+                    mended = true;
+                    if let Err(error) = self.remote.discard() {
+                        self.say_error(&error.into());
+                    }
+                    Turn::Wait(Some(ERROR_PAUSE))
+                }
                 Err(error) => {
                     self.say_error(&error);
                     if self.options.settle && !error.is_retryable() {
@@ -286,7 +306,7 @@ impl<R: Remote> Engine<R> {
                 // What is left behind must have been looked at last.
                 Turn::Settled(ending) if look => return Ok(ending),
                 Turn::Settled(_) => true,
-                Turn::Wait(after) => self.wait(after, errors > 0, &cancel).await?,
+                Turn::Wait(after) => self.wait(after, errors > 0 || mended, &cancel).await?,
             };
         }
     }
@@ -304,19 +324,29 @@ impl<R: Remote> Engine<R> {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = cancel.cancelled() => Ok(false),
-            due = self.source.look() => if due { Ok(true) } else { Err(EngineError::TaskDied("the task that watches for changes ended by itself; this is a bug, restart the controller".to_owned())) },
-            observed = self.observed.recv() => {
-                if let Some(observed) = observed {
-                    self.take(observed);
+        tokio::pin!(timer);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(false),
+                due = self.source.look(), if !failed => return if due {
+                    Ok(true)
+                } else {
+                    Err(EngineError::TaskDied("the task that watches for changes ended by itself; this is a bug, restart the controller".to_owned()))
+                },
+                observed = self.observed.recv() => {
+                    if let Some(observed) = observed {
+                        self.take(observed);
+                    }
+                    while let Ok(observed) = self.observed.try_recv() {
+                        self.take(observed);
+                    }
+                    // A server that answers with errors is left alone for as long as was said, whatever else happens.
+                    if !failed {
+                        return Ok(false);
+                    }
                 }
-                while let Ok(observed) = self.observed.try_recv() {
-                    self.take(observed);
-                }
-                Ok(failed)
+                () = &mut timer => return Ok(failed),
             }
-            () = timer => Ok(failed),
         }
     }
 
@@ -372,6 +402,7 @@ impl<R: Remote> Engine<R> {
         self.pending = Pending::default();
         self.sample(&probes)?;
         self.sums.save(&self.watch);
+        crash::point("after-sums");
         if let Some(append) = append {
             self.append(Some(&tip), *append).await?;
             return Ok(Turn::Again);
@@ -459,6 +490,7 @@ impl<R: Remote> Engine<R> {
             self.adopt_log(&view, &log, listed)?;
         }
         self.view = view;
+        crash::point("after-look");
         Ok(())
     }
 
@@ -661,6 +693,7 @@ impl<R: Remote> Engine<R> {
             old: tip.map_or(Oid::ZERO, |tip| tip.commit),
             new: commit,
         };
+        // All objects of the entry are in the mirror, and nothing is on the server.
         crash::point("before-log-push");
         crash::point(&format!("before-{}", entry.kind).to_lowercase());
         let outcome = self.push_one(&order).await;
@@ -734,6 +767,7 @@ impl<R: Remote> Engine<R> {
             let mut singly = Vec::new();
             for order in orders {
                 singly.extend(self.remote.push(std::slice::from_ref(order)).await);
+                crash::point("after-single-push");
             }
             reports = singly;
         }

@@ -9,12 +9,16 @@
 )]
 
 mod cli_help;
+mod crash;
 mod documents;
+mod faults;
 mod git;
 mod init;
+mod journal_audit;
 mod plan;
 mod render;
 mod render_worker;
 mod sandbox;
+mod small_fleet;
 mod testkit;
 mod validate;

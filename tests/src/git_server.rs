@@ -22,6 +22,8 @@ pub enum On {
     Listing,
     /// The request that carries a push.
     Push,
+    /// The request that carries a push of this ref (full name), alone or with others.
+    PushOf(&'static str),
     /// The request that asks for objects (or, with protocol 2, for refs).
     Fetch,
 }
@@ -61,6 +63,7 @@ struct State {
     waiting: usize,
     requests: usize,
     pushes: usize,
+    answers: usize,
     closed: bool,
 }
 
@@ -92,7 +95,11 @@ impl GitServer {
         let http = HttpServer::start({
             let shared = Arc::clone(&shared);
             let root = root.path().to_owned();
-            move |request| answer(&shared, &root, &request)
+            move |request| {
+                let answered = answer(&shared, &root, &request);
+                shared.state.lock().unwrap().answers += 1;
+                answered
+            }
         });
         Self { root, shared, http }
     }
@@ -148,6 +155,23 @@ impl GitServer {
     pub fn unprotect(&self, repo: &str) {
         fs::write(self.path(repo).join("protected"), "").unwrap();
         fs::write(self.path(repo).join("protected-whole"), "").unwrap();
+    }
+
+    /// Lets updates of a ref wait within the server, after those that stand before it in the same push and were done.
+    pub fn hold(&self, repo: &str, name: &str) {
+        fs::write(self.path(repo).join("held"), format!("{name}\n")).unwrap();
+    }
+
+    /// Whether an update of a ref waits (or has waited) within the server.
+    #[must_use]
+    pub fn has_held(&self, repo: &str, name: &str) -> bool {
+        fs::read_to_string(self.path(repo).join("waiting"))
+            .is_ok_and(|waiting| waiting.trim() == name)
+    }
+
+    /// Lets what waits within the server go on.
+    pub fn release(&self, repo: &str) {
+        let _ = fs::remove_file(self.path(repo).join("held"));
     }
 
     /// Every update of a repo's refs so far, in order.
@@ -216,6 +240,12 @@ impl GitServer {
         self.shared.state.lock().unwrap().requests
     }
 
+    /// How many requests have been dealt with so far, whatever that came to.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.shared.state.lock().unwrap().answers
+    }
+
     /// How many requests that carry a push have come so far.
     #[must_use]
     pub fn pushes(&self) -> usize {
@@ -225,12 +255,23 @@ impl GitServer {
 
 impl Drop for GitServer {
     fn drop(&mut self) {
+        for repo in fs::read_dir(self.root.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_file(repo.path().join("held"));
+        }
         self.shared.state.lock().unwrap().closed = true;
         self.shared.changed.notify_all();
     }
 }
 
 const UPDATE_HOOK: &str = r#"#!/bin/sh
+while grep -Fxq -- "$1" "$(dirname "$0")/../held" 2>/dev/null; do
+  printf '%s\n' "$1" >"$(dirname "$0")/../waiting"
+  sleep 0.05
+done
 if grep -Fxq -- "$1" "$(dirname "$0")/../protected"; then
   echo "error: GH006: Protected branch update failed for $1." >&2
   exit 1
@@ -264,7 +305,7 @@ fn answer(shared: &Shared, root: &Path, request: &Request) -> Option<Response> {
         if kind == On::Push {
             state.pushes += 1;
         }
-        take_fault(&mut state, kind)
+        take_fault(&mut state, kind, request)
     };
     match fault {
         Some(Fault::DropRequest) => return None,
@@ -292,11 +333,12 @@ fn answer(shared: &Shared, root: &Path, request: &Request) -> Option<Response> {
     }
 }
 
-fn take_fault(state: &mut State, kind: On) -> Option<Fault> {
-    let place = state
-        .rules
-        .iter()
-        .position(|rule| rule.on == On::Any || rule.on == kind)?;
+fn take_fault(state: &mut State, kind: On, request: &Request) -> Option<Fault> {
+    let place = state.rules.iter().position(|rule| match rule.on {
+        On::Any => true,
+        On::PushOf(name) => kind == On::Push && names(&request.body, name),
+        on => on == kind,
+    })?;
     let rule = &mut state.rules[place];
     let fault = rule.fault;
     if let Some(left) = &mut rule.left {
@@ -306,6 +348,19 @@ fn take_fault(state: &mut State, kind: On) -> Option<Fault> {
         }
     }
     Some(fault)
+}
+
+/// Whether a push moves this ref: its commands come first, `<old> <new> <ref>`, before the pack.
+fn names(body: &[u8], name: &str) -> bool {
+    let commands = body
+        .windows(4)
+        .position(|window| window == b"PACK")
+        .unwrap_or(body.len());
+    let wanted = format!(" {name}");
+    body[..commands].windows(wanted.len() + 1).any(|window| {
+        window.starts_with(wanted.as_bytes())
+            && !matches!(window[wanted.len()], b'a'..=b'z' | b'-' | b'/')
+    }) || body[..commands].ends_with(wanted.as_bytes())
 }
 
 /// Waits until the faults are cleared or the server ends.

@@ -26,8 +26,9 @@ use crate::settings::{FleetSettings, RepoRun, Settings};
 use crate::source::Source;
 use crate::telemetry::Telemetry;
 
-/// How long a push under way may take to end once the program is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a push under way may take to end once the program is told to stop. What starts programs often kills them
+/// ten seconds later, and a little of that is needed to end in order.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// Run the controller: watch config repos and roll their commits out
 #[derive(Debug, Args)]

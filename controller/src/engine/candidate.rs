@@ -1,7 +1,7 @@
 //! The config branch's head: which commit is to be carried next, what it renders to, and how it relates to
 //! what is settled and what failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use tidegate_renderer::diff;
 use tidegate_renderer::problem::{Problem, Severity};
 use tidegate_renderer::render::{policy_of, render};
 use tidegate_renderer::source::GitTree;
-use tidegate_renderer::tree::{MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry};
+use tidegate_renderer::tree::{
+    MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry, from_git, to_git,
+};
 use tidegate_renderer::worker::TemplateWorker;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
@@ -186,6 +188,7 @@ impl Cache {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
                 }
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
+                super::crash::point("after-render");
                 info!(commit = %source, regions = wanted.regions.len(), milliseconds = started.elapsed().as_millis(), "rendered");
                 Rendered::Valid {
                     wanted: Arc::new(wanted),
@@ -327,7 +330,7 @@ fn render_commit(
 ) -> Result<RenderedCommit, EngineError> {
     let repository = open(context)?;
     let source = GitTree::new(&repository, commit.tree);
-    Ok(load(context, state, &source).and_then(|loaded| {
+    let rendered = load(context, state, &source).and_then(|loaded| {
         let rendered = render(
             &loaded,
             &source,
@@ -336,7 +339,49 @@ fn render_commit(
             Some(context.cache),
         )?;
         Ok((rendered.wanted, rendered.warnings))
-    }))
+    });
+    match rendered {
+        Ok(rendered) => Ok(Ok(rendered)),
+        Err(problems) => judge(&repository, commit, problems),
+    }
+}
+
+/// Problems are the commit's only if all of it can be read: a damaged mirror must not make a commit invalid.
+fn judge(
+    repository: &git2::Repository,
+    commit: &CommitView,
+    problems: Vec<Problem>,
+) -> Result<RenderedCommit, EngineError> {
+    let mut trees = vec![commit.tree];
+    let mut seen = BTreeSet::new();
+    while let Some(tree) = trees.pop() {
+        if !seen.insert(tree) {
+            continue;
+        }
+        let unreadable = |id, kind| {
+            move |error: git2::Error| StoreError::Read {
+                kind,
+                id,
+                reason: error.message().to_owned(),
+            }
+        };
+        let tree = repository
+            .find_tree(to_git(tree))
+            .map_err(unreadable(tree, "tree"))?;
+        for entry in &tree {
+            let id = from_git(entry.id());
+            match entry.kind() {
+                Some(git2::ObjectType::Tree) => trees.push(id),
+                Some(git2::ObjectType::Blob) if seen.insert(id) => {
+                    repository
+                        .find_blob(entry.id())
+                        .map_err(unreadable(id, "blob"))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(Err(problems))
 }
 
 /// The first error in one line, and how many more there are.

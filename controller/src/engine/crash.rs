@@ -1,9 +1,10 @@
 //! Named points at which tests make the process die as if it had been killed.
 //!
 //! They exist in debug builds only: `TIDEGATE_CRASH_AT=after-log-push:2` ends the process at the second
-//! time it comes by that point.
+//! time it comes by that point, `any:7` at the seventh point whatever its name, and `none` only tells which
+//! points it comes by.
 
-/// Ends the process here if the environment asks for it.
+/// Ends the process here, as by kill -9, if the environment asks for it.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,12 +12,17 @@ pub(crate) fn point(name: &str) {
     let Ok(wanted) = std::env::var("TIDEGATE_CRASH_AT") else {
         return;
     };
+    tracing::info!(point = name, "passing a crash point");
     let (wanted, count) = match wanted.split_once(':') {
         Some((wanted, count)) => (wanted.to_owned(), count.parse().unwrap_or(1)),
         None => (wanted, 1),
     };
-    if wanted == name && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == count {
+    if (wanted == name || wanted == "any") && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == count {
         tracing::warn!(point = name, "ending here, as TIDEGATE_CRASH_AT asks");
+        // Its own killer: nothing of ours runs any more, no destructor, no flush. What it started lives on.
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // Never reached, unless the system refuses a process its own end.
         std::process::abort();
     }
 }

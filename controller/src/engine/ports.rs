@@ -20,6 +20,9 @@ pub trait Remote: Send + Sync {
 
     /// Grows when the mirror was made anew: objects that were not pushed are gone from it.
     fn generation(&self) -> u64;
+
+    /// Throws the mirror away, because an object that it promised cannot be read; the next refresh fills it anew.
+    fn discard(&mut self) -> Result<(), RemoteError>;
 }
 
 impl Remote for Mirror {
@@ -58,6 +61,13 @@ impl Remote for Mirror {
 
     fn generation(&self) -> u64 {
         Mirror::generation(self)
+    }
+
+    fn discard(&mut self) -> Result<(), RemoteError> {
+        Mirror::discard(self).map_err(|error| RemoteError::MirrorDamaged {
+            remote: self.remote().to_string(),
+            message: error.to_string(),
+        })
     }
 }
 

@@ -1,0 +1,545 @@
+//! A fleet of four regions in three waves on a real git server, its health, and controllers for it: what crashes and
+//! faults are tried on.
+//!
+//! The first rollout of the fleet is carried out once for all tests; each test begins with a copy of the repo that it
+//! left behind, so that ids and trees are the same in all of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
+use tidegate_testkit::http::{HttpServer, Request, Response};
+use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
+use tidegate_testkit::wait::wait_for;
+use tidegate_testkit::work::Work;
+use tidegate_waves::rollout::{FleetState, SourceRevert, from_files};
+
+/// The repo's name on the server.
+pub(crate) const REPO: &str = "fleet.git";
+/// The control log.
+pub(crate) const LOG: &str = "refs/heads/tidegate/log";
+/// The config branch.
+pub(crate) const MAIN: &str = "refs/heads/main";
+/// The waves' branches, in order.
+pub(crate) const BRANCHES: [&str; 3] = [
+    "refs/heads/tidegate/canary",
+    "refs/heads/tidegate/pilot",
+    "refs/heads/tidegate/broad",
+];
+/// How long anything may take on a slow machine.
+pub(crate) const LONG: Duration = Duration::from_secs(180);
+
+/// A region of the last wave turns sick with versions that end so.
+const SICK: &str = "-bad";
+const SICK_REGION: &str = "north";
+const REGIONS: [(&str, &str); 4] = [
+    ("west", "canary"),
+    ("east", "pilot"),
+    ("north", "broad"),
+    ("south", "broad"),
+];
+
+const FLEET: &str = r#"apiVersion: tidegate.dev/v1alpha1
+kind: Fleet
+name: small
+values: [values/fleet.yaml]
+waves:
+  - { name: canary, regions: [west], bake: 300ms }
+  - { name: pilot, regions: [east], bake: 300ms }
+  - { name: broad, regions: [north, south], bake: 300ms }
+gates:
+  - name: healthz
+    http:
+      endpoint: regions
+      url: "/{{name}}/healthz"
+      expect: { status: 200, json: { /version: "{{values.version}}" } }
+    settle: 0s
+    every: 200ms
+    timeout: 200ms
+    successes: 1
+    failures: 2
+"#;
+
+const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app }\ndata:\n  version: {{quote values.version}}\n  region: {{name}}\n";
+
+/// What the engineer commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Story {
+    /// The very first commit: no log yet.
+    First,
+    /// A second commit that is fine.
+    Good,
+    /// A second commit that turns a region of the last wave sick: three branches are given back.
+    Bad,
+}
+
+/// One test's fleet.
+pub(crate) struct SmallFleet {
+    pub(crate) server: GitServer,
+    pub(crate) work: Work,
+    pub(crate) health: Health,
+    folder: tempfile::TempDir,
+}
+
+/// How everything stands in the end, without ids that depend on the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The tree of every branch that is not the log.
+    trees: BTreeMap<String, String>,
+    /// How many commits are on the config branch.
+    commits: usize,
+    rollout: String,
+    regions: BTreeMap<String, String>,
+    last_good: BTreeMap<String, String>,
+    quarantine: Vec<String>,
+    holds: Vec<String>,
+    open: Vec<String>,
+    source_revert: &'static str,
+    settled: String,
+}
+
+/// The repo after the first rollout, made once.
+static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let fleet = SmallFleet::of(Story::First);
+    fleet.controller("base").settle(0);
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("small-fleet.git");
+    let _ = fs::remove_dir_all(&base);
+    copy(&fleet.server.path(REPO), &base);
+    base
+});
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let status = Command::new("cp")
+        .arg("-a")
+        .arg(from.join("."))
+        .arg(to)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{} to {}", from.display(), to.display());
+}
+
+impl SmallFleet {
+    /// A fleet whose engineer has just pushed the story's commit.
+    pub(crate) fn of(story: Story) -> Self {
+        let fleet = match story {
+            Story::First => Self::empty(),
+            Story::Good | Story::Bad => Self::settled(),
+        };
+        match story {
+            Story::First => fleet.publish_first(),
+            Story::Good => fleet.publish_version("2"),
+            Story::Bad => fleet.publish_version(&format!("2{SICK}")),
+        };
+        fleet
+    }
+
+    /// A server with an empty repo.
+    pub(crate) fn empty() -> Self {
+        let server = GitServer::start();
+        server.create(REPO);
+        let work = Work::new(&server.url_with_password(REPO));
+        Self::on(server, work)
+    }
+
+    /// A fleet whose first rollout has succeeded.
+    pub(crate) fn settled() -> Self {
+        let server = GitServer::start();
+        let repo = server.create(REPO);
+        copy(&BASE, &repo);
+        let work = Work::clone_of(&server.url_with_password(REPO));
+        Self::on(server, work)
+    }
+
+    fn on(server: GitServer, work: Work) -> Self {
+        let health = Health::start(&server.path(REPO));
+        Self {
+            server,
+            work,
+            health,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A folder of the test's own.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Publishes the fleet's first commit.
+    pub(crate) fn publish_first(&self) -> String {
+        let mut files = vec![
+            ("tidegate.yaml".to_owned(), FLEET.to_owned()),
+            ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
+            (
+                "values/fleet.yaml".to_owned(),
+                "version: \"1\"\n".to_owned(),
+            ),
+        ];
+        for (region, _) in REGIONS {
+            files.push((
+                format!("regions/{region}.yaml"),
+                format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n"),
+            ));
+        }
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        self.work.publish(&files, "Begin the fleet")
+    }
+
+    /// Publishes another version.
+    pub(crate) fn publish_version(&self, version: &str) -> String {
+        self.work.publish(
+            &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
+            &format!("Roll {version} out"),
+        )
+    }
+
+    /// A controller with a data folder of its own.
+    pub(crate) fn controller(&self, name: &str) -> Controller<'_> {
+        Controller {
+            fleet: self,
+            name: name.to_owned(),
+            takeover_after: "1s",
+            fleet_name: "small",
+            extra: String::new(),
+            data: self.folder(name),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    /// What a log entry holds; `None` while there is no log.
+    pub(crate) fn state_at(&self, revision: &str) -> Option<FleetState> {
+        let repository = git2::Repository::open_bare(self.server.path(REPO)).unwrap();
+        let commit = repository
+            .revparse_single(revision)
+            .ok()?
+            .peel_to_commit()
+            .ok()?;
+        let mut files = BTreeMap::new();
+        commit
+            .tree()
+            .unwrap()
+            .walk(git2::TreeWalkMode::PreOrder, |folder, entry| {
+                if entry.kind() == Some(git2::ObjectType::Blob) {
+                    let blob = repository.find_blob(entry.id()).unwrap();
+                    let path = format!("{folder}{}", entry.name().unwrap());
+                    files.insert(path, blob.content().to_vec());
+                }
+                git2::TreeWalkResult::Ok
+            })
+            .unwrap();
+        Some(from_files(&files).unwrap())
+    }
+
+    /// What the log's tip holds.
+    pub(crate) fn state(&self) -> Option<FleetState> {
+        self.state_at(LOG)
+    }
+
+    /// Whether the rollout of the newest commit by an engineer has come to this state.
+    pub(crate) fn rollout_is(&self, wanted: &str) -> bool {
+        let Some(state) = self.state() else {
+            return false;
+        };
+        state.rollout.is_some_and(|rollout| {
+            rollout.source.to_string() == self.work.head()
+                && format!("{:?}", rollout.state) == wanted
+        })
+    }
+
+    /// Runs git in the server's repo.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        tidegate_testkit::work::git_command(&self.server.path(REPO), arguments)
+    }
+
+    /// How everything stands.
+    pub(crate) fn end(&self) -> End {
+        let state = self.state().expect("a log");
+        let mut trees = BTreeMap::new();
+        let listed = self.git(&[
+            "for-each-ref",
+            "--format=%(refname) %(objectname)^{tree}",
+            "refs/heads",
+        ]);
+        for line in listed.lines() {
+            let (name, tree) = line.split_once(' ').unwrap();
+            if name != LOG {
+                trees.insert(name.to_owned(), self.git(&["rev-parse", tree]));
+            }
+        }
+        let rollout = state.rollout.as_ref().expect("a rollout");
+        let regions = rollout
+            .waves
+            .iter()
+            .flat_map(|wave| &wave.regions)
+            .map(|(name, run)| (name.clone(), format!("{:?}", run.state)))
+            .collect();
+        let quarantine = state
+            .quarantine
+            .iter()
+            .map(|item| format!("{} {:?} {}", item.source, item.digests, item.isolated))
+            .collect();
+        let settled = state.settled.as_ref().map_or_else(String::new, |settled| {
+            self.git(&["rev-parse", &format!("{}^{{tree}}", settled.source)])
+        });
+        End {
+            trees,
+            commits: self.git(&["rev-list", "--count", MAIN]).parse().unwrap(),
+            rollout: format!("{:?} of {}", rollout.state, rollout.source),
+            regions,
+            last_good: state
+                .last_good
+                .iter()
+                .map(|(region, good)| (region.clone(), good.tree.to_string()))
+                .collect(),
+            quarantine,
+            holds: state
+                .holds
+                .iter()
+                .map(|hold| format!("{:?}", hold.reason))
+                .collect(),
+            open: state
+                .intents
+                .iter()
+                .map(|intent| intent.draft.reference.clone())
+                .collect(),
+            source_revert: match rollout.source_revert {
+                SourceRevert::None => "none",
+                SourceRevert::Wanted => "wanted",
+                SourceRevert::Proposing => "proposing",
+                SourceRevert::Proposed { .. } => "proposed",
+                SourceRevert::Pushed { .. } => "pushed",
+                SourceRevert::NotNeeded => "not needed",
+                SourceRevert::NotWanted => "not wanted",
+                SourceRevert::Impossible => "impossible",
+            },
+            settled,
+        }
+    }
+
+    /// The log's entries, oldest first: id and kind.
+    pub(crate) fn entries(&self) -> Vec<(String, String)> {
+        let text = self.git(&[
+            "log",
+            "--first-parent",
+            "--reverse",
+            "--format=%H %(trailers:key=Tidegate-Entry,valueonly,separator=%x2c)",
+            LOG,
+        ]);
+        text.lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(id, kind)| (id.to_owned(), kind.to_owned()))
+            .collect()
+    }
+
+    /// How many entries of a kind the log has.
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        let entries = self.entries();
+        entries.iter().filter(|(_, found)| found == kind).count()
+    }
+
+    /// Waits until the server's ref has left where it was, by a push that was on its way.
+    pub(crate) fn wait_for_move(&self, name: &str, from: Option<&String>) {
+        wait_for(&format!("a move of {name}"), LONG, || {
+            (self.server.tip(REPO, name).as_ref() != from).then_some(())
+        });
+    }
+
+    /// Waits until the log has this many entries of a kind.
+    pub(crate) fn wait_for_entries(&self, kind: &str, count: usize) {
+        wait_for(&format!("{count} entries {kind}"), LONG, || {
+            (self.server.tip(REPO, LOG).is_some() && self.count(kind) >= count).then_some(())
+        });
+    }
+}
+
+/// A controller that can be started.
+#[derive(Clone)]
+pub(crate) struct Controller<'a> {
+    fleet: &'a SmallFleet,
+    name: String,
+    takeover_after: &'static str,
+    fleet_name: &'static str,
+    extra: String,
+    data: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Controller<'_> {
+    /// How long it waits before it takes another's work over.
+    pub(crate) fn takeover_after(mut self, duration: &'static str) -> Self {
+        self.takeover_after = duration;
+        self
+    }
+
+    /// The fleet's name in its settings.
+    pub(crate) fn fleet_name(mut self, name: &'static str) -> Self {
+        self.fleet_name = name;
+        self
+    }
+
+    /// One more line for the fleet in its settings.
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        let _ = writeln!(self.extra, "    {line}");
+        self
+    }
+
+    /// Another data folder than the one of its name.
+    pub(crate) fn data(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.data);
+        self
+    }
+
+    /// One more environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Where its data folder is.
+    pub(crate) fn data_folder(&self) -> &Path {
+        &self.data
+    }
+
+    /// The file that holds its password.
+    pub(crate) fn password_file(&self) -> PathBuf {
+        self.fleet.folder(&format!("{}.password", self.name))
+    }
+
+    /// Writes its settings and tells how to call it.
+    fn program(&self) -> (Tidegate, String) {
+        let folder = self.fleet.folder.path();
+        let user = folder.join(format!("{}.user", self.name));
+        fs::write(&user, USERNAME).unwrap();
+        let password = self.password_file();
+        if !password.exists() {
+            fs::write(&password, PASSWORD).unwrap();
+        }
+        let text = format!(
+            "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {}\n    \
+             credentials: {{ usernameFile: {}, passwordFile: {} }}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
+            self.data.display(),
+            self.takeover_after,
+            self.fleet_name,
+            self.fleet.server.url(REPO),
+            user.display(),
+            password.display(),
+            self.fleet.health.url(),
+            self.extra,
+        );
+        let settings = folder.join(format!("{}.yaml", self.name));
+        fs::write(&settings, text).unwrap();
+        let mut program = Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), folder);
+        for (name, value) in &self.environment {
+            program = program.env(name, value.as_str());
+        }
+        (program, settings.to_str().unwrap().to_owned())
+    }
+
+    /// Starts it in the background.
+    pub(crate) fn start(&self) -> Running {
+        let (program, settings) = self.program();
+        program.start(&["run", "--settings", &settings])
+    }
+
+    /// Starts it in the background; it leaves when there is nothing more to wait for.
+    pub(crate) fn start_settling(&self) -> Running {
+        let (program, settings) = self.program();
+        program.start(&["run", "--settings", &settings, "--settle"])
+    }
+
+    /// Runs it until there is nothing more to wait for, and asserts its exit code.
+    #[track_caller]
+    pub(crate) fn settle(&self, code: i32) -> Answer {
+        let answer = self.start_settling().wait(LONG);
+        assert_eq!(answer.code, Some(code), "{}", answer.stderr);
+        answer
+    }
+
+    /// Runs it until there is nothing more to wait for, however that is called.
+    #[track_caller]
+    pub(crate) fn settle_somehow(&self) -> Answer {
+        let answer = self.start_settling().wait(LONG);
+        assert!(
+            matches!(answer.code, Some(0 | 4)),
+            "{:?} {}",
+            answer.code,
+            answer.stderr
+        );
+        answer
+    }
+}
+
+/// The health of all regions, read from what their wave branches hold.
+pub(crate) struct Health {
+    http: HttpServer,
+    forced: Arc<Mutex<BTreeMap<String, (u16, String)>>>,
+}
+
+impl Health {
+    fn start(repo: &Path) -> Self {
+        let forced = Arc::new(Mutex::new(BTreeMap::new()));
+        let http = HttpServer::start({
+            let repo = repo.to_owned();
+            let forced = Arc::clone(&forced);
+            move |request| Some(answer(&repo, &forced, &request))
+        });
+        Self { http, forced }
+    }
+
+    fn url(&self) -> String {
+        self.http.url("")
+    }
+
+    /// Lets a region answer this, whatever its branch holds; `None`: as its branch says again.
+    pub(crate) fn force(&self, region: &str, answer: Option<(u16, &str)>) {
+        let mut forced = self.forced.lock().unwrap();
+        match answer {
+            Some((status, body)) => forced.insert(region.to_owned(), (status, body.to_owned())),
+            None => forced.remove(region),
+        };
+    }
+}
+
+fn answer(
+    repo: &Path,
+    forced: &Mutex<BTreeMap<String, (u16, String)>>,
+    request: &Request,
+) -> Response {
+    let region = request.path.split('/').nth(1).unwrap_or_default();
+    if let Some((status, body)) = forced.lock().unwrap().get(region) {
+        return Response::json(*status, body.clone());
+    }
+    match version_of(repo, region) {
+        None => Response::json(503, "{}"),
+        Some(version) if version.ends_with(SICK) && region == SICK_REGION => {
+            Response::json(500, format!("{{\"version\":\"{version}\",\"sick\":true}}"))
+        }
+        Some(version) => Response::json(200, format!("{{\"version\":\"{version}\"}}")),
+    }
+}
+
+/// The version that stands in a region's manifest on its wave branch.
+fn version_of(repo: &Path, region: &str) -> Option<String> {
+    let (_, wave) = REGIONS.iter().find(|(name, _)| *name == region)?;
+    let repository = git2::Repository::open_bare(repo).ok()?;
+    let path = format!("refs/heads/tidegate/{wave}:{region}/app.yaml");
+    let blob = repository
+        .revparse_single(&path)
+        .ok()?
+        .peel_to_blob()
+        .ok()?;
+    let text = String::from_utf8(blob.content().to_vec()).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("version:"))?;
+    Some(line.trim().trim_matches('"').to_owned())
+}
