@@ -222,6 +222,18 @@ fn carried(
     let Some(settled) = state.settled.as_ref().filter(|_| range.len() > 1) else {
         return Ok(head);
     };
+    // Behind a rollout under way comes only what is newer than its source.
+    let under_way = state.active().and_then(|rollout| {
+        let newer = range
+            .iter()
+            .position(|commit| commit.id == rollout.source)?;
+        Some((&rollout.plan, range.get(..newer)?))
+    });
+    let (before, range) = match under_way {
+        Some((_, [])) => return Ok(head),
+        Some((plan, newer)) => (plan, newer),
+        None => (&settled.wanted, range),
+    };
     let mut policies: Vec<Option<Arc<Wanted>>> = Vec::with_capacity(range.len());
     let mut last: Option<(DocumentIds, Option<Arc<Wanted>>)> = None;
     for commit in range.iter().rev() {
@@ -235,11 +247,13 @@ fn carried(
         policies.push(policy.clone());
         last = Some((documents, policy));
     }
-    let quarantined = |id: Oid| {
+    // What failed or was aborted yields to what is newer.
+    let passed_over = |id: Oid| {
         state
             .quarantine
             .iter()
             .any(|item| !item.isolated && item.source == id)
+            || state.not_again == Some(id)
     };
     let commits: Vec<RangeCommit<'_>> = range
         .iter()
@@ -248,10 +262,10 @@ fn carried(
         .map(|(commit, policy)| RangeCommit {
             id: commit.id,
             policy: policy.as_deref(),
-            quarantined: quarantined(commit.id),
+            quarantined: passed_over(commit.id),
         })
         .collect();
-    Ok(carried_next(&settled.wanted, &commits).unwrap_or(head))
+    Ok(carried_next(before, &commits).unwrap_or(head))
 }
 
 type RenderedCommit = Result<(Wanted, Vec<Problem>), Vec<Problem>>;

@@ -280,14 +280,35 @@ fn a_restart_in_a_shared_cause_still_knows_it() {
 }
 
 #[test]
-fn regions_that_were_sick_when_it_was_promoted_are_no_shared_cause() {
+fn a_region_that_recovers_a_little_later_than_the_others_is_not_failed_by_what_it_showed_before() {
     let mut world = World::settled(Spec::small());
-    world.outage.insert("r4".to_owned());
     world.commit(&[("all", "v2")]);
     world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
-    world.outage.insert("r0".to_owned());
+    for region in ["r0", "r1", "r2", "r3", "r4"] {
+        world.outage.insert(region.to_owned());
+    }
+    world.run_until_last(EntryKind::Held);
+    world.outage.retain(|region| region == "r0");
+    world.run_until_last(EntryKind::Resumed);
+    world.run_for(10);
+    world.outage.clear();
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    assert_eq!(world.last(), EntryKind::Succeeded);
+}
+
+#[test]
+fn regions_that_were_sick_when_it_was_promoted_are_no_shared_cause() {
+    let spec = Spec::small().wave("canary", |wave| wave.bake = Duration::from_secs(200));
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.outage.insert("r4".to_owned());
+    world.run_until("baking", |world| world.region("r1") == RegionState::Baking);
+    world.outage.insert("r1".to_owned());
     world.run();
     assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+    assert_eq!(failure(&world).region, "r1");
 }
 
 #[test]
