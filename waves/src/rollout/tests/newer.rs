@@ -131,7 +131,9 @@ fn regions_on_superseded_trees_come_first_in_their_wave() {
 
 #[test]
 fn a_hotfix_supersedes_a_running_rollout_and_does_not_bake() {
-    let mut world = World::settled(Spec::small());
+    let mut world = World::settled(
+        Spec::small().every_wave(|wave| wave.bake = std::time::Duration::from_secs(600)),
+    );
     world.commit(&[("all", "v2")]);
     world.run_until_last(EntryKind::WavePassed);
     let fix = world.commit(&[("all", "v3")]);
@@ -140,7 +142,44 @@ fn a_hotfix_supersedes_a_running_rollout_and_does_not_bake() {
     assert_eq!(world.count(EntryKind::Superseded), 1, "{}", world.story());
     assert_eq!(world.last(), EntryKind::Succeeded);
     assert!(world.state().rollout.as_ref().unwrap().hotfix);
+    let opened = world.newest(EntryKind::RolloutOpened).at;
+    assert!(
+        world.now < opened + std::time::Duration::from_secs(600),
+        "{}",
+        world.story()
+    );
     assert_eq!(world.last_good("r4"), Some(world.tree(fix, "r4")));
+}
+
+#[test]
+fn superseding_waits_for_every_open_move() {
+    let mut spec = Spec::small();
+    spec.policy.guards.policy_with_content = crate::fleet::PolicyWithContent::Allow;
+    let mut world = World::settled(spec.clone());
+    let other = world.spec(
+        spec.members("pilot", &["r1"])
+            .members("broad", &["r2", "r3", "r4"]),
+    );
+    world.commit(&[("spec", &other)]);
+    world.run_until_last(EntryKind::RolloutOpened);
+    world
+        .faults
+        .insert("refs/heads/tidegate/pilot".to_owned(), Fault::Lost);
+    world.run_until("its folder is to leave", |world| {
+        world
+            .state()
+            .intents
+            .iter()
+            .any(|intent| intent.draft.kind == crate::log::MoveKind::Leave)
+    });
+    let fix = world.commit(&[("all", "v3")]);
+    world.request(Verb::Hotfix).to = Some(fix);
+    world.run_for(60);
+    assert_eq!(world.count(EntryKind::Superseded), 0, "{}", world.story());
+    world.faults.clear();
+    world.run();
+    assert_eq!(world.count(EntryKind::Superseded), 1, "{}", world.story());
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
 }
 
 #[test]

@@ -147,6 +147,13 @@ fn more_failures_than_tolerated_fail_the_rollout() {
     world.commit(&[("all", "v2"), ("r4", "worse"), ("r5", "worse")]);
     world.run();
     assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
+    let failed = world
+        .newest(EntryKind::Failed)
+        .state
+        .rollout
+        .clone()
+        .unwrap();
+    assert_eq!(failed.failure.unwrap().gate, "healthz", "{}", world.story());
     assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
 }
 
@@ -394,16 +401,24 @@ fn an_excluded_region_keeps_exactly_what_it_has_and_catches_up() {
 #[test]
 fn an_excluded_region_is_left_alone_by_a_revert() {
     let mut world = World::settled(Spec::small());
+    // It has a tree that is not its last good: it was skipped with it.
+    world.dark.insert("r1".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::RolloutOpened);
+    world.request(Verb::Skip).regions = vec!["r1".to_owned()];
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    let held = world.folder("pilot", "r1");
+    assert_ne!(held, world.last_good("r1"));
     let mut away = Spec::small();
     away.excluded.insert("r1".to_owned());
     let other = world.spec(away);
     world.commit(&[("spec", &other)]);
     world.run();
-    let held = world.folder("pilot", "r1");
     world.bad_words.insert("worse".to_owned());
-    world.commit(&[("r2", "worse"), ("all", "v2")]);
+    world.commit(&[("r2", "worse"), ("all", "v3")]);
     world.run();
-    assert_eq!(world.count(EntryKind::Failed), 1);
+    assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
     assert_eq!(world.folder("pilot", "r1"), held);
 }
 
