@@ -38,7 +38,7 @@ pub use observation::{
     Phase, PushOutcome, PushReport, QuarantineFact, RecoveredSums, RegionSample, Request,
     RequestOption, RevertFacts, RevertResult, ValidCandidate, Verb,
 };
-pub use opening::create;
+pub use opening::{create, would_be_held};
 pub use state::{
     Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
     Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState, Rollout,

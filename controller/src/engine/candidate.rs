@@ -19,7 +19,7 @@ use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
     Candidate, CandidateOutcome, Finding, FleetState, QuarantineFact, RevertFacts, RevertResult,
-    RolloutState, SourceCommit, SourceRevert, ValidCandidate,
+    RolloutState, SourceCommit, SourceRevert, ValidCandidate, would_be_held,
 };
 use tracing::{info, warn};
 
@@ -142,32 +142,51 @@ impl Cache {
                 .unwrap_or_default(),
             _ => vec![context.history.commit(head)?],
         };
-        let carried = carried(context, state, head, &range)?;
-        let commits: Vec<SourceCommit> = range
-            .iter()
-            .skip_while(|commit| commit.id != carried)
-            .map(source_commit)
-            .collect();
-        let outcome = match self.render(context, Some(state), carried)? {
-            Rendered::Invalid(message) => CandidateOutcome::Invalid { message },
-            Rendered::Valid {
-                wanted,
-                plan_commit,
-            } => CandidateOutcome::Valid(Box::new(compare(
-                context,
-                state,
-                carried,
-                wanted,
-                plan_commit,
-            )?)),
-        };
-        Ok(Some(Candidate {
-            source: carried,
-            settled: key.settled,
-            commits,
-            descends,
-            outcome,
-        }))
+        // Below an invalid head nothing opens.
+        if let Rendered::Invalid(message) = self.render(context, Some(state), head)? {
+            return Ok(Some(Candidate {
+                source: head,
+                settled: key.settled,
+                commits: range.iter().map(source_commit).collect(),
+                descends,
+                outcome: CandidateOutcome::Invalid { message },
+            }));
+        }
+        let mut held = BTreeSet::new();
+        loop {
+            let carried = carried(context, state, head, &range, &held)?;
+            let commits: Vec<SourceCommit> = range
+                .iter()
+                .skip_while(|commit| commit.id != carried)
+                .map(source_commit)
+                .collect();
+            let outcome = match self.render(context, Some(state), carried)? {
+                Rendered::Invalid(message) => CandidateOutcome::Invalid { message },
+                Rendered::Valid {
+                    wanted,
+                    plan_commit,
+                } => CandidateOutcome::Valid(Box::new(compare(
+                    context,
+                    state,
+                    carried,
+                    wanted,
+                    plan_commit,
+                )?)),
+            };
+            let is_invalid = matches!(outcome, CandidateOutcome::Invalid { .. });
+            let candidate = Candidate {
+                source: carried,
+                settled: key.settled,
+                commits,
+                descends,
+                outcome,
+            };
+            if carried != head && (is_invalid || would_be_held(state, &candidate)) {
+                held.insert(carried);
+                continue;
+            }
+            return Ok(Some(candidate));
+        }
     }
 
     /// Renders a commit, or remembers what it rendered to.
@@ -218,6 +237,7 @@ fn carried(
     state: &FleetState,
     head: Oid,
     range: &[CommitView],
+    held: &BTreeSet<Oid>,
 ) -> Result<Oid, EngineError> {
     let Some(settled) = state.settled.as_ref().filter(|_| range.len() > 1) else {
         return Ok(head);
@@ -247,13 +267,14 @@ fn carried(
         policies.push(policy.clone());
         last = Some((documents, policy));
     }
-    // What failed or was aborted yields to what is newer.
-    let passed_over = |id: Oid| {
-        state
-            .quarantine
-            .iter()
-            .any(|item| !item.isolated && item.source == id)
+    // What failed, was aborted or would be held yields to what is newer.
+    let yields = |id: Oid| {
+        held.contains(&id)
             || state.not_again == Some(id)
+            || state
+                .quarantine
+                .iter()
+                .any(|item| !item.isolated && item.source == id)
     };
     let commits: Vec<RangeCommit<'_>> = range
         .iter()
@@ -262,7 +283,7 @@ fn carried(
         .map(|(commit, policy)| RangeCommit {
             id: commit.id,
             policy: policy.as_deref(),
-            quarantined: passed_over(commit.id),
+            quarantined: yields(commit.id),
         })
         .collect();
     Ok(carried_next(before, &commits).unwrap_or(head))

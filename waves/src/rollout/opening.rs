@@ -200,7 +200,7 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
         .iter()
         .any(|hold| !hold.reason.yields_to_a_commit());
     let yields = hotfix || !stopping.is_empty();
-    if !yields || by_a_person || !reasons_against(turn, candidate, valid).is_empty() {
+    if !yields || by_a_person || !reasons_against(&turn.next, candidate, valid).is_empty() {
         return None;
     }
     end_with(
@@ -255,7 +255,7 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
         writing.entry.source = Some(source);
         return Some(writing);
     }
-    let against = reasons_against(turn, candidate, valid);
+    let against = reasons_against(&turn.next, candidate, valid);
     if !against.is_empty() {
         return hold_commit(turn, source, against);
     }
@@ -308,23 +308,36 @@ fn branches_differ(state: &FleetState, valid: &ValidCandidate) -> bool {
     })
 }
 
+/// Whether a commit would be held instead of opened. A cut in the middle of a range that would be is
+/// passed over: a hold yields to newer commits, and the newest may have put right what it is held for.
+#[must_use]
+pub fn would_be_held(state: &FleetState, candidate: &Candidate) -> bool {
+    match &candidate.outcome {
+        CandidateOutcome::Valid(valid) => !reasons_against(state, candidate, valid).is_empty(),
+        CandidateOutcome::Invalid { .. } => false,
+    }
+}
+
 pub(super) type Against = (HoldReason, String, Vec<String>);
 
 /// Everything that keeps a valid commit from being opened, approvals and `retry` considered.
-fn reasons_against(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> Vec<Against> {
-    let waiver = turn
-        .next
+fn reasons_against(
+    state: &FleetState,
+    candidate: &Candidate,
+    valid: &ValidCandidate,
+) -> Vec<Against> {
+    let waiver = state
         .waived
         .get(&candidate.source)
         .cloned()
         .unwrap_or_default();
     let mut against: Vec<Against> = Vec::new();
     if !waiver.retry
-        && let Some(found) = quarantined(&turn.next, candidate, valid)
+        && let Some(found) = quarantined(state, candidate, valid)
     {
         against.push(found);
     }
-    if let Some(settled) = &turn.next.settled {
+    if let Some(settled) = &state.settled {
         let guards = settled
             .wanted
             .policy
@@ -357,7 +370,7 @@ fn reasons_against(turn: &Turn<'_>, candidate: &Candidate, valid: &ValidCandidat
             ));
         }
     }
-    let removed = removals(&turn.next, valid);
+    let removed = removals(state, valid);
     if !removed.is_empty() {
         let message = format!(
             "it removes {} from the fleet",
