@@ -19,6 +19,7 @@ mod plan;
 mod render;
 mod render_worker;
 mod sandbox;
+mod settle;
 mod small_fleet;
 mod testkit;
 mod validate;
