@@ -2,8 +2,8 @@
 //!
 //! It decides nothing itself. Its contract with the world:
 //!
-//! * The log is read *before* the branches of the same look, so that a branch that lacks what the log calls
-//!   applied was changed by somebody, and is not merely an older view.
+//! * A look is a snapshot of all refs, so that a branch that lacks what the log calls applied was changed by
+//!   somebody, and is not merely an older view.
 //! * A step's entry is appended before anything else of it is done; if it cannot be, the rest is dropped and
 //!   everything is looked at again. The in-memory state is only ever one that the log's tip holds.
 //! * Whatever a push answers, the remote is listed again before the next decision counts on it.
@@ -14,12 +14,14 @@ mod candidate;
 pub(crate) mod crash;
 mod ending;
 pub mod log;
+mod looking;
 pub mod message;
 mod mint;
 pub mod ports;
+mod sampling;
 mod view;
+mod writing;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,31 +29,29 @@ use std::time::Duration;
 use tidegate_renderer::cache::RenderCache;
 use tidegate_renderer::tree::{ObjectStore, StoreError};
 use tidegate_renderer::worker::TemplateWorker;
-use tidegate_waves::fleet::GateCheck;
-use tidegate_waves::log::EntryKind;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{
-    Append, CandidateOutcome, ConfigView, FleetIdentity, FleetState, Now, Observations, Phase,
-    Probe, PushOrder, PushOutcome, PushReport, RegionSample, Step, Watch, create, decide,
-};
+use tidegate_waves::rollout::{FleetState, Now, PushReport, RegionSample, Step, Watch, decide};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
 pub use self::ending::Ending;
 use self::log::LogDamage;
-use self::mint::Signature;
 use self::ports::{RefView, Remote};
+use self::sampling::GATHER_SAMPLES;
 use crate::clock::Clock;
-use crate::gates::{Observed, Prober, Sampler, Target};
+use crate::gates::{Observed, Prober, Sampler};
 use crate::git::failure::{Recovery, RemoteError};
-use crate::git::history::{History, HistoryError};
+use crate::git::history::HistoryError;
 use crate::settings::{Author, Unsigned};
 use crate::source::Source;
 use crate::store::SumsFile;
 
 /// How long a push, or anything else that is asked of the remote, may take.
 pub const PUSH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often the sums of bakes and deadlines are written: what was counted since is lost with the process.
+const SAVES_EVERY: Duration = Duration::from_secs(2);
 
 /// The least time between two looks at a remote that answered with an error, doubled up to 64 times.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
@@ -92,6 +92,14 @@ pub enum EngineError {
     /// A decision cannot be carried out as it stands: a bug.
     #[error("internal error: {0}; this is a bug, please report it")]
     Inconsistent(String),
+    /// A commit could not be rendered for a reason that is not the commit's.
+    #[error("{commit} could not be rendered: {reason}; it is tried again")]
+    Rendering {
+        /// The commit.
+        commit: Oid,
+        /// What happened.
+        reason: String,
+    },
     /// A task that must not end has ended.
     #[error("{0}")]
     TaskDied(String),
@@ -102,7 +110,9 @@ impl EngineError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Remote(error) => error.recovery() != Recovery::Permanent,
-            Self::LogRefused { .. } | Self::Store(StoreError::Write { .. }) => true,
+            Self::LogRefused { .. }
+            | Self::Rendering { .. }
+            | Self::Store(StoreError::Write { .. }) => true,
             _ => false,
         }
     }
@@ -182,7 +192,7 @@ pub struct Engine<R> {
     source: Source,
     sampler: Sampler,
     observed: mpsc::Receiver<Observed>,
-    generations: Generations,
+    sampled: sampling::Sampled,
     cache: RenderCache,
     generation: u64,
     sums: SumsFile,
@@ -192,6 +202,12 @@ pub struct Engine<R> {
     candidates: candidate::Cache,
     pending: Pending,
     ending: ending::Tracker,
+    /// When the sums were written last.
+    saved: Option<Duration>,
+    /// How many pushes in a row got an unclear answer.
+    unclear: u32,
+    /// When the log's entry 0 was written, once that has been asked for.
+    begun: Option<i64>,
     said: Option<String>,
 }
 
@@ -202,19 +218,14 @@ struct Pending {
     pushes: Vec<PushReport>,
 }
 
-/// Which rollout and phase a sample belongs to: what the sampler hands back is a number.
-#[derive(Default)]
-struct Generations {
-    next: u64,
-    of: BTreeMap<(String, Target), (u64, crate::gates::Watch, Phase)>,
-}
-
 /// What one turn came to.
 enum Turn {
     /// Something was written or pushed: decide again at once.
     Again,
     /// Wait for a hint, a sample, or this long.
     Wait(Option<Duration>),
+    /// Leave the server alone for this long, then look again.
+    Pause(Duration),
     /// `--settle`: there is nothing more to wait for.
     Settled(Ending),
 }
@@ -245,7 +256,7 @@ impl<R: Remote> Engine<R> {
             source,
             sampler,
             observed,
-            generations: Generations::default(),
+            sampled: sampling::Sampled::default(),
             cache: RenderCache::default(),
             generation,
             sums,
@@ -255,6 +266,9 @@ impl<R: Remote> Engine<R> {
             candidates: candidate::Cache::default(),
             pending: Pending::default(),
             ending: ending::Tracker::default(),
+            saved: None,
+            unclear: 0,
+            begun: None,
             said: None,
         }
     }
@@ -306,6 +320,7 @@ impl<R: Remote> Engine<R> {
                 // What is left behind must have been looked at last.
                 Turn::Settled(ending) if look => return Ok(ending),
                 Turn::Settled(_) => true,
+                Turn::Pause(time) => self.wait(Some(time), true, &cancel).await?,
                 Turn::Wait(after) => self.wait(after, errors > 0 || mended, &cancel).await?,
             };
         }
@@ -337,6 +352,7 @@ impl<R: Remote> Engine<R> {
                     if let Some(observed) = observed {
                         self.take(observed);
                     }
+                    tokio::time::sleep(GATHER_SAMPLES).await;
                     while let Ok(observed) = self.observed.try_recv() {
                         self.take(observed);
                     }
@@ -348,28 +364,6 @@ impl<R: Remote> Engine<R> {
                 () = &mut timer => return Ok(failed),
             }
         }
-    }
-
-    fn take(&mut self, observed: Observed) {
-        let Some((key, (_, _, phase))) =
-            self.generations
-                .of
-                .iter()
-                .find(|((_, target), (generation, _, _))| {
-                    *target == observed.target && *generation == observed.generation
-                })
-        else {
-            return;
-        };
-        debug!(region = observed.target.region, gate = observed.target.gate, reading = ?observed.sample.reading, evidence = observed.sample.evidence, "sampled");
-        self.pending.samples.push(RegionSample {
-            rollout: key.0.clone(),
-            region: observed.target.region,
-            gate: observed.target.gate,
-            phase: *phase,
-            at: observed.started_at,
-            sample: observed.sample,
-        });
     }
 
     /// One decision, and what follows from it.
@@ -401,20 +395,46 @@ impl<R: Remote> Engine<R> {
         self.watch = watch;
         self.pending = Pending::default();
         self.sample(&probes)?;
-        self.sums.save(&self.watch);
+        if self
+            .saved
+            .is_none_or(|saved| now.monotonic.saturating_sub(saved) >= SAVES_EVERY)
+        {
+            self.saved = Some(now.monotonic);
+            tokio::task::block_in_place(|| self.sums.save(&self.watch));
+        }
         crash::point("after-sums");
         if let Some(append) = append {
             self.append(Some(&tip), *append).await?;
-            return Ok(Turn::Again);
+            return Ok(self.again());
         }
         if !pushes.is_empty() {
             self.push(&pushes).await?;
-            return Ok(Turn::Again);
+            return Ok(self.again());
         }
         if !busy {
-            return Ok(self.settled_or_wait(Some(self.ending.of(&tip.state))));
+            let turn = self.settled_or_wait(Some(self.ending.of(&tip.state)));
+            self.tidy().await;
+            return Ok(match turn {
+                Turn::Wait(_) => Turn::Wait(wake_after),
+                turn => turn,
+            });
         }
         Ok(Turn::Wait(wake_after))
+    }
+
+    /// Decides again at once, unless the server's last answers were unclear: then it is left alone for a while.
+    fn again(&self) -> Turn {
+        match self.unclear {
+            0 => Turn::Again,
+            count => Turn::Pause(ERROR_PAUSE.saturating_mul(1 << count.saturating_sub(1).min(4))),
+        }
+    }
+
+    /// Puts the mirror in order, now that nothing is to be done.
+    async fn tidy(&mut self) {
+        if let Err(error) = self.remote.tidy().await {
+            info!("the mirror could not be tidied, which costs only time: {error}");
+        }
     }
 
     fn settled_or_wait(&self, ending: Option<Ending>) -> Turn {
@@ -422,419 +442,6 @@ impl<R: Remote> Engine<R> {
             Some(ending) if self.options.settle => Turn::Settled(ending),
             _ => Turn::Wait(None),
         }
-    }
-
-    /// The branch that the remote's HEAD names, if it exists.
-    fn head_branch(&self) -> Option<String> {
-        let head = self.view.head.as_ref()?;
-        self.view.get(head)?;
-        Some(head.trim_start_matches("refs/heads/").to_owned())
-    }
-
-    fn config_branch(&self) -> Option<String> {
-        if let Some(tip) = &self.tip {
-            // What the log fixed counts while the branch, and HEAD with it, is gone.
-            let named = self.options.branch.clone().or_else(|| self.head_branch());
-            return Some(named.unwrap_or_else(|| tip.state.fleet.branch.clone()));
-        }
-        let branch = self.options.branch.clone().or_else(|| self.head_branch())?;
-        self.view
-            .refs
-            .contains_key(&format!("refs/heads/{branch}"))
-            .then_some(branch)
-    }
-
-    fn check_identity(&self, state: &FleetState, config: &str) -> Result<(), EngineError> {
-        let fleet = &state.fleet;
-        let name = self
-            .options
-            .name
-            .clone()
-            .unwrap_or_else(|| fleet.name.clone());
-        if fleet.name == name
-            && fleet.branch == config
-            && fleet.path == self.options.path
-            && fleet.prefix == self.options.prefix
-        {
-            return Ok(());
-        }
-        Err(EngineError::OtherSettings(format!(
-            "the log {} belongs to fleet {:?} (config branch {:?}, path {:?}, prefix {:?}), but this controller is set to fleet {name:?} (config branch {config:?}, path {:?}, prefix {:?}); \
-             give the second fleet a prefix of its own, or correct the settings",
-            fleet.log_ref(),
-            fleet.name,
-            fleet.branch,
-            fleet.path,
-            fleet.prefix,
-            self.options.path,
-            self.options.prefix
-        )))
-    }
-
-    /// Looks at the remote, and takes over what the log says by now.
-    async fn look(&mut self) -> Result<(), EngineError> {
-        // The view is a snapshot: the branches in it stand as they stood when the log stood as it does in it.
-        let view = self.remote.refresh().await?;
-        let generation = self.remote.generation();
-        if generation != self.generation {
-            // Whatever was made and not pushed is gone with the old mirror.
-            self.generation = generation;
-            self.store = Arc::new(ObjectStore::open(&self.mirror)?);
-            self.cache = RenderCache::default();
-            self.candidates = candidate::Cache::default();
-        }
-        let log = format!("refs/heads/{}/log", self.options.prefix);
-        let listed = view.get(&log);
-        let known = self.tip.as_ref().map(|tip| tip.commit);
-        if listed != known {
-            self.adopt_log(&view, &log, listed)?;
-        }
-        self.view = view;
-        crash::point("after-look");
-        Ok(())
-    }
-
-    fn adopt_log(
-        &mut self,
-        view: &RefView,
-        log: &str,
-        listed: Option<Oid>,
-    ) -> Result<(), EngineError> {
-        let Some(commit) = listed else {
-            let branch = view::any_wave_branch(view, &self.options.prefix)
-                .unwrap_or_else(|| "an entry of it that this controller has read".to_owned());
-            return Err(LogDamage::Deleted {
-                log: log.to_owned(),
-                branch,
-            }
-            .into());
-        };
-        let remembered = self
-            .tip
-            .as_ref()
-            .map(|tip| tip.commit)
-            .or_else(|| self.sums.log_tip());
-        let tip = tokio::task::block_in_place(|| -> Result<Tip, EngineError> {
-            let history = History::open(&self.mirror)?;
-            if let Some(known) = remembered
-                && !history.is_ancestor(known, commit)?
-            {
-                return Err(LogDamage::Rewound(known).into());
-            }
-            log::verify(
-                &history,
-                commit,
-                remembered.filter(|known| *known != commit),
-            )?;
-            let state = log::read_state(&self.store, &history, commit)?;
-            Ok(Tip {
-                commit,
-                seconds: history.commit(commit)?.seconds,
-                state,
-            })
-        })?;
-        debug!(
-            seq = tip.state.seq,
-            epoch = tip.state.epoch,
-            holder = tip.state.holder,
-            "read the log"
-        );
-        if self.tip.is_none() {
-            self.ending.start(&tip.state);
-        }
-        self.ending.saw(&tip.state);
-        self.tip = Some(tip);
-        self.sums.remember_log_tip(commit);
-        Ok(())
-    }
-
-    /// There is no log yet: it begins with the first valid head.
-    async fn begin(&mut self, config: &str) -> Result<Turn, EngineError> {
-        if let Some(branch) = view::any_wave_branch(&self.view, &self.options.prefix) {
-            return Err(LogDamage::Deleted {
-                log: format!("refs/heads/{}/log", self.options.prefix),
-                branch,
-            }
-            .into());
-        }
-        if let Some(known) = self.sums.log_tip() {
-            return Err(LogDamage::Rewound(known).into());
-        }
-        let Some(head) = self.view.get(&format!("refs/heads/{config}")) else {
-            self.say("the config branch does not exist yet; waiting for its first commit");
-            return Ok(self.settled_or_wait(Some(Ending::Invalid)));
-        };
-        let name = tokio::task::block_in_place(|| self.first_name(head))?;
-        let name = match name {
-            Ok(name) => name,
-            Err(message) => {
-                self.say(&format!("{} is not valid, and nothing is written before the first valid commit: {message}", head.short(8)));
-                return Ok(self.settled_or_wait(Some(Ending::Invalid)));
-            }
-        };
-        let identity = FleetIdentity {
-            name,
-            branch: config.to_owned(),
-            path: self.options.path.clone(),
-            prefix: self.options.prefix.clone(),
-        };
-        let append = create(identity, head, &self.options.identity);
-        self.append(None, append).await?;
-        Ok(Turn::Again)
-    }
-
-    fn first_name(&mut self, head: Oid) -> Result<Result<String, String>, EngineError> {
-        let history = History::open(&self.mirror)?;
-        let context = candidate::Context {
-            store: &self.store,
-            mirror: &self.mirror,
-            history: &history,
-            templates: &*self.templates,
-            cache: &self.cache,
-            options: &self.options,
-        };
-        let outcome = self.candidates.outcome_without_log(&context, head)?;
-        Ok(match outcome {
-            CandidateOutcome::Valid(valid) => Ok(valid.wanted.fleet.clone()),
-            CandidateOutcome::Invalid { message } => Err(message),
-        })
-    }
-
-    /// Everything that a decision is given.
-    fn observe(&mut self, tip: &Tip, config: &str) -> Result<Observations, EngineError> {
-        let state = &tip.state;
-        let history = History::open(&self.mirror)?;
-        let branches = view::branches(&self.store, &history, state, &self.view)?;
-        let head = self.view.get(&format!("refs/heads/{config}"));
-        let context = candidate::Context {
-            store: &self.store,
-            mirror: &self.mirror,
-            history: &history,
-            templates: &*self.templates,
-            cache: &self.cache,
-            options: &self.options,
-        };
-        let candidate = match head {
-            Some(head) => self.candidates.candidate(&context, state, head)?,
-            None => None,
-        };
-        let revert = match head {
-            Some(head) => candidate::revert_facts(&history, state, head)?,
-            None => None,
-        };
-        let recovered = state
-            .active()
-            .map(|rollout| self.sums.recovered(&rollout.id))
-            .unwrap_or_default();
-        Ok(Observations {
-            me: self.options.identity.clone(),
-            takeover_after: with_jitter(self.options.takeover_after, &self.options.identity),
-            push_deadline: PUSH_DEADLINE,
-            branches,
-            config: ConfigView {
-                head,
-                candidate,
-                revert,
-            },
-            requests: crate::requests::unanswered(
-                &history,
-                state,
-                tip.commit,
-                &self.view,
-                self.options.unsigned,
-            )?,
-            samples: std::mem::take(&mut self.pending.samples),
-            pushes: std::mem::take(&mut self.pending.pushes),
-            recovered,
-        })
-    }
-
-    /// Makes what the entry names, appends it by compare-and-swap, and looks again.
-    async fn append(&mut self, tip: Option<&Tip>, append: Append) -> Result<(), EngineError> {
-        let seconds = self
-            .clock
-            .wall()
-            .as_second()
-            .max(tip.map_or(0, |tip| tip.seconds));
-        let (commit, entry, state, intents) =
-            tokio::task::block_in_place(|| -> Result<_, EngineError> {
-                let history = History::open(&self.mirror)?;
-                let author = self.options.author.clone();
-                let built_on = Signature {
-                    author: &author,
-                    seconds: tip.map_or(seconds, |tip| tip.seconds),
-                };
-                // The rollout that intents belong to is the one of the state after the entry.
-                let next = append.next.clone();
-                let (entry, intents, state) = append
-                    .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
-                let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
-                    (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
-                    _ => Vec::new(),
-                };
-                let signature = Signature {
-                    author: &author,
-                    seconds,
-                };
-                let commit = log::commit_of(
-                    &self.store,
-                    &entry,
-                    &intents,
-                    &state,
-                    tip.map(|tip| tip.commit),
-                    &pinned,
-                    &signature,
-                )?;
-                self.store.flush()?;
-                Ok((commit, entry, state, intents))
-            })?;
-        let order = PushOrder {
-            reference: state.fleet.log_ref(),
-            old: tip.map_or(Oid::ZERO, |tip| tip.commit),
-            new: commit,
-        };
-        // All objects of the entry are in the mirror, and nothing is on the server.
-        crash::point("before-log-push");
-        crash::point(&format!("before-{}", entry.kind).to_lowercase());
-        let outcome = self.push_one(&order).await;
-        if outcome == PushOutcome::Moved {
-            let rollout = entry.rollout.clone().unwrap_or_default();
-            info!(
-                fleet = state.fleet.name, seq = state.seq, entry = %entry.kind, rollout, wave = entry.wave.clone().unwrap_or_default(),
-                intents = intents.len(), closed = entry.closed.len(), "{}", crate::git::trailers::one_line(&entry.subject)
-            );
-            for line in &entry.lines {
-                debug!(seq = state.seq, "{}", crate::git::trailers::one_line(line));
-            }
-            self.ending.wrote(&entry, &state);
-            self.said = None;
-            self.tip = Some(Tip {
-                commit,
-                seconds,
-                state,
-            });
-            self.sums.remember_log_tip(commit);
-            crash::point("after-log-push");
-            crash::point(&format!("after-{}", entry.kind).to_lowercase());
-            if tip.is_none() {
-                self.look().await?;
-            }
-            return Ok(());
-        }
-        match outcome {
-            PushOutcome::Refused { message } => {
-                return Err(EngineError::LogRefused {
-                    reference: order.reference,
-                    message,
-                });
-            }
-            PushOutcome::LostRace => debug!("another controller wrote the log first"),
-            PushOutcome::Ambiguous | PushOutcome::Moved => {
-                warn!("the answer to a push of the log is unclear; reading the log again");
-            }
-        }
-        self.look().await
-    }
-
-    async fn push_one(&self, order: &PushOrder) -> PushOutcome {
-        let reports = self.remote.push(std::slice::from_ref(order)).await;
-        reports
-            .into_iter()
-            .find(|report| report.reference == order.reference)
-            .map_or(PushOutcome::Ambiguous, |report| report.outcome)
-    }
-
-    /// Carries out open intents, in one push, and looks at what came of it.
-    async fn push(&mut self, orders: &[PushOrder]) -> Result<(), EngineError> {
-        let config = self
-            .tip
-            .as_ref()
-            .map(|tip| tip.state.fleet.config_ref())
-            .unwrap_or_default();
-        let name = if orders.iter().any(|order| order.reference == config) {
-            "source-revert"
-        } else {
-            "branch"
-        };
-        crash::point(&format!("before-{name}-push"));
-        tokio::task::block_in_place(|| self.store.flush())?;
-        let mut reports = self.remote.push(orders).await;
-        let refused = reports
-            .iter()
-            .any(|report| matches!(report.outcome, PushOutcome::Refused { .. }));
-        if refused && orders.len() > 1 {
-            // A server may refuse a push whole because of one ref: one by one, in the order given.
-            let mut singly = Vec::new();
-            for order in orders {
-                singly.extend(self.remote.push(std::slice::from_ref(order)).await);
-                crash::point("after-single-push");
-            }
-            reports = singly;
-        }
-        for report in &reports {
-            let (reference, new) = (&report.reference, report.new.short(8));
-            match &report.outcome {
-                PushOutcome::Moved => info!(reference, new, "pushed"),
-                PushOutcome::LostRace => info!(reference, new, "somebody else moved it first"),
-                PushOutcome::Refused { message } => {
-                    warn!(reference, new, message, "the server refuses the push");
-                }
-                PushOutcome::Ambiguous => warn!(
-                    reference,
-                    new, "the answer to the push is unclear; looking again"
-                ),
-            }
-        }
-        crash::point(&format!("after-{name}-push"));
-        self.pending.pushes.extend(reports);
-        self.look().await
-    }
-
-    /// Hands the sampler what is to be sampled from now on.
-    fn sample(&mut self, probes: &[Probe]) -> Result<(), EngineError> {
-        let now = self.clock.monotonic();
-        let mut of = BTreeMap::new();
-        let mut wanted = BTreeMap::new();
-        for probe in probes {
-            let target = Target {
-                region: probe.region.clone(),
-                gate: probe.gate.name.clone(),
-            };
-            let GateCheck::Http(check) = &probe.gate.check;
-            let last_good = probe.last_good.as_ref().map(|gate| {
-                let GateCheck::Http(check) = &gate.check;
-                check.clone()
-            });
-            let key = (probe.rollout.clone(), target.clone());
-            let known = self.generations.of.get(&key).filter(|(_, watch, phase)| {
-                *phase == probe.phase
-                    && watch.check == *check
-                    && watch.last_good == last_good
-                    && watch.every == Some(probe.every)
-            });
-            let (generation, watch) = if let Some((generation, watch, _)) = known {
-                (*generation, watch.clone())
-            } else {
-                self.generations.next += 1;
-                let generation = self.generations.next;
-                let settle = probe.not_before.saturating_sub(now);
-                let watch = crate::gates::Watch {
-                    generation,
-                    check: check.clone(),
-                    last_good,
-                    settle,
-                    every: Some(probe.every),
-                    timeout: probe.gate.sampling.timeout,
-                };
-                (generation, watch)
-            };
-            wanted.insert(target, watch.clone());
-            of.insert(key, (generation, watch, probe.phase));
-        }
-        self.generations.of = of;
-        self.sampler
-            .watch(wanted)
-            .map_err(|error| EngineError::TaskDied(error.to_string()))
     }
 
     /// Says something once, until something else is said.
@@ -852,12 +459,4 @@ impl<R: Remote> Engine<R> {
             self.said = Some(text);
         }
     }
-}
-
-/// The time with up to a fifth more, by identity: two controllers that wait for a third do not write at once.
-fn with_jitter(time: Duration, identity: &str) -> Duration {
-    let spread = identity.bytes().fold(0_u32, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    time.saturating_add(time.saturating_mul(spread % 200) / 1000)
 }

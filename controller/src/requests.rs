@@ -3,19 +3,20 @@
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{FleetState, Request, RequestOption, Verb};
 
+use crate::engine::EngineError;
 use crate::engine::ports::RefView;
-use crate::git::history::{CommitView, History, HistoryError};
+use crate::git::history::{CommitView, History};
 use crate::git::trailers::one_line;
 use crate::settings::Unsigned;
 
-/// The requests that the log (whose tip is `log`) has not answered yet, oldest first.
+/// The requests that the log has not answered yet, oldest first; `begun` tells when its entry 0 was written.
 pub(crate) fn unanswered(
     history: &History,
     state: &FleetState,
-    log: Oid,
+    begun: impl FnOnce() -> Result<i64, EngineError>,
     view: &RefView,
     unsigned: Unsigned,
-) -> Result<Vec<Request>, HistoryError> {
+) -> Result<Vec<Request>, EngineError> {
     let Some(tip) = view.get(&state.fleet.requests_ref()) else {
         return Ok(Vec::new());
     };
@@ -26,7 +27,7 @@ pub(crate) fn unanswered(
         Some(chain) => (chain, false),
         None => (history.chain(None, tip)?.unwrap_or_default(), true),
     };
-    let begun = begun(history, log)?;
+    let begun = begun()?;
     let mut requests: Vec<Request> = chain.iter().rev().map(read).collect();
     for (request, commit) in requests.iter_mut().zip(chain.iter().rev()) {
         let why = if rewritten {
@@ -45,12 +46,6 @@ pub(crate) fn unanswered(
         }
     }
     Ok(requests)
-}
-
-/// When the log's entry 0 was written.
-fn begun(history: &History, log: Oid) -> Result<i64, HistoryError> {
-    let chain = history.chain(None, log)?.unwrap_or_default();
-    Ok(chain.last().map_or(0, |entry| entry.seconds))
 }
 
 /// Reads one request; whatever cannot be read is refused with the reason, so that it gets an answer.

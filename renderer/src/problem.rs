@@ -36,6 +36,9 @@ pub struct Problem {
     pub message: String,
     /// What would be right.
     pub hint: Option<String>,
+    /// Whether it is not the repo's but this machine's, so that another time it may be gone.
+    #[serde(skip)]
+    pub transient: bool,
     /// The lines around it with a mark below, ready to print; empty if there is none.
     #[serde(skip)]
     pub snippet: String,
@@ -62,6 +65,7 @@ impl Problem {
             region: None,
             message: message.into(),
             hint: None,
+            transient: false,
             snippet: String::new(),
         }
     }

@@ -203,7 +203,11 @@ fn render_all(
             report.error(stopped(&fleet_file, &reason, &regions));
         }
         Err(error @ WorkerError::Broken { .. }) => {
-            report.error(Problem::error(&fleet_file, error.to_string()));
+            let problem = Problem::error(&fleet_file, error.to_string());
+            report.error(Problem {
+                transient: true,
+                ..problem
+            });
         }
     }
     let mut done = run

@@ -9,7 +9,7 @@ use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
@@ -212,14 +212,20 @@ async fn control(
     tokio::pin!(deadline);
     let mut stop = std::pin::pin!(stop_signal());
     let mut worst = Ending::Done;
+    let mut refused: Option<EngineError> = None;
     loop {
         tokio::select! {
             ended = fleets.join_next() => match ended {
-                None => return Ok(Outcome::Ended(worst)),
+                None => return refused.map_or(Ok(Outcome::Ended(worst)), |error| Err(failed(&error))),
                 Some(Ok(Ok(ending))) => worst = worse(worst, ending),
-                Some(Ok(Err(error))) => {
+                Some(Ok(Err(error @ EngineError::TaskDied(_)))) => {
                     cancel.cancel();
                     return Err(failed(&error));
+                }
+                // What is wrong with one fleet must not stop the others.
+                Some(Ok(Err(error))) => {
+                    error!("a fleet cannot go on, the others do: {error}");
+                    refused.get_or_insert(error);
                 }
                 Some(Err(died)) => return Err(CommandError::failed(format!("the task of a fleet died: {died}; this is a bug, please report it"))),
             },

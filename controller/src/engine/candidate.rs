@@ -18,7 +18,7 @@ use tidegate_renderer::worker::TemplateWorker;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
-    Candidate, CandidateOutcome, Finding, FleetState, QuarantineFact, RevertFacts, RevertResult,
+    Candidate, CandidateOutcome, FleetState, HoldReason, QuarantineFact, RevertFacts, RevertResult,
     RolloutState, SourceCommit, SourceRevert, ValidCandidate, would_be_held,
 };
 use tracing::{info, warn};
@@ -30,8 +30,8 @@ use crate::git::trailers::one_line;
 /// How many renders are remembered.
 const REMEMBERED: usize = 16;
 
-/// How many commits after a failed one are looked at for one that undid it.
-const LOOKED_AT_FOR_UNDOING: usize = 200;
+/// How many commits directly after a failed one, and of the newest, are looked at for one that undid it.
+const LOOKED_AT_FOR_UNDOING: usize = 100;
 
 /// What rendering a commit needs.
 pub(super) struct Context<'a> {
@@ -58,6 +58,7 @@ struct Key {
     settled: Option<Oid>,
     active: Option<Oid>,
     last_good: BTreeMap<String, Oid>,
+    on_branches: BTreeMap<String, Oid>,
     quarantine: Vec<Oid>,
 }
 
@@ -109,6 +110,7 @@ impl Cache {
                 .iter()
                 .map(|(region, good)| (region.clone(), good.tree))
                 .collect(),
+            on_branches: on_branches(state),
             quarantine: state.quarantine.iter().map(|item| item.source).collect(),
         };
         if let Some((known, candidate)) = &self.newest
@@ -215,6 +217,12 @@ impl Cache {
                 }
             }
             Err(problems) => {
+                if let Some(problem) = problems.iter().find(|problem| problem.transient) {
+                    return Err(EngineError::Rendering {
+                        commit: source,
+                        reason: problem.message.clone(),
+                    });
+                }
                 for problem in &problems {
                     warn!(commit = %source, "{}", one_line(&problem.to_string()));
                 }
@@ -496,14 +504,20 @@ fn compare(
         .iter()
         .map(|(region, good)| (region.clone(), good.tree))
         .collect();
-    let findings = diff::guard_findings(store, &guards, &last_good, &wanted)?
+    let mut findings = diff::guard_findings(store, &guards, &last_good, &wanted)?;
+    // What stands on a branch and is not last good (kept, skipped, of a rollout that never ended) is protected too.
+    let elsewhere: BTreeMap<String, Oid> = on_branches(state)
         .into_iter()
-        .map(|finding| Finding {
-            reason: finding.reason,
-            region: finding.region,
-            message: finding.message,
-        })
+        .filter(|(region, tree)| last_good.get(region) != Some(tree))
         .collect();
+    for finding in diff::guard_findings(store, &guards, &elsewhere, &wanted)? {
+        let known = findings
+            .iter()
+            .any(|known| known.reason == finding.reason && known.region == finding.region);
+        if finding.reason == HoldReason::ProtectedKind && !known {
+            findings.push(finding);
+        }
+    }
     let revert_trees = diff::revert_trees(store, &guards, &last_good, &wanted)?;
     store.flush()?;
     let quarantine = quarantine_facts(context.history, state, source)?;
@@ -514,6 +528,17 @@ fn compare(
         findings,
         quarantine,
     })
+}
+
+/// The tree that each region's folder has on the branch where it is to be found.
+fn on_branches(state: &FleetState) -> BTreeMap<String, Oid> {
+    state
+        .placements
+        .iter()
+        .filter_map(|(region, placement)| {
+            Some((region.clone(), state.folder(&placement.wave, region)?))
+        })
+        .collect()
 }
 
 fn quarantine_facts(
@@ -540,14 +565,14 @@ fn quarantine_facts(
                 Some(after) => after,
                 None => history.chain(None, source)?.unwrap_or_default(),
             };
-            after.truncate(LOOKED_AT_FOR_UNDOING);
-            for commit in &after {
-                let ours =
-                    commit.trailers().only("Tidegate-Rollout") == Some(item.rollout.as_str());
-                // Undoing the range changes nothing here: somebody has undone it.
-                if ours
-                    || history.revert_merge(commit.id, item.source, base)? == MergeResult::Nothing
-                {
+            // What undid it mostly stands directly behind it, or is the newest.
+            if after.len() > 2 * LOOKED_AT_FOR_UNDOING {
+                let end = after.len() - LOOKED_AT_FOR_UNDOING;
+                after.drain(LOOKED_AT_FOR_UNDOING..end);
+            }
+            for commit in after.iter().rev() {
+                // Undoing the range changes nothing here: somebody (we, mostly) has undone it.
+                if history.revert_merge(commit.id, item.source, base)? == MergeResult::Nothing {
                     undone = true;
                     break;
                 }
@@ -584,7 +609,7 @@ pub(super) fn revert_facts(
     ) {
         return Ok(None);
     }
-    let result = revert_result(history, rollout.base, rollout.source, &rollout.id, tip)?;
+    let result = revert_result(history, rollout.base, rollout.source, tip)?;
     Ok(Some(RevertFacts {
         rollout: rollout.id.clone(),
         tip,
@@ -596,7 +621,6 @@ fn revert_result(
     history: &History,
     base: Option<Oid>,
     source: Oid,
-    rollout: &str,
     tip: Oid,
 ) -> Result<RevertResult, EngineError> {
     let Some(base) = base else {
@@ -604,16 +628,6 @@ fn revert_result(
     };
     if !history.same_first_parent_chain(base, source)? {
         return Ok(RevertResult::NotOnChain);
-    }
-    if history.is_ancestor(source, tip)? {
-        let reverted = history
-            .chain(Some(source), tip)?
-            .unwrap_or_default()
-            .iter()
-            .any(|commit| commit.trailers().only("Tidegate-Rollout") == Some(rollout));
-        if reverted {
-            return Ok(RevertResult::Nothing);
-        }
     }
     Ok(match history.revert_merge(tip, source, base)? {
         MergeResult::Nothing => RevertResult::Nothing,

@@ -1,6 +1,5 @@
 //! `--settle`: when there is nothing more to wait for, and how it ended.
 
-use tidegate_waves::log::Entry;
 use tidegate_waves::rollout::{FleetState, RolloutState};
 
 /// How a run with `--settle` ended.
@@ -52,11 +51,6 @@ impl Tracker {
         ) {
             self.failed = true;
         }
-    }
-
-    /// This process wrote an entry.
-    pub(crate) fn wrote(&mut self, _entry: &Entry, state: &FleetState) {
-        self.saw(state);
     }
 
     /// How it ended, given that only a person or a commit can change anything.

@@ -102,36 +102,46 @@ fn check_trailers(commit: &CommitView, state: &FleetState) -> Result<(), LogDama
 
 /// Checks the chain from `tip` back to `known` (which is trusted) or to entry 0: numbers without gaps.
 pub(crate) fn verify(history: &History, tip: Oid, known: Option<Oid>) -> Result<(), EngineError> {
-    let chain = history
-        .chain(known, tip)?
-        .ok_or(LogDamage::Rewound(known.unwrap_or(tip)))?;
-    let mut expected = None;
-    for commit in &chain {
-        let trailers = commit.trailers();
-        let found = trailers.only("Tidegate-Seq").map(str::to_owned);
+    let mut next = Some(tip);
+    let mut above: Option<u64> = None;
+    // One commit at a time: a log may have any number of entries.
+    while let Some(id) = next {
+        let commit = history.commit(id)?;
+        let found = commit.trailers().only("Tidegate-Seq").map(str::to_owned);
         let seq = found.as_ref().and_then(|text| text.parse::<u64>().ok());
-        let wrong = |expected| LogDamage::Gap {
-            commit: commit.id,
-            found: found.clone(),
-            expected,
+        let follows = match (seq, above) {
+            (Some(_), None) => true,
+            (Some(seq), Some(above)) => seq.checked_add(1) == Some(above),
+            (None, _) => false,
         };
-        match (seq, expected) {
-            (Some(seq), None) => expected = Some(seq),
-            (Some(seq), Some(after)) if seq + 1 == after => expected = Some(seq),
-            (_, Some(after)) => return Err(wrong(after.saturating_sub(1)).into()),
-            (None, None) => return Err(wrong(0).into()),
+        next = commit.first_parent();
+        if !follows || (next.is_none() && seq != Some(0)) {
+            let expected = above.map_or(0, |above| above.saturating_sub(1));
+            return Err(LogDamage::Gap {
+                commit: id,
+                found,
+                expected,
+            }
+            .into());
         }
-    }
-    if known.is_none() && expected != Some(0) {
-        let first = chain.last().map_or(tip, |commit| commit.id);
-        return Err(LogDamage::Gap {
-            commit: first,
-            found: expected.map(|seq| seq.to_string()),
-            expected: 0,
+        if Some(id) == known {
+            return Ok(());
         }
-        .into());
+        above = seq;
     }
-    Ok(())
+    match known {
+        None => Ok(()),
+        Some(known) => Err(LogDamage::Rewound(known).into()),
+    }
+}
+
+/// When entry 0 of the log was written, in seconds since 1970.
+pub(crate) fn begun(history: &History, tip: Oid) -> Result<i64, EngineError> {
+    let mut commit = history.commit(tip)?;
+    while let Some(before) = commit.first_parent() {
+        commit = history.commit(before)?;
+    }
+    Ok(commit.seconds)
 }
 
 /// Makes the log commit of an entry. Its first parent is the entry before; the others pin what it names.

@@ -18,6 +18,9 @@ pub trait Remote: Send + Sync {
     /// Pushes in one non-atomic push, each ref on its own lease; gives an answer for every order.
     fn push(&self, orders: &[PushOrder]) -> impl Future<Output = Vec<PushReport>> + Send;
 
+    /// Puts the mirror in order, if it needs that; to be called when nothing else is to be done.
+    fn tidy(&mut self) -> impl Future<Output = Result<(), RemoteError>> + Send;
+
     /// Grows when the mirror was made anew: objects that were not pushed are gone from it.
     fn generation(&self) -> u64;
 
@@ -57,6 +60,10 @@ impl Remote for Mirror {
                 }
             })
             .collect()
+    }
+
+    async fn tidy(&mut self) -> Result<(), RemoteError> {
+        Mirror::tidy(self).await
     }
 
     fn generation(&self) -> u64 {

@@ -19,6 +19,9 @@ use super::remote::{CredentialSource, RemoteUrl};
 /// How often the remote is listed until two listings agree.
 const LISTINGS: usize = 10;
 
+/// So many packs make a mirror slow to read; then they are gathered into one.
+const MOST_PACKS: usize = 100;
+
 /// Where the mirror remembers what it has fetched.
 const TRACKING: &str = "refs/remotes/origin/";
 
@@ -389,6 +392,42 @@ impl Mirror {
             }
         }
         view
+    }
+
+    /// Gathers many packs into one: every fetch and every render adds one. Nothing is deleted, not even what
+    /// nothing reaches.
+    pub async fn tidy(&mut self) -> Result<(), RemoteError> {
+        let packs = fs::read_dir(self.git_dir.join("objects/pack"))
+            .map(|entries| {
+                entries
+                    .flatten()
+                    .filter(|entry| {
+                        entry
+                            .path()
+                            .extension()
+                            .is_some_and(|extension| extension == "pack")
+                    })
+                    .count()
+            })
+            .unwrap_or_default();
+        if packs < MOST_PACKS {
+            return Ok(());
+        }
+        let finished = GitCommand::local(
+            self.options.surroundings,
+            Some(&self.git_dir),
+            "repack",
+            self.options.deadlines.fetch,
+        )
+        .args(["-a", "-d", "--keep-unreachable", "--quiet"])
+        .run()
+        .await?;
+        if finished.success() {
+            tracing::debug!(packs, "gathered the mirror's packs into one");
+            Ok(())
+        } else {
+            Err(RemoteError::from_finished(&self.options.remote, &finished))
+        }
     }
 
     /// Brings what the listing names and the mirror does not have.

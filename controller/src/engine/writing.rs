@@ -1,0 +1,168 @@
+//! Writing: entries of the log, and the moves that they allow.
+
+use tidegate_waves::log::EntryKind;
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::{Append, PushOrder, PushOutcome};
+use tracing::{debug, info, warn};
+
+use super::mint::Signature;
+use super::ports::Remote;
+use super::{Engine, EngineError, Tip, crash, log, mint};
+use crate::git::history::History;
+
+impl<R: Remote> Engine<R> {
+    /// Makes what the entry names, appends it by compare-and-swap, and looks again.
+    pub(super) async fn append(
+        &mut self,
+        tip: Option<&Tip>,
+        append: Append,
+    ) -> Result<(), EngineError> {
+        let seconds = self
+            .clock
+            .wall()
+            .as_second()
+            .max(tip.map_or(0, |tip| tip.seconds));
+        let (commit, entry, state, intents) =
+            tokio::task::block_in_place(|| -> Result<_, EngineError> {
+                let history = History::open(&self.mirror)?;
+                let author = self.options.author.clone();
+                let built_on = Signature {
+                    author: &author,
+                    seconds: tip.map_or(seconds, |tip| tip.seconds),
+                };
+                // The rollout that intents belong to is the one of the state after the entry.
+                let next = append.next.clone();
+                let (entry, intents, state) = append
+                    .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
+                let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
+                    (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
+                    _ => Vec::new(),
+                };
+                let signature = Signature {
+                    author: &author,
+                    seconds,
+                };
+                let commit = log::commit_of(
+                    &self.store,
+                    &entry,
+                    &intents,
+                    &state,
+                    tip.map(|tip| tip.commit),
+                    &pinned,
+                    &signature,
+                )?;
+                self.store.flush()?;
+                Ok((commit, entry, state, intents))
+            })?;
+        let order = PushOrder {
+            reference: state.fleet.log_ref(),
+            old: tip.map_or(Oid::ZERO, |tip| tip.commit),
+            new: commit,
+        };
+        // All objects of the entry are in the mirror, and nothing is on the server.
+        crash::point("before-log-push");
+        crash::point(&format!("before-{}", entry.kind).to_lowercase());
+        let outcome = self.push_one(&order).await;
+        if outcome == PushOutcome::Moved {
+            let rollout = entry.rollout.clone().unwrap_or_default();
+            info!(
+                fleet = state.fleet.name, seq = state.seq, entry = %entry.kind, rollout, wave = entry.wave.clone().unwrap_or_default(),
+                intents = intents.len(), closed = entry.closed.len(), "{}", crate::git::trailers::one_line(&entry.subject)
+            );
+            for line in &entry.lines {
+                debug!(seq = state.seq, "{}", crate::git::trailers::one_line(line));
+            }
+            self.ending.saw(&state);
+            self.said = None;
+            self.unclear = 0;
+            self.tip = Some(Tip {
+                commit,
+                seconds,
+                state,
+            });
+            self.sums.remember_log_tip(commit);
+            crash::point("after-log-push");
+            crash::point(&format!("after-{}", entry.kind).to_lowercase());
+            if tip.is_none() {
+                self.look().await?;
+            }
+            return Ok(());
+        }
+        match outcome {
+            PushOutcome::Refused { message } => {
+                return Err(EngineError::LogRefused {
+                    reference: order.reference,
+                    message,
+                });
+            }
+            PushOutcome::LostRace => debug!("another controller wrote the log first"),
+            PushOutcome::Ambiguous | PushOutcome::Moved => {
+                self.unclear = self.unclear.saturating_add(1);
+                warn!("the answer to a push of the log is unclear; reading the log again");
+            }
+        }
+        self.look().await
+    }
+
+    async fn push_one(&self, order: &PushOrder) -> PushOutcome {
+        let reports = self.remote.push(std::slice::from_ref(order)).await;
+        reports
+            .into_iter()
+            .find(|report| report.reference == order.reference)
+            .map_or(PushOutcome::Ambiguous, |report| report.outcome)
+    }
+
+    /// Carries out open intents, in one push, and looks at what came of it.
+    pub(super) async fn push(&mut self, orders: &[PushOrder]) -> Result<(), EngineError> {
+        let config = self
+            .tip
+            .as_ref()
+            .map(|tip| tip.state.fleet.config_ref())
+            .unwrap_or_default();
+        let name = if orders.iter().any(|order| order.reference == config) {
+            "source-revert"
+        } else {
+            "branch"
+        };
+        crash::point(&format!("before-{name}-push"));
+        tokio::task::block_in_place(|| self.store.flush())?;
+        let mut reports = self.remote.push(orders).await;
+        let refused = reports
+            .iter()
+            .any(|report| matches!(report.outcome, PushOutcome::Refused { .. }));
+        if refused && orders.len() > 1 {
+            // A server may refuse a push whole because of one ref: one by one, in the order given.
+            let mut singly = Vec::new();
+            for order in orders {
+                singly.extend(self.remote.push(std::slice::from_ref(order)).await);
+                crash::point("after-single-push");
+            }
+            reports = singly;
+        }
+        for report in &reports {
+            let (reference, new) = (&report.reference, report.new.short(8));
+            match &report.outcome {
+                PushOutcome::Moved => info!(reference, new, "pushed"),
+                PushOutcome::LostRace => info!(reference, new, "somebody else moved it first"),
+                PushOutcome::Refused { message } => {
+                    warn!(reference, new, message, "the server refuses the push");
+                }
+                PushOutcome::Ambiguous => warn!(
+                    reference,
+                    new, "the answer to the push is unclear; looking again"
+                ),
+            }
+        }
+        let unclear = reports
+            .iter()
+            .any(|report| report.outcome == PushOutcome::Ambiguous);
+        self.unclear = if unclear {
+            self.unclear.saturating_add(1)
+        } else {
+            0
+        };
+        crash::point(&format!("after-{name}-push"));
+        self.pending.pushes.extend(reports);
+        self.look().await
+    }
+}
