@@ -119,8 +119,9 @@ fn explain_names_file_and_line_and_what_was_overridden() {
     );
     sandbox
         .tidegate(&["render", "--explain", "values.logLevel"])
-        .exits(2)
-        .says("--region");
+        .exits(0)
+        .prints("# eastus2\nvalues.logLevel\n  values/fleet.yaml:4:11  info\n")
+        .prints("# westus3\nvalues.logLevel\n");
     // Only the values count: it works while a template is broken.
     sandbox.write("templates/orders/_config.hbs", "{{#if");
     explain("values.version")

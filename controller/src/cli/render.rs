@@ -12,7 +12,7 @@ use tidegate_renderer::config::{self, LoadedFleet};
 use tidegate_renderer::render::Rendered;
 use tidegate_renderer::suggest;
 use tidegate_renderer::tree::ObjectStore;
-use tidegate_renderer::values::Origin;
+use tidegate_renderer::values::{Layered, Origin};
 
 use super::config_repo::{ConfigRepo, RepoArgs};
 use super::error::CommandError;
@@ -48,8 +48,8 @@ pub struct RenderArgs {
     #[arg(long, requires = "output_dir")]
     force: bool,
 
-    /// Say which file and line set the value at PATH, such as values.replicas
-    #[arg(long, value_name = "PATH", requires = "regions")]
+    /// Say which file and line set the value at PATH, such as values.replicas, in each region
+    #[arg(long, value_name = "PATH")]
     explain: Option<String>,
 
     /// Print in this form
@@ -270,22 +270,35 @@ fn explain_value(
     output: Format,
     terminal: &Terminal,
 ) -> Result<(), CommandError> {
-    let [region] = regions else {
-        return Err(CommandError::usage(
-            "--explain is about one region: give --region once",
-        ));
-    };
     let loaded = config::load(&repo.source()?, repo.folder()).map_err(|problems| {
         let report = Report::new(problems);
         report.show(terminal);
         report.into_error()
     })?;
     check_regions(&loaded, regions)?;
-    let values = loaded.regions.get(region).map(|region| &region.values);
-    let Some(origins) = values.and_then(|values| values.explain(path)) else {
-        let error = CommandError::failed(format!("nothing sets {path} in {region}"));
+    let asked: Vec<(&String, &Layered)> = loaded
+        .regions
+        .iter()
+        .filter(|(name, _)| regions.is_empty() || regions.contains(name))
+        .map(|(name, region)| (name, &region.values))
+        .collect();
+    let explained: Vec<RegionOrigins> = asked
+        .iter()
+        .filter_map(|(region, values)| {
+            Some(RegionOrigins {
+                region: (*region).clone(),
+                origins: values.explain(path)?,
+            })
+        })
+        .collect();
+    if explained.is_empty() {
+        let place = match asked.as_slice() {
+            [(region, _)] => (*region).clone(),
+            _ => "any region".to_owned(),
+        };
+        let error = CommandError::failed(format!("nothing sets {path} in {place}"));
         let mut paths = Vec::new();
-        if let Some(values) = values {
+        for (_, values) in asked {
             paths_below(&values.to_json(), "values", &mut paths);
         }
         return Err(
@@ -294,18 +307,44 @@ fn explain_value(
                 None => error.hint("a PATH looks like values.storefront.replicas"),
             },
         );
+    }
+    // One region was asked for: its name says nothing new.
+    let single = match (regions, explained.as_slice()) {
+        ([_], [only]) => Some(only),
+        _ => None,
     };
     match output {
-        Format::Yaml => terminal.data(&explanation(&origins, terminal)),
-        Format::Json => terminal.json(&origins),
+        Format::Yaml => {
+            let mut text = String::new();
+            for RegionOrigins { region, origins } in &explained {
+                if single.is_none() {
+                    let head = terminal.paint(Stream::Stdout, Style::Strong, region);
+                    let _ = writeln!(text, "# {head}");
+                }
+                text.push_str(&explanation(origins, terminal));
+            }
+            terminal.data(&text)
+        }
+        Format::Json => match single {
+            Some(only) => terminal.json(&only.origins),
+            None => terminal.json(&explained),
+        },
         Format::Name => {
             let mut places = String::new();
-            for origin in origins {
+            for origin in explained.iter().flat_map(|region| &region.origins) {
                 let _ = writeln!(places, "{}:{}:{}", origin.file, origin.line, origin.column);
             }
             terminal.data(&places)
         }
     }
+}
+
+/// Where a region's value comes from.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegionOrigins {
+    region: String,
+    origins: Vec<Origin>,
 }
 
 fn paths_below(value: &serde_json::Value, path: &str, paths: &mut Vec<String>) {

@@ -339,10 +339,11 @@ impl HelperDef for Print {
         if argument.is_value_missing() {
             return Err(missing(argument, context));
         }
-        let shown = argument
-            .relative_path()
-            .map_or_else(|| "the value".to_owned(), |path| format!("`{path}`"));
+        let path = argument.relative_path();
+        let shown = path.map_or_else(|| "the value".to_owned(), |path| format!("`{path}`"));
         match argument.value() {
+            // What `lookup` or `coalesce` did not find is empty, and nothing is written for it.
+            Value::Null if path.is_none() => Ok(ScopedJson::Derived(Value::String(String::new()))),
             Value::Null => Err(fault(
                 format!("{shown} is null, which is no text"),
                 Some("give it a value, or write {{default … }} around it".to_owned()),

@@ -177,6 +177,17 @@ fn integer(text: &str) -> Result<Value, String> {
         .map_err(|_| too_large())
 }
 
+/// A float without a fraction as an integer, as far as floats tell integers apart.
+fn whole(number: serde_json::Number) -> serde_json::Number {
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match number.as_f64() {
+        Some(value) if value.fract() == 0.0 && value.abs() <= MOST => format!("{value:.0}")
+            .parse::<i64>()
+            .map_or(number, serde_json::Number::from),
+        _ => number,
+    }
+}
+
 fn float(text: &str, span: Span, findings: &mut Vec<Finding>) -> Value {
     let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
     let Some(number) = value.and_then(serde_json::Number::from_f64) else {
@@ -192,6 +203,8 @@ fn float(text: &str, span: Span, findings: &mut Vec<Finding>) -> Value {
         );
         return Value::Null;
     };
+    // As Helm has it: a number without a fraction is written without one.
+    let number = whole(number);
     let written = number.to_string();
     if written != text {
         findings.push(
@@ -295,7 +308,7 @@ mod tests {
                 "1_000 is text here, but a number for readers of YAML 1.1",
             ),
             ("1.10", "the number 1.10 is rendered as 1.1"),
-            ("1e3", "the number 1e3 is rendered as 1000.0"),
+            ("1e3", "the number 1e3 is rendered as 1000"),
             (
                 "0.12345678901234567890123",
                 "the number 0.12345678901234567890123 is rendered as 0.12345678901234568",
