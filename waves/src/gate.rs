@@ -152,6 +152,12 @@ impl GateFold {
         self.failures > 0
     }
 
+    /// How many harmful samples are in the run that is under way.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether the gate has been healthy at least once.
     #[must_use]
     pub fn was_healthy(&self) -> bool {

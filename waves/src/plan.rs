@@ -122,24 +122,28 @@ impl Wanted {
     }
 
     /// The gates that judge a region: those its wave names, with the region's values in them.
+    ///
+    /// It looks for the region in every wave; where the wave is known, [`Self::gates_in`] is cheaper.
     #[must_use]
     pub fn gates_of(&self, region: &str) -> Vec<Gate> {
-        let names = self
-            .wave_of(region)
+        self.wave_of(region)
             .and_then(|wave| self.wave(wave))
-            .map(|wave| wave.policy.gates.as_slice())
-            .unwrap_or_default();
+            .map(|wave| self.gates_in(wave, region).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The gates that judge a region of this wave, with the region's values in them.
+    pub fn gates_in<'a>(
+        &'a self,
+        wave: &'a PlannedWave,
+        region: &str,
+    ) -> impl Iterator<Item = &'a Gate> {
         self.regions
             .get(region)
-            .map(|planned| {
-                planned
-                    .gates
-                    .iter()
-                    .filter(|gate| names.contains(&gate.name))
-                    .cloned()
-                    .collect()
-            })
+            .map(|planned| planned.gates.as_slice())
             .unwrap_or_default()
+            .iter()
+            .filter(|gate| wave.policy.gates.contains(&gate.name))
     }
 
     /// The trees alone, by region.

@@ -8,8 +8,8 @@
 //! write writes it:
 //!
 //! 1. `branches`: intents are closed by irreversible facts; commits that are not ours are drift.
-//! 2. `requests`: what people ask for is answered.
-//! 3. `failure`: a give-back under way, a sealing under way, harm.
+//! 2. `failure`: a give-back under way, a sealing under way, harm.
+//! 3. `requests`: what people ask for is answered.
 //! 4. `progress`: holds end or begin, waves pass, regions are promoted.
 //! 5. `opening`: the config branch's head is compared and opened.
 //!

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::failure::{deadline_passed, is_stuck, is_unreachable, last_evidence, slowest_gate};
 use super::state::{FleetState, Hold, HoldReason, LeftOut, RegionState};
 use super::turn::{Turn, Writing};
-use crate::fleet::OnUnreachable;
+use crate::fleet::{Gate, OnUnreachable};
 use crate::gate::{GateFold, Reading};
 use crate::log::{EntryKind, MoveKind};
 use crate::plan::PlannedWave;
@@ -142,7 +142,7 @@ pub(super) fn begin_holds(turn: &mut Turn<'_>) -> Option<Writing> {
                 continue;
             };
             let (before, state, was_healthy) = (run.before, run.state, run.was_healthy);
-            let gates = plan.gates_of(region);
+            let gates: Vec<&Gate> = plan.gates_in(planned, region).collect();
             if state == RegionState::Baking {
                 let limit = planned
                     .policy
@@ -195,7 +195,7 @@ pub(super) fn begin_holds(turn: &mut Turn<'_>) -> Option<Writing> {
                 }
                 continue;
             }
-            let folds = |gate: &crate::fleet::Gate| turn.watch.gate(region, &gate.name);
+            let folds = |gate: &&Gate| turn.watch.gate(region, &gate.name);
             let denied = gates.iter().filter_map(folds).any(|fold| {
                 fold.last()
                     .is_some_and(|(_, sample)| sample.reading == Reading::EgressDenied)
@@ -290,7 +290,7 @@ pub(super) fn end_holds(turn: &mut Turn<'_>) -> Option<Writing> {
                 !run.state.is_watched()
                     || turn
                         .watch
-                        .all_healthy(region, &rollout.plan.gates_of(region))
+                        .all_healthy(region, &rollout.gates_of(region).collect::<Vec<_>>())
             })
         }),
         HoldReason::PushRefused => {

@@ -79,7 +79,7 @@ fn advance_regions(turn: &mut Turn<'_>) {
         let Some(planned) = plan.wave(&wave) else {
             continue;
         };
-        let gates = plan.gates_of(&region);
+        let gates: Vec<&Gate> = plan.gates_in(planned, &region).collect();
         let answered = gates.iter().any(|gate| {
             turn.watch
                 .gate(&region, &gate.name)
@@ -107,7 +107,7 @@ fn advance_regions(turn: &mut Turn<'_>) {
                     .gate(&region, &gate.name)
                     .is_some_and(GateFold::is_proven)
             };
-            let proven = (!gates.is_empty()).then(|| gates.iter().any(proves));
+            let proven = (!gates.is_empty()).then(|| gates.iter().copied().any(proves));
             let evidence = gates.first().map(|gate| {
                 let words = last_evidence(turn, &region, gate);
                 let unproven = if proven == Some(false) {

@@ -102,9 +102,12 @@ fn hold(turn: &mut Turn<'_>, request: &Request) {
             format!("{} asked for it: {why}", request.author),
         )
     };
-    turn.next
-        .holds
-        .retain(|known| known.reason != HoldReason::Requested);
+    // A narrower hold lifts no wider one: only one that reaches exactly as far is replaced.
+    turn.next.holds.retain(|known| {
+        known.reason != HoldReason::Requested
+            || known.wave != hold.wave
+            || known.regions != hold.regions
+    });
     turn.next.holds.push(hold);
 }
 

@@ -756,6 +756,14 @@ impl Rollout {
             .find_map(|wave| wave.regions.get(region).map(|run| (wave, run)))
     }
 
+    /// The gates that judge a region, with the region's values in them.
+    pub fn gates_of(&self, region: &str) -> impl Iterator<Item = &Gate> {
+        self.region(region)
+            .and_then(|(wave, _)| self.plan.wave(&wave.name))
+            .into_iter()
+            .flat_map(|wave| self.plan.gates_in(wave, region))
+    }
+
     /// The wave run of a region, to change it.
     pub fn region_mut(&mut self, region: &str) -> Option<&mut RegionRun> {
         self.waves

@@ -86,8 +86,8 @@ pub fn decide(state: &FleetState, watch: &Watch, seen: &Observations, now: Now) 
         .or_else(|| failure::pay_owed(&mut turn))
         .or_else(|| holds::end_requested(&mut turn))
         .or_else(|| holds::end_left_behind(&mut turn))
-        .or_else(|| requests::answer(&mut turn))
         .or_else(|| failure::go_on(&mut turn))
+        .or_else(|| requests::answer(&mut turn))
         .or_else(|| progress::go_on(&mut turn))
         .or_else(|| opening::look(&mut turn))
         .or_else(|| {
@@ -375,7 +375,7 @@ impl Turn<'_> {
                         .and_then(|watch| watch.applied)
                         .unwrap_or(self.now.monotonic);
                     let last_good = self.before.last_good.get(region);
-                    for gate in rollout.plan.gates_of(region) {
+                    for gate in rollout.gates_of(region) {
                         let not_before = if run.was_healthy {
                             Duration::ZERO
                         } else {
@@ -393,7 +393,7 @@ impl Turn<'_> {
                             every: gate.sampling.every,
                             not_before,
                             last_good: before,
-                            gate,
+                            gate: gate.clone(),
                         });
                     }
                 } else if let Some(inherited) = rollout

@@ -63,6 +63,17 @@ pub struct RegionWatch {
     pub(super) plain_bake: Duration,
 }
 
+/// How regions without the change are, on the gate that fails on one with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// None of them has turned to harm since.
+    Well,
+    /// Some answer badly, not yet as often as it takes.
+    Undecided,
+    /// These have turned to harm since.
+    Ill(BTreeSet<String>),
+}
+
 impl Watch {
     /// Brings the counts up to date with what was seen.
     pub(super) fn update(&mut self, state: &FleetState, observations: &Observations, now: Now) {
@@ -116,10 +127,10 @@ impl Watch {
                 let watch = self.regions.entry(region.clone()).or_default();
                 watch.deadline_used = sums.deadline_used;
                 watch.plain_bake = sums.baked;
-                for gate in rollout.plan.gates_of(region) {
+                for gate in rollout.gates_of(region) {
                     watch
                         .after
-                        .entry(gate.name)
+                        .entry(gate.name.clone())
                         .or_default()
                         .resume_bake(sums.baked);
                 }
@@ -233,8 +244,10 @@ impl Watch {
                     );
                 }
                 Phase::After => {
-                    let gates = rollout.plan.gates_of(&sample.region);
-                    let Some(gate) = gates.iter().find(|gate| gate.name == sample.gate) else {
+                    let Some(gate) = rollout
+                        .gates_of(&sample.region)
+                        .find(|gate| gate.name == sample.gate)
+                    else {
                         continue;
                     };
                     let Some(applied) = watch.applied else {
@@ -316,7 +329,7 @@ impl Watch {
     }
 
     /// Whether all gates of a region are healthy now; true if it has none.
-    pub(super) fn all_healthy(&self, region: &str, gates: &[Gate]) -> bool {
+    pub(super) fn all_healthy(&self, region: &str, gates: &[&Gate]) -> bool {
         gates.iter().all(|gate| {
             self.gate(region, &gate.name)
                 .is_some_and(|fold| fold.state(&gate.sampling) == GateState::Healthy)
@@ -324,7 +337,7 @@ impl Watch {
     }
 
     /// How long a region has baked: its slowest gate's sum, or this process's own time if it has none.
-    pub(super) fn baked(&self, region: &str, gates: &[Gate]) -> Duration {
+    pub(super) fn baked(&self, region: &str, gates: &[&Gate]) -> Duration {
         gates
             .iter()
             .map(|gate| {
@@ -351,38 +364,56 @@ impl Watch {
             .any(|watch| watch.after.values().any(GateFold::is_suspect))
     }
 
-    /// Regions that wait for their promotion, were healthy when `failing` was promoted, and are ill now on this
-    /// gate. While that is known already, the illness alone counts: a restart forgets that they were healthy.
+    /// Whether regions that wait for their promotion, and were healthy when `failing` was promoted, have turned
+    /// to harm on this gate: as many harmful samples in a row as their gate asks for. While that is known already,
+    /// the illness alone counts: a restart forgets that they were healthy.
     pub(super) fn turned_ill_elsewhere(
         &self,
+        state: &FleetState,
         rollout: &Rollout,
         gate: &str,
         failing: &str,
         known: bool,
-    ) -> BTreeSet<String> {
+    ) -> Elsewhere {
         let promoted = self
             .regions
             .get(failing)
             .and_then(|watch| watch.applied)
             .unwrap_or_default();
-        rollout
-            .waves
-            .iter()
-            .flat_map(|wave| &wave.regions)
-            .filter(|(region, run)| run.state == RegionState::Pending && region.as_str() != failing)
-            .filter(|(region, _)| {
-                self.regions.get(*region).is_some_and(|watch| {
-                    let fold = watch.before.get(gate);
-                    let turned = watch
-                        .ill_since
-                        .get(gate)
-                        .is_some_and(|since| *since >= promoted)
-                        && fold.is_some_and(GateFold::seen_healthy);
-                    watch.ill_since.contains_key(gate) && (turned || known)
-                })
-            })
-            .map(|(region, _)| region.clone())
-            .collect()
+        let mut ill = BTreeSet::new();
+        let mut undecided = false;
+        for (region, run) in rollout.waves.iter().flat_map(|wave| &wave.regions) {
+            if run.state != RegionState::Pending || region == failing {
+                continue;
+            }
+            let Some(watch) = self.regions.get(region) else {
+                continue;
+            };
+            let (Some(since), Some(fold)) = (watch.ill_since.get(gate), watch.before.get(gate))
+            else {
+                continue;
+            };
+            if !known && !(*since >= promoted && fold.seen_healthy()) {
+                continue;
+            }
+            let sampling = state
+                .last_good
+                .get(region)
+                .and_then(|good| good.gates.iter().find(|judging| judging.name == gate))
+                .map(|judging| judging.sampling);
+            if sampling.is_some_and(|sampling| fold.state(&sampling) == GateState::Harm) {
+                ill.insert(region.clone());
+            } else {
+                undecided = true;
+            }
+        }
+        if !ill.is_empty() {
+            Elsewhere::Ill(ill)
+        } else if undecided {
+            Elsewhere::Undecided
+        } else {
+            Elsewhere::Well
+        }
     }
 
     /// The bake and deadline sums that the cache keeps, by region.
@@ -438,8 +469,6 @@ pub(super) fn is_provable(state: &FleetState, rollout: &Rollout, region: &str) -
         .get(region)
         .map(|good| good.gates.as_slice());
     rollout
-        .plan
         .gates_of(region)
-        .iter()
         .any(|gate| crate::gate::can_prove(gate, last_good))
 }

@@ -10,27 +10,74 @@ use crate::log::EntryKind;
 use crate::plan::PlannedWave;
 use crate::rollout::holds::is_held_for;
 use crate::rollout::state::{
-    Baseline, Failure, FailureReason, HoldReason, Quarantined, RegionState, Rollout, Sealing,
+    Baseline, Failure, FailureReason, HoldReason, Quarantined, RegionRun, RegionState, Rollout,
+    Sealing,
 };
 use crate::rollout::turn::{Turn, Writing};
+use crate::rollout::watch::Elsewhere;
 
 /// Looks for harm among everything that is watched.
+///
+/// A region that is held for a shared cause is passed over: what others show is judged all the same.
 pub(in crate::rollout) fn judge(turn: &mut Turn<'_>) -> Option<Writing> {
-    let failure = find_failure(turn)?;
-    let rollout = turn.rollout()?;
-    if !failure.gate.is_empty() {
-        let known = is_held_for(&turn.next, &failure.region, HoldReason::SharedCause);
-        let elsewhere =
-            turn.watch
-                .turned_ill_elsewhere(rollout, &failure.gate, &failure.region, known);
-        if !elsewhere.is_empty() {
-            return hold_for_shared_cause(turn, &failure, elsewhere);
-        }
-        if known {
-            return Some(judge_anew(turn, &failure.region));
+    find_failures(turn)
+        .into_iter()
+        .find_map(|failures| judge_region(turn, failures))
+}
+
+/// Judges one region by everything that it fails on.
+fn judge_region(turn: &mut Turn<'_>, failures: Vec<Failure>) -> Option<Writing> {
+    let region = failures.first()?.region.clone();
+    let known = is_held_for(&turn.next, &region, HoldReason::SharedCause);
+    let mut own = Vec::new();
+    let mut shared = None;
+    let mut undecided = false;
+    for failure in failures {
+        match cause_of(turn, &failure, known)? {
+            Elsewhere::Well => own.push(failure),
+            Elsewhere::Ill(regions) => {
+                shared.get_or_insert((failure, regions));
+            }
+            Elsewhere::Undecided => undecided = true,
         }
     }
-    act_on(turn, failure)
+    match (own.into_iter().next(), shared) {
+        // One gate has a shared cause, another one has not: that is the commit's own harm.
+        (Some(failure), Some(_)) => act_on(turn, failure),
+        (None, Some((failure, elsewhere))) if !known => {
+            hold_for_shared_cause(turn, &failure, elsewhere)
+        }
+        (Some(failure), None) if !undecided => {
+            if known {
+                Some(judge_anew(turn, &region))
+            } else {
+                act_on(turn, failure)
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Whether regions without the change show the same.
+fn cause_of(turn: &Turn<'_>, failure: &Failure, known: bool) -> Option<Elsewhere> {
+    if failure.gate.is_empty() {
+        return Some(Elsewhere::Well);
+    }
+    let rollout = turn.rollout()?;
+    let elsewhere =
+        turn.watch
+            .turned_ill_elsewhere(&turn.next, rollout, &failure.gate, &failure.region, known);
+    // Others are asked less often and may come to it a little later; but they are not waited for for long.
+    let patient = failure.reason == FailureReason::Harm
+        && rollout
+            .gates_of(&failure.region)
+            .find(|gate| gate.name == failure.gate)
+            .zip(turn.watch.gate(&failure.region, &failure.gate))
+            .is_some_and(|(gate, fold)| fold.failures() < gate.sampling.failures.saturating_mul(2));
+    Some(match elsewhere {
+        Elsewhere::Undecided if !patient => Elsewhere::Well,
+        elsewhere => elsewhere,
+    })
 }
 
 /// Does what the policy says about a failure.
@@ -199,11 +246,10 @@ fn isolate(turn: &mut Turn<'_>, failure: &Failure) -> Option<Writing> {
 
 /// Whether no failure is tolerated in this wave: it is the canary, or the first wave that the rollout changes.
 pub(in crate::rollout) fn is_strict(rollout: &Rollout, wave: &str) -> bool {
-    let first_changed = rollout.waves.iter().find(|run| {
-        run.regions
-            .values()
-            .any(crate::rollout::state::RegionRun::receives)
-    });
+    let first_changed = rollout
+        .waves
+        .iter()
+        .find(|run| run.regions.values().any(RegionRun::receives));
     rollout
         .waves
         .first()
@@ -231,85 +277,106 @@ fn failures_of(turn: &Turn<'_>, rollout: &Rollout, wave: &PlannedWave) -> usize 
         .count()
 }
 
-/// The first region, in the plan's order, that shows harm or was not healthy by its deadline.
-fn find_failure(turn: &Turn<'_>) -> Option<Failure> {
-    let rollout = turn.rollout()?;
+/// What shows harm or was not healthy by its deadline: by region, in the plan's order.
+fn find_failures(turn: &Turn<'_>) -> Vec<Vec<Failure>> {
+    let Some(rollout) = turn.rollout() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
     for wave in &rollout.waves {
-        let planned = rollout.plan.wave(&wave.name)?;
+        let Some(planned) = rollout.plan.wave(&wave.name) else {
+            continue;
+        };
         for region in &planned.regions {
             let Some(run) = wave.regions.get(region) else {
                 continue;
             };
-            // What stands there must be what is judged: this rollout's tree, or one that it took over.
-            let actual = turn.next.folder(&wave.name, region);
-            let inherited = rollout.inherited.get(region).filter(|inherited| {
-                run.state == RegionState::Pending
-                    && inherited.judged
-                    && actual == Some(inherited.tree)
-            });
-            let (tree, gates) = match inherited {
-                Some(inherited) => (inherited.tree, inherited.gates.clone()),
-                None => match rollout.plan.regions.get(region) {
-                    Some(planned) if run.state.is_watched() && actual == Some(planned.tree) => {
-                        (planned.tree, rollout.plan.gates_of(region))
-                    }
-                    _ => continue,
-                },
-            };
-            let failure = |reason, gate: &str, evidence: String| Failure {
-                reason,
-                wave: wave.name.clone(),
-                region: region.clone(),
-                gate: gate.to_owned(),
-                tree: Some(tree),
-                evidence,
-            };
-            if let Some(gate) = gates.iter().find(|gate| {
-                turn.watch
-                    .gate(region, &gate.name)
-                    .is_some_and(|fold| fold.state(&gate.sampling) == GateState::Harm)
-            }) {
-                let evidence = format!(
-                    "{region} {} {}, {} times in a row",
-                    gate.name,
-                    last_evidence(turn, region, gate),
-                    gate.sampling.failures
-                );
-                return Some(failure(FailureReason::Harm, &gate.name, evidence));
-            }
-            if inherited.is_some()
-                || run.was_healthy
-                || run.state == RegionState::Held
-                || !deadline_passed(turn, region, planned)
-            {
-                continue;
-            }
-            let gate = slowest_gate(turn, region, &gates);
-            let name = gate.map(|gate| gate.name.clone()).unwrap_or_default();
-            let last = gate
-                .map(|gate| last_evidence(turn, region, gate))
-                .unwrap_or_default();
-            let deadline = crate::duration::format(planned.policy.progress_deadline);
-            if is_unreachable(turn, region, run.before, &gates) {
-                if planned.policy.on_unreachable == OnUnreachable::Fail {
-                    return Some(failure(
-                        FailureReason::Unreachable,
-                        &name,
-                        format!(
-                            "{region} {name} not judged within {deadline} (onUnreachable: fail): {last}"
-                        ),
-                    ));
-                }
-            } else {
-                return Some(failure(
-                    FailureReason::TimedOut,
-                    &name,
-                    format!("{region} {name} not healthy within {deadline}: {last}"),
-                ));
+            let failures = failures_in(turn, rollout, planned, region, run);
+            if !failures.is_empty() {
+                found.push(failures);
             }
         }
     }
-    None
+    found
+}
+
+/// What a region fails on: each gate that shows harm, or its deadline.
+fn failures_in(
+    turn: &Turn<'_>,
+    rollout: &Rollout,
+    planned: &PlannedWave,
+    region: &str,
+    run: &RegionRun,
+) -> Vec<Failure> {
+    // What stands there must be what is judged: this rollout's tree, or one that it took over.
+    let actual = turn.next.folder(&planned.name, region);
+    let inherited = rollout.inherited.get(region).filter(|inherited| {
+        run.state == RegionState::Pending && inherited.judged && actual == Some(inherited.tree)
+    });
+    let (tree, gates): (_, Vec<&Gate>) = match inherited {
+        Some(inherited) => (inherited.tree, inherited.gates.iter().collect()),
+        None => match rollout.plan.regions.get(region) {
+            Some(wanted) if run.state.is_watched() && actual == Some(wanted.tree) => (
+                wanted.tree,
+                rollout.plan.gates_in(planned, region).collect(),
+            ),
+            _ => return Vec::new(),
+        },
+    };
+    let failure = |reason, gate: &str, evidence: String| Failure {
+        reason,
+        wave: planned.name.clone(),
+        region: region.to_owned(),
+        gate: gate.to_owned(),
+        tree: Some(tree),
+        evidence,
+    };
+    let harm: Vec<Failure> = gates
+        .iter()
+        .filter(|gate| {
+            turn.watch
+                .gate(region, &gate.name)
+                .is_some_and(|fold| fold.state(&gate.sampling) == GateState::Harm)
+        })
+        .map(|gate| {
+            let evidence = format!(
+                "{region} {} {}, {} times in a row",
+                gate.name,
+                last_evidence(turn, region, gate),
+                gate.sampling.failures
+            );
+            failure(FailureReason::Harm, &gate.name, evidence)
+        })
+        .collect();
+    if !harm.is_empty()
+        || inherited.is_some()
+        || run.was_healthy
+        || run.state == RegionState::Held
+        || !deadline_passed(turn, region, planned)
+    {
+        return harm;
+    }
+    let gate = slowest_gate(turn, region, &gates);
+    let name = gate.map(|gate| gate.name.clone()).unwrap_or_default();
+    let last = gate
+        .map(|gate| last_evidence(turn, region, gate))
+        .unwrap_or_default();
+    let deadline = crate::duration::format(planned.policy.progress_deadline);
+    if !is_unreachable(turn, region, run.before, &gates) {
+        return vec![failure(
+            FailureReason::TimedOut,
+            &name,
+            format!("{region} {name} not healthy within {deadline}: {last}"),
+        )];
+    }
+    if planned.policy.on_unreachable != OnUnreachable::Fail {
+        return Vec::new();
+    }
+    vec![failure(
+        FailureReason::Unreachable,
+        &name,
+        format!("{region} {name} not judged within {deadline} (onUnreachable: fail): {last}"),
+    )]
 }
 
 pub(in crate::rollout) fn deadline_passed(
@@ -328,7 +395,7 @@ pub(in crate::rollout) fn is_unreachable(
     turn: &Turn<'_>,
     region: &str,
     before: Option<Baseline>,
-    gates: &[Gate],
+    gates: &[&Gate],
 ) -> bool {
     before != Some(Baseline::Healthy)
         || !gates.iter().any(|gate| {
@@ -341,16 +408,17 @@ pub(in crate::rollout) fn is_unreachable(
 pub(in crate::rollout) fn slowest_gate<'a>(
     turn: &Turn<'_>,
     region: &str,
-    gates: &'a [Gate],
+    gates: &[&'a Gate],
 ) -> Option<&'a Gate> {
     gates
         .iter()
+        .copied()
         .find(|gate| {
             turn.watch
                 .gate(region, &gate.name)
                 .is_none_or(|fold| fold.state(&gate.sampling) != GateState::Healthy)
         })
-        .or_else(|| gates.first())
+        .or_else(|| gates.first().copied())
 }
 
 pub(in crate::rollout) fn last_evidence(turn: &Turn<'_>, region: &str, gate: &Gate) -> String {
