@@ -60,6 +60,7 @@ struct Key {
     last_good: BTreeMap<String, Oid>,
     on_branches: BTreeMap<String, Oid>,
     quarantine: Vec<Oid>,
+    hotfix: Option<Oid>,
 }
 
 /// What a commit renders to, by itself.
@@ -112,6 +113,7 @@ impl Cache {
                 .collect(),
             on_branches: on_branches(state),
             quarantine: state.quarantine.iter().map(|item| item.source).collect(),
+            hotfix: state.hotfix,
         };
         if let Some((known, candidate)) = &self.newest
             && *known == key
@@ -262,6 +264,21 @@ fn carried(
         Some((plan, newer)) => (plan, newer),
         None => (&settled.wanted, range),
     };
+    // What failed, was aborted or would be held yields to what is newer.
+    let yields = |id: Oid| {
+        held.contains(&id)
+            || state.not_again == Some(id)
+            || state
+                .quarantine
+                .iter()
+                .any(|item| !item.isolated && item.source == id)
+    };
+    // What a person asked for goes at once; what landed on it meanwhile comes after it.
+    if let Some(hotfix) = state.hotfix.filter(|hotfix| !yields(*hotfix))
+        && range.iter().any(|commit| commit.id == hotfix)
+    {
+        return Ok(hotfix);
+    }
     let mut policies: Vec<Option<Arc<Wanted>>> = Vec::with_capacity(range.len());
     let mut last: Option<(DocumentIds, Option<Arc<Wanted>>)> = None;
     for commit in range.iter().rev() {
@@ -275,15 +292,6 @@ fn carried(
         policies.push(policy.clone());
         last = Some((documents, policy));
     }
-    // What failed, was aborted or would be held yields to what is newer.
-    let yields = |id: Oid| {
-        held.contains(&id)
-            || state.not_again == Some(id)
-            || state
-                .quarantine
-                .iter()
-                .any(|item| !item.isolated && item.source == id)
-    };
     let commits: Vec<RangeCommit<'_>> = range
         .iter()
         .rev()

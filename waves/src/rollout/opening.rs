@@ -189,7 +189,9 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
     let CandidateOutcome::Valid(valid) = &candidate.outcome else {
         return None;
     };
-    let hotfix = turn.next.hotfix == Some(candidate.source);
+    let hotfix = turn
+        .next
+        .carries_hotfix(candidate.source, &candidate.commits);
     let stopping: Vec<&Hold> = turn
         .next
         .holds
@@ -246,6 +248,9 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
             wanted: valid.wanted.clone(),
         });
         turn.next.invalid = None;
+        if turn.next.carries_hotfix(source, &candidate.commits) {
+            turn.next.hotfix = None;
+        }
         end_reverts(turn);
         describe(turn, valid);
         let mut writing = Writing::new(
@@ -486,7 +491,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         revert_trees: valid.revert_trees.clone(),
         removals: removals(state, valid),
         first: !state.proven,
-        hotfix: state.hotfix == Some(source),
+        hotfix: state.carries_hotfix(source, &candidate.commits),
         supersedes: superseded,
         state: RolloutState::Running,
         waves,
@@ -535,7 +540,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
     turn.next.invalid = None;
     turn.next.not_again = None;
     turn.next.waived.clear();
-    if turn.next.hotfix == Some(source) {
+    if turn.next.carries_hotfix(source, &candidate.commits) {
         turn.next.hotfix = None;
     }
     let mut writing = Writing::new(EntryKind::RolloutOpened, subject).drafts(missing);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::{is_isolated, isolated_give_backs, last_evidence};
+use super::failure::{is_isolated, is_unreachable, isolated_give_backs, last_evidence};
 use super::holds::{begin_holds, end_holds, is_held_for, is_stopped, is_wave_stopped};
 use super::promotion::{leave_drafts, next_batch};
 use super::state::{
@@ -10,10 +10,11 @@ use super::state::{
     RolloutState, Sealing, Settled, WaveState,
 };
 use super::turn::{Turn, Writing};
-use crate::fleet::{Gate, OnFailure};
+use crate::fleet::{Gate, OnFailure, OnUnreachable};
 use crate::gate::GateFold;
 use crate::log::{EntryKind, MoveKind};
 use crate::oid::Oid;
+use crate::plan::PlannedWave;
 
 /// Goes on with the rollout under way, if nothing is being given back.
 pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
@@ -262,23 +263,8 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
         .filter(|run| matches!(run.state, RegionState::Failed | RegionState::TimedOut))
         .count();
     if healthy < planned.policy.min_healthy_of(counted) {
-        let region = wave.regions.iter().find(|(_, run)| {
-            matches!(
-                run.state,
-                RegionState::Failed | RegionState::TimedOut | RegionState::Skipped
-            ) && run.receives()
-        });
-        let failure = Failure {
-            reason: FailureReason::Harm,
-            wave: name.to_owned(),
-            region: region.map(|(region, _)| region.clone()).unwrap_or_default(),
-            gate: String::new(),
-            tree: region
-                .and_then(|(region, _)| rollout.plan.regions.get(region))
-                .map(|planned| planned.tree),
-            evidence: format!("only {healthy} of {counted} regions of {name} are healthy"),
-        };
-        return act_on_too_few(turn, failure);
+        let message = format!("only {healthy} of {counted} regions of {name} are healthy");
+        return act_on_too_few(turn, &planned, &message);
     }
     let wall = turn.now.wall;
     let state = if failed > 0 {
@@ -298,12 +284,44 @@ fn pass(turn: &mut Turn<'_>, index: usize, name: &str) -> Option<Writing> {
     Some(writing)
 }
 
-/// A wave in which too few regions are healthy ends the rollout, or holds it where the policy says so.
-fn act_on_too_few(turn: &mut Turn<'_>, failure: Failure) -> Option<Writing> {
+/// A wave in which too few regions are healthy ends the rollout, or holds it where the policy says so, or
+/// where nothing but unreachable regions is missing.
+fn act_on_too_few(turn: &mut Turn<'_>, planned: &PlannedWave, message: &str) -> Option<Writing> {
     let rollout = turn.rollout()?;
+    let run = rollout.waves.iter().find(|run| run.name == planned.name)?;
+    let failed = planned.regions.iter().find_map(|region| {
+        let state = run.regions.get(region)?;
+        let counts = matches!(state.state, RegionState::Failed | RegionState::TimedOut)
+            && !is_left_out(turn, region, state);
+        counts.then_some((region, state))
+    });
+    let Some((region, run)) = failed else {
+        return hold_unreachable_again(turn, planned, message);
+    };
+    let gates: Vec<&Gate> = rollout.plan.gates_in(planned, region).collect();
+    let reason = if run.state == RegionState::Failed {
+        FailureReason::Harm
+    } else if planned.policy.on_unreachable == OnUnreachable::Fail
+        && is_unreachable(turn, region, run.before, &gates)
+    {
+        FailureReason::Unreachable
+    } else {
+        FailureReason::TimedOut
+    };
+    let failure = Failure {
+        reason,
+        wave: planned.name.clone(),
+        region: region.clone(),
+        gate: String::new(),
+        tree: rollout.plan.regions.get(region).map(|planned| planned.tree),
+        evidence: match &run.reason {
+            Some(why) => format!("{message}: {why}"),
+            None => message.to_owned(),
+        },
+    };
     let reason = if rollout.first {
         HoldReason::FirstRolloutFailed
-    } else if rollout.plan.wave(&failure.wave)?.policy.on_failure == OnFailure::Hold {
+    } else if planned.policy.on_failure == OnFailure::Hold {
         HoldReason::OnFailureHold
     } else {
         return super::failure::end_with(turn, Sealing::Failed { failure });
@@ -317,6 +335,38 @@ fn act_on_too_few(turn: &mut Turn<'_>, failure: Failure) -> Option<Writing> {
         )
         .wave(&failure.wave)
     })
+}
+
+/// Nothing failed, too much was skipped because nothing could be learnt of it: that is no harm. These regions
+/// are watched again, and the wave goes on once they are healthy or a person says so.
+fn hold_unreachable_again(
+    turn: &mut Turn<'_>,
+    planned: &PlannedWave,
+    message: &str,
+) -> Option<Writing> {
+    let rollout = turn.rollout_mut()?;
+    let mut regions = Vec::new();
+    for region in &planned.regions {
+        if let Some(run) = rollout
+            .region_mut(region)
+            .filter(|run| run.left_out == Some(LeftOut::Unreachable))
+        {
+            run.left_out = None;
+            regions.push(region.clone());
+        }
+    }
+    if regions.is_empty() {
+        return None;
+    }
+    for region in &regions {
+        turn.move_region(region, RegionState::Held, Some(message.to_owned()));
+    }
+    let reason = HoldReason::Unreachable;
+    let mut hold = turn.hold(reason, message);
+    hold.wave = Some(planned.name.clone());
+    hold.regions = regions;
+    turn.add_hold(hold);
+    Some(Writing::new(EntryKind::Held, format!("held: {reason:?}: {message}")).wave(&planned.name))
 }
 
 /// Whether a region counts in no number: skipped by a person, isolated, moved away by somebody.

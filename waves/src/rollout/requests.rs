@@ -478,7 +478,11 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         .candidate
         .as_ref()
         .ok_or("there is no commit that waits")?;
-    if candidate.source != to {
+    let waits = candidate.source == to || candidate.commits.iter().any(|commit| commit.id == to);
+    let under_way = turn.rollout().is_some_and(|rollout| {
+        rollout.source == to || rollout.commits.iter().any(|commit| commit.id == to)
+    });
+    if !waits || under_way {
         return Err(format!(
             "{} is not the commit that waits ({} is)",
             to.short(8),

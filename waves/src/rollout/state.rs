@@ -123,6 +123,10 @@ pub struct Owed {
     pub source: Option<Oid>,
     /// The regions.
     pub regions: BTreeSet<String>,
+    /// What they are given back, where that is not their last good tree alone: protected objects that the
+    /// failed commit added stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trees: BTreeMap<String, Oid>,
 }
 
 /// What a person allowed for one source commit.
@@ -730,6 +734,14 @@ impl FleetState {
         self.rollout
             .as_ref()
             .filter(|rollout| !rollout.state.is_terminal())
+    }
+
+    /// Whether this is the commit that a person asked to take over at once, or carries it.
+    #[must_use]
+    pub fn carries_hotfix(&self, source: Oid, commits: &[SourceCommit]) -> bool {
+        self.hotfix.is_some_and(|hotfix| {
+            hotfix == source || commits.iter().any(|commit| commit.id == hotfix)
+        })
     }
 
     /// The tree that a region's folder has on the branch of a wave.

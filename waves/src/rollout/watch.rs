@@ -393,7 +393,8 @@ impl Watch {
             else {
                 continue;
             };
-            if !known && !(*since >= promoted && fold.seen_healthy()) {
+            let turned = *since >= promoted && fold.seen_healthy();
+            if !(known || turned) {
                 continue;
             }
             let sampling = state

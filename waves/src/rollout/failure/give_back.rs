@@ -139,31 +139,50 @@ pub(in crate::rollout) fn roll_back(turn: &mut Turn<'_>) -> Option<Writing> {
 }
 
 /// Regions on branches that are still busy are owed their last good trees: they get them once those are free.
+/// So are those that an open promotion may still reach.
 fn owe_what_stays(turn: &mut Turn<'_>) {
     let Some(rollout) = turn.next.rollout.as_ref() else {
         return;
     };
     let (id, source, plan) = (rollout.id.clone(), rollout.source, rollout.plan.clone());
+    let trees = rollout.revert_trees.clone();
     for (wave, branch) in turn.next.branches.clone() {
         let reference = turn.next.fleet.wave_ref(&wave);
-        let busy = turn
+        let open: Vec<&Intent> = turn
             .next
             .intents
             .iter()
-            .any(|intent| intent.draft.reference == reference);
-        let regions: BTreeSet<String> = branch
+            .filter(|intent| intent.draft.reference == reference)
+            .collect();
+        let mut regions: BTreeSet<String> = branch
             .ours
             .iter()
             .filter(|(region, ours)| {
-                busy && !plan.excluded.contains_key(*region)
+                !open.is_empty()
+                    && !plan.excluded.contains_key(*region)
                     && target_of(turn, region).is_some_and(|target| target != **ours)
             })
             .map(|(region, _)| region.clone())
             .collect();
+        regions.extend(
+            open.iter()
+                .filter(|intent| {
+                    intent.draft.kind == MoveKind::Promote
+                        && intent.draft.rollout.as_ref() == Some(&id)
+                })
+                .flat_map(|intent| &intent.draft.folders)
+                .map(|change| change.region.clone()),
+        );
         if !regions.is_empty() {
             let owed = turn.next.owed.entry(wave).or_default();
             owed.rollout = Some(id.clone());
             owed.source = Some(source);
+            owed.trees.extend(
+                trees
+                    .iter()
+                    .filter(|(region, _)| regions.contains(*region))
+                    .map(|(region, tree)| (region.clone(), *tree)),
+            );
             owed.regions.extend(regions);
         }
     }
@@ -374,10 +393,10 @@ pub(in crate::rollout) fn pay_owed(turn: &mut Turn<'_>) -> Option<Writing> {
                 .filter_map(|region| {
                     let good = turn.next.last_good.get(region)?.tree;
                     let newest = turn.next.rollout.as_ref().map(|rollout| &rollout.id);
-                    let target = if newest == owed.rollout.as_ref() {
-                        target_of(turn, region)?
-                    } else {
-                        good
+                    let target = match owed.trees.get(region) {
+                        Some(tree) => *tree,
+                        None if newest == owed.rollout.as_ref() => target_of(turn, region)?,
+                        None => good,
                     };
                     let ours = *branch.ours.get(region)?;
                     // Somebody else's tree is drift, and drift is a person's to settle.

@@ -45,3 +45,36 @@ fn a_give_back_waits_behind_no_request() {
         world.story()
     );
 }
+
+#[test]
+fn a_hotfix_stays_one_when_another_commit_lands_on_it() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    let fix = world.commit(&[("all", "v3")]);
+    world.request(Verb::Hotfix).to = Some(fix);
+    // Accepted, and nothing done about it yet: the promotion that is open has to be waited for.
+    world.think(0);
+    world.act(0);
+    assert_eq!(world.last(), EntryKind::Requested, "{}", world.story());
+    let later = world.commit(&[("r0", "own")]);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.count(EntryKind::Superseded), 1, "{}", world.story());
+    let opened = world.newest(EntryKind::RolloutOpened);
+    let rollout = opened.state.rollout.as_ref().unwrap();
+    assert!(rollout.hotfix);
+    assert_eq!(rollout.source, later);
+    assert_eq!(world.state().hotfix, None);
+}
+
+#[test]
+fn a_commit_that_is_under_way_is_no_hotfix() {
+    let mut world = World::settled(Spec::small());
+    let under_way = world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.commit(&[("all", "v3")]);
+    world.request(Verb::Hotfix).to = Some(under_way);
+    world.run_until_last(EntryKind::Requested);
+    assert_eq!(world.state().hotfix, None, "{}", world.story());
+}
