@@ -20,23 +20,24 @@ type Point = (Story, &'static str, u32, When);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// In every run of the tests.
-    Always,
+    /// In every run of the tests, started again like this.
+    Always(Restart),
     /// Only when all points are asked for.
     Full,
 }
+use Restart::{Elsewhere, SameData};
 use Story::{Bad, First, Good};
 use When::{Always, Full};
 
 /// Where the controller dies. One line each.
 const POINTS: &[Point] = &[
     (First, "before-created", 1, Full),
-    (First, "after-created", 1, Always),
+    (First, "after-created", 1, Always(SameData)),
     (First, "after-rolloutopened", 1, Full),
     // The intents that create the branches, and the push that does.
     (First, "after-intent", 1, Full),
     (First, "before-branch-push", 1, Full),
-    (First, "after-branch-push", 1, Always),
+    (First, "after-branch-push", 1, Always(Elsewhere)),
     (First, "before-succeeded", 1, Full),
     (Good, "after-look", 1, Full),
     (Good, "after-look", 2, Full),
@@ -45,15 +46,15 @@ const POINTS: &[Point] = &[
     (Good, "before-log-push", 2, Full),
     (Good, "after-log-push", 2, Full),
     (Good, "before-rolloutopened", 1, Full),
-    (Good, "after-rolloutopened", 1, Always),
+    (Good, "after-rolloutopened", 1, Always(SameData)),
     (Good, "before-intent", 1, Full),
-    (Good, "after-intent", 1, Always),
+    (Good, "after-intent", 1, Always(Elsewhere)),
     (Good, "before-branch-push", 1, Full),
-    (Good, "after-branch-push", 1, Always),
+    (Good, "after-branch-push", 1, Always(SameData)),
     (Good, "before-progress", 1, Full),
     (Good, "after-progress", 1, Full),
     (Good, "before-wavepassed", 1, Full),
-    (Good, "after-wavepassed", 1, Always),
+    (Good, "after-wavepassed", 1, Always(Elsewhere)),
     (Good, "after-branch-push", 2, Full),
     (Good, "before-applied", 1, Full),
     (Good, "after-applied", 1, Full),
@@ -62,26 +63,26 @@ const POINTS: &[Point] = &[
     (Good, "after-intent", 2, Full),
     (Good, "before-branch-push", 4, Full),
     (Good, "after-branch-push", 4, Full),
-    (Good, "before-succeeded", 1, Always),
+    (Good, "before-succeeded", 1, Always(SameData)),
     (Good, "after-succeeded", 1, Full),
-    (Bad, "before-failed", 1, Always),
-    (Bad, "after-failed", 1, Always),
+    (Bad, "before-failed", 1, Always(Elsewhere)),
+    (Bad, "after-failed", 1, Always(SameData)),
     // The push that gives three branches back.
     (Bad, "before-branch-push", 4, Full),
-    (Bad, "after-branch-push", 4, Always),
+    (Bad, "after-branch-push", 4, Always(Elsewhere)),
     // The intent of the config branch's revert, and its push.
     (Bad, "before-intent", 2, Full),
     (Bad, "after-intent", 2, Full),
     (Bad, "before-source-revert-push", 1, Full),
-    (Bad, "after-source-revert-push", 1, Always),
+    (Bad, "after-source-revert-push", 1, Always(SameData)),
     (Bad, "before-reverted", 1, Full),
-    (Bad, "after-reverted", 1, Always),
+    (Bad, "after-reverted", 1, Always(Elsewhere)),
     (Bad, "before-nochange", 1, Full),
     (Bad, "after-nochange", 1, Full),
 ];
 
 /// Points that no undisturbed run passes, and the test that dies there.
-const ELSEWHERE: [(&str, &str); 4] = [
+const BEYOND: [(&str, &str); 4] = [
     (
         "after-single-push",
         "in_the_middle_of_a_give_back_one_by_one",
@@ -155,8 +156,8 @@ fn restarted<'a>(
     restart: Restart,
 ) -> Controller<'a> {
     match restart {
-        Restart::SameData => first.clone(),
-        Restart::Elsewhere => {
+        SameData => first.clone(),
+        Elsewhere => {
             let _ = fs::remove_dir_all(first.data_folder());
             fleet.controller("elsewhere")
         }
@@ -165,7 +166,7 @@ fn restarted<'a>(
 
 /// Runs a controller until it dies at a point.
 #[track_caller]
-fn die_at(controller: &Controller<'_>, point: &str, nth: u32) {
+pub(crate) fn die_at(controller: &Controller<'_>, point: &str, nth: u32) {
     let answer = controller
         .clone()
         .env("TIDEGATE_CRASH_AT", &format!("{point}:{nth}"))
@@ -191,7 +192,10 @@ fn survive((story, point, nth, _): Point, restart: Restart) {
 }
 
 /// Runs scenarios side by side, all of them also when some fail.
-fn side_by_side<T: Send + std::fmt::Debug + Copy>(scenarios: Vec<T>, run: impl Fn(T) + Sync) {
+pub(crate) fn side_by_side<T: Send + std::fmt::Debug + Copy>(
+    scenarios: Vec<T>,
+    run: impl Fn(T) + Sync,
+) {
     let queue = Mutex::new(VecDeque::from(scenarios));
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -212,35 +216,33 @@ fn side_by_side<T: Send + std::fmt::Debug + Copy>(scenarios: Vec<T>, run: impl F
 }
 
 /// Says it past the test harness, which shows nothing of what passes.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[test]
 fn killed_at_any_point_and_started_again_ends_as_if_nothing_had_happened() {
     let all = std::env::var_os("TIDEGATE_ALL_CRASH_POINTS").is_some_and(|value| value == "1");
-    let chosen: Vec<Point> = POINTS
-        .iter()
-        .copied()
-        .filter(|(.., when)| all || *when == Always)
-        .collect();
-    if chosen.len() < POINTS.len() {
+    let mut scenarios = Vec::new();
+    for point in POINTS {
+        scenarios.extend([SameData, Elsewhere].into_iter().filter_map(|restart| {
+            let (.., when) = *point;
+            (all || when == Always(restart)).then_some((*point, restart))
+        }));
+    }
+    if scenarios.len() < 2 * POINTS.len() {
         say(&format!(
-            "SKIPPED: {} of {} crash points; TIDEGATE_ALL_CRASH_POINTS=1 tries them all",
-            POINTS.len() - chosen.len(),
-            POINTS.len()
+            "SKIPPED: {} of {} deaths of the controller; TIDEGATE_ALL_CRASH_POINTS=1 tries them all",
+            2 * POINTS.len() - scenarios.len(),
+            2 * POINTS.len()
         ));
     }
-    let scenarios = chosen
-        .into_iter()
-        .flat_map(|point| [(point, Restart::SameData), (point, Restart::Elsewhere)])
-        .collect();
     side_by_side(scenarios, |(point, restart)| survive(point, restart));
 }
 
 #[test]
 fn every_point_that_the_engine_has_is_tried() {
-    let mut known: BTreeSet<&str> = ELSEWHERE.iter().map(|(point, _)| *point).collect();
+    let mut known: BTreeSet<&str> = BEYOND.iter().map(|(point, _)| *point).collect();
     for (story, point, nth, _) in POINTS {
         let passed = undisturbed(*story).passed.get(*point).copied();
         assert!(
@@ -291,13 +293,13 @@ enum Lands {
 #[test]
 fn killed_during_a_push_that_lands_early_or_late() {
     let scenarios = vec![
-        (Good, LOG, Lands::Late, Restart::Elsewhere),
-        (Good, BRANCHES[0], Lands::Early, Restart::SameData),
-        (Good, BRANCHES[0], Lands::Late, Restart::Elsewhere),
-        (Good, BRANCHES[2], Lands::Before, Restart::SameData),
-        (Bad, BRANCHES[2], Lands::Late, Restart::SameData),
-        (Bad, MAIN, Lands::Early, Restart::Elsewhere),
-        (Bad, MAIN, Lands::Late, Restart::SameData),
+        (Good, LOG, Lands::Late, Elsewhere),
+        (Good, BRANCHES[0], Lands::Early, SameData),
+        (Good, BRANCHES[0], Lands::Late, Elsewhere),
+        (Good, BRANCHES[2], Lands::Before, SameData),
+        (Bad, BRANCHES[2], Lands::Late, SameData),
+        (Bad, MAIN, Lands::Early, Elsewhere),
+        (Bad, MAIN, Lands::Late, SameData),
     ];
     side_by_side(scenarios, |(story, name, lands, restart)| {
         let fleet = SmallFleet::of(story);
@@ -338,7 +340,7 @@ fn die_during_push(fleet: &SmallFleet, name: &'static str, lands: Lands, restart
 
 #[test]
 fn in_the_middle_of_a_give_back_of_three_branches() {
-    side_by_side(vec![Restart::SameData, Restart::Elsewhere], |restart| {
+    side_by_side(vec![SameData, Elsewhere], |restart| {
         let fleet = SmallFleet::of(Bad);
         let first = fleet.controller("first");
         die_at(&first, "after-failed", 1);

@@ -20,6 +20,7 @@ mod render;
 mod render_worker;
 mod sandbox;
 mod settle;
+mod several_controllers;
 mod small_fleet;
 mod testkit;
 mod validate;

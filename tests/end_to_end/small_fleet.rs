@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
@@ -82,7 +82,7 @@ pub(crate) enum Story {
 pub(crate) struct SmallFleet {
     pub(crate) server: GitServer,
     pub(crate) work: Work,
-    pub(crate) health: Health,
+    health: Health,
     folder: tempfile::TempDir,
 }
 
@@ -211,6 +211,7 @@ impl SmallFleet {
             fleet_name: "small",
             extra: String::new(),
             data: self.folder(name),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_tidegate")),
             environment: BTreeMap::new(),
         }
     }
@@ -370,6 +371,7 @@ pub(crate) struct Controller<'a> {
     fleet_name: &'static str,
     extra: String,
     data: PathBuf,
+    program: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
@@ -398,6 +400,12 @@ impl Controller<'_> {
         self
     }
 
+    /// Another copy of the program.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// One more environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
@@ -415,7 +423,7 @@ impl Controller<'_> {
     }
 
     /// Writes its settings and tells how to call it.
-    fn program(&self) -> (Tidegate, String) {
+    fn prepare(&self) -> (Tidegate, String) {
         let folder = self.fleet.folder.path();
         let user = folder.join(format!("{}.user", self.name));
         fs::write(&user, USERNAME).unwrap();
@@ -437,7 +445,7 @@ impl Controller<'_> {
         );
         let settings = folder.join(format!("{}.yaml", self.name));
         fs::write(&settings, text).unwrap();
-        let mut program = Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), folder);
+        let mut program = Tidegate::new(&self.program, folder);
         for (name, value) in &self.environment {
             program = program.env(name, value.as_str());
         }
@@ -446,13 +454,13 @@ impl Controller<'_> {
 
     /// Starts it in the background.
     pub(crate) fn start(&self) -> Running {
-        let (program, settings) = self.program();
+        let (program, settings) = self.prepare();
         program.start(&["run", "--settings", &settings])
     }
 
     /// Starts it in the background; it leaves when there is nothing more to wait for.
     pub(crate) fn start_settling(&self) -> Running {
-        let (program, settings) = self.program();
+        let (program, settings) = self.prepare();
         program.start(&["run", "--settings", &settings, "--settle"])
     }
 
@@ -479,45 +487,26 @@ impl Controller<'_> {
 }
 
 /// The health of all regions, read from what their wave branches hold.
-pub(crate) struct Health {
+struct Health {
     http: HttpServer,
-    forced: Arc<Mutex<BTreeMap<String, (u16, String)>>>,
 }
 
 impl Health {
     fn start(repo: &Path) -> Self {
-        let forced = Arc::new(Mutex::new(BTreeMap::new()));
         let http = HttpServer::start({
             let repo = repo.to_owned();
-            let forced = Arc::clone(&forced);
-            move |request| Some(answer(&repo, &forced, &request))
+            move |request| Some(answer(&repo, &request))
         });
-        Self { http, forced }
+        Self { http }
     }
 
     fn url(&self) -> String {
         self.http.url("")
     }
-
-    /// Lets a region answer this, whatever its branch holds; `None`: as its branch says again.
-    pub(crate) fn force(&self, region: &str, answer: Option<(u16, &str)>) {
-        let mut forced = self.forced.lock().unwrap();
-        match answer {
-            Some((status, body)) => forced.insert(region.to_owned(), (status, body.to_owned())),
-            None => forced.remove(region),
-        };
-    }
 }
 
-fn answer(
-    repo: &Path,
-    forced: &Mutex<BTreeMap<String, (u16, String)>>,
-    request: &Request,
-) -> Response {
+fn answer(repo: &Path, request: &Request) -> Response {
     let region = request.path.split('/').nth(1).unwrap_or_default();
-    if let Some((status, body)) = forced.lock().unwrap().get(region) {
-        return Response::json(*status, body.clone());
-    }
     match version_of(repo, region) {
         None => Response::json(503, "{}"),
         Some(version) if version.ends_with(SICK) && region == SICK_REGION => {

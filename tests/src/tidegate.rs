@@ -174,6 +174,15 @@ impl Running {
         });
     }
 
+    /// Waits until it has said something on standard error; panics as [`Running::wait_until`] does.
+    pub fn wait_until_said(&mut self, text: &str, deadline: Duration) {
+        let file = self.said.path().join("stderr");
+        self.wait_until(&format!("that it says {text:?}"), deadline, || {
+            let bytes = fs::read(&file).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).contains(text)
+        });
+    }
+
     /// Waits for its end; panics when the deadline passes.
     pub fn wait(mut self, deadline: Duration) -> Answer {
         let status = wait_for("the program's end", deadline, || {

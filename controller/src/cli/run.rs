@@ -184,6 +184,7 @@ async fn control(
     timeout: Option<Duration>,
 ) -> Result<Outcome, CommandError> {
     let cancel = CancellationToken::new();
+    let mut stop = std::pin::pin!(stop_signal()?);
     // Held for its lock, as long as the fleets run.
     let data = DataFolder::open(&settings.data_dir).map_err(CommandError::failed)?;
     let mut fleets = JoinSet::new();
@@ -210,7 +211,6 @@ async fn control(
         }
     };
     tokio::pin!(deadline);
-    let mut stop = std::pin::pin!(stop_signal());
     let mut worst = Ending::Done;
     let mut refused: Option<EngineError> = None;
     loop {
@@ -270,23 +270,22 @@ fn worse(first: Ending, second: Ending) -> Ending {
     }
 }
 
-async fn stop_signal() -> &'static str {
+/// From here on, SIGTERM and SIGINT are ours to obey; the future tells which came.
+fn stop_signal() -> Result<impl Future<Output = &'static str>, CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => {
-                terminated.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
+    let listen = |kind| {
+        signal(kind).map_err(|error| {
+            CommandError::failed(format!("cannot listen for the signal to stop: {error}"))
+        })
     };
-    tokio::select! {
-        () = terminated => "SIGTERM",
-        result = tokio::signal::ctrl_c() => match result {
-            Ok(()) => "SIGINT",
-            Err(_) => std::future::pending().await,
-        },
-    }
+    let mut terminated = listen(SignalKind::terminate())?;
+    let mut interrupted = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => "SIGTERM",
+            _ = interrupted.recv() => "SIGINT",
+        }
+    })
 }
 
 /// One fleet, ready to run.
@@ -312,7 +311,7 @@ impl Prepared {
             surroundings: Surroundings::Hermetic,
             branch: fleet.branch.clone(),
             prefix: fleet.prefix.clone(),
-            deadlines: Deadlines::default(),
+            deadlines: deadlines(),
         })
         .map_err(CommandError::failed)?;
         let git_dir = mirror.git_dir().to_owned();
@@ -355,4 +354,20 @@ impl Prepared {
         let Self { options, world } = self;
         Engine::new(options, world).run(cancel).await
     }
+}
+
+/// How long git commands may take. Tests have no minutes to wait: debug builds take it from `TIDEGATE_GIT_DEADLINE`.
+fn deadlines() -> Deadlines {
+    #[cfg(debug_assertions)]
+    if let Some(deadline) = std::env::var("TIDEGATE_GIT_DEADLINE")
+        .ok()
+        .and_then(|text| duration::parse(&text).ok())
+    {
+        return Deadlines {
+            list: deadline,
+            fetch: deadline,
+            push: deadline,
+        };
+    }
+    Deadlines::default()
 }

@@ -23,6 +23,7 @@ use tidegate_waves::rollout::{
 };
 use tracing::{info, warn};
 
+use super::attempt::Attempt;
 use super::{EngineError, FleetOptions, message};
 use crate::git::history::{CommitView, History, MergeResult};
 use crate::git::trailers::one_line;
@@ -48,6 +49,7 @@ pub(super) struct Context<'a> {
 pub(super) struct Cache {
     rendered: BTreeMap<Oid, Rendered>,
     order: Vec<Oid>,
+    breaks: BTreeMap<Oid, u32>,
     newest: Option<(Key, Option<Candidate>)>,
 }
 
@@ -205,7 +207,10 @@ impl Cache {
         }
         let commit = context.history.commit(source)?;
         let started = std::time::Instant::now();
-        let rendered = match render_commit(context, state, &commit)? {
+        let attempt = Attempt::new(context.templates);
+        let outcome = render_commit(context, &attempt, state, &commit)?;
+        attempt.judge(source, &mut self.breaks)?;
+        let rendered = match outcome {
             Ok((wanted, warnings)) => {
                 for warning in &warnings {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
@@ -376,19 +381,14 @@ fn load(
 
 fn render_commit(
     context: &Context<'_>,
+    worker: &Attempt<'_>,
     state: Option<&FleetState>,
     commit: &CommitView,
 ) -> Result<RenderedCommit, EngineError> {
     let repository = open(context)?;
     let source = GitTree::new(&repository, commit.tree);
     let rendered = load(context, state, &source).and_then(|loaded| {
-        let rendered = render(
-            &loaded,
-            &source,
-            context.templates,
-            context.store,
-            Some(context.cache),
-        )?;
+        let rendered = render(&loaded, &source, worker, context.store, Some(context.cache))?;
         Ok((rendered.wanted, rendered.warnings))
     });
     match rendered {

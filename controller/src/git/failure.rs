@@ -110,6 +110,14 @@ pub enum RemoteError {
         /// What git said.
         message: String,
     },
+    /// A lock that a killed git left in our mirror is in the way.
+    #[error("a lock that a killed git left is in the way of the mirror of {remote}: {message}")]
+    Locked {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
     /// Our mirror is damaged.
     #[error("the mirror of {remote} is damaged: {message}")]
     MirrorDamaged {
@@ -144,6 +152,7 @@ impl RemoteError {
             | Self::Unavailable { .. }
             | Self::Moving { .. }
             | Self::DiskFull { .. }
+            | Self::Locked { .. }
             | Self::MirrorDamaged { .. }
             | Self::Secret(_)
             | Self::Child(ChildError::Spawn(_)) => Recovery::Retryable,
@@ -173,6 +182,7 @@ impl RemoteError {
             Self::BadObjects { .. } => "BadObjects",
             Self::Moving { .. } => "Moving",
             Self::DiskFull { .. } => "DiskFull",
+            Self::Locked { .. } => "Locked",
             Self::MirrorDamaged { .. } => "MirrorDamaged",
             Self::Other { .. } => "Other",
             Self::Child(ChildError::TimedOut { .. }) => "TimedOut",
@@ -202,8 +212,15 @@ impl RemoteError {
             Some(500..=599) => return Self::Unavailable { remote, message },
             _ => {}
         }
+        let ours = |line: &&str| !line.starts_with("remote:");
         if says(&["no space left on device", "disk quota exceeded"]) {
             Self::DiskFull { remote, message }
+        } else if text
+            .lines()
+            .filter(ours)
+            .any(|line| line.contains("unable to create '") && line.contains(".lock': file exists"))
+        {
+            Self::Locked { remote, message }
         } else if says(&[
             "authentication failed",
             "could not read username",

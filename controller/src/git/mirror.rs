@@ -278,13 +278,20 @@ impl Mirror {
             return Ok(listed);
         }
         self.last = None;
-        let mut replaced = false;
+        let (mut replaced, mut swept) = (false, false);
         for _ in 0..LISTINGS {
             let fetched = match self.fetch(&listed).await {
                 Err(RemoteError::MirrorDamaged { message, .. }) if !replaced => {
                     tracing::warn!(remote = %self.options.remote, message, "the mirror is damaged and is made anew");
                     replaced = true;
                     self.discard().map_err(|error| self.damaged(&error))?;
+                    self.fetch(&listed).await
+                }
+                // No child of ours is at work now: whose lock it was, is dead.
+                Err(RemoteError::Locked { message, .. }) if !swept => {
+                    tracing::warn!(remote = %self.options.remote, message, "a lock that a killed git left is removed");
+                    swept = true;
+                    remove_leftovers(&self.git_dir);
                     self.fetch(&listed).await
                 }
                 other => other,

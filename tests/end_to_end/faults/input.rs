@@ -1,0 +1,263 @@
+//! Commits and branches that are not as they should be, and a controller that is stopped in the middle.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tidegate_testkit::git_server::{Fault, On};
+use tidegate_testkit::wait::{wait_for, wait_until};
+
+use super::{ends_undisturbed, stop};
+use crate::crash::assert_undisturbed;
+use crate::journal_audit;
+use crate::small_fleet::{BRANCHES, LOG, LONG, MAIN, REPO, SmallFleet, Story};
+
+#[test]
+fn an_empty_repo_and_one_without_a_fleet_are_waited_for_and_nothing_is_written() {
+    let fleet = SmallFleet::empty();
+    let mut running = fleet.controller("early").start();
+    running.wait_until_said("waiting for the first commit", LONG);
+    fleet
+        .work
+        .publish(&[("README.md", "soon\n")], "Announce it");
+    running.wait_until_said("nothing is written before the first valid commit", LONG);
+    assert!(
+        running.stderr().contains("tidegate.yaml"),
+        "{}",
+        running.stderr()
+    );
+    assert_eq!(fleet.server.tip(REPO, LOG), None);
+    fleet.publish_first();
+    running.wait_until("success", LONG, || fleet.rollout_is("Succeeded"));
+    stop(running);
+    // Older commits are not looked at.
+    assert_eq!(fleet.count("Invalid"), 0);
+    journal_audit::check(&fleet);
+}
+
+#[test]
+fn an_invalid_head_is_said_once_and_the_next_valid_one_carries_on() {
+    let fleet = SmallFleet::settled();
+    let running = fleet.controller("strict").start();
+    let text = fleet.work.show("HEAD", "tidegate.yaml");
+    let renamed = text.replace("name: small", "name: large");
+    fleet.work.publish(
+        &[
+            ("tidegate.yaml", &renamed),
+            ("values/fleet.yaml", "version: \"2\"\n"),
+        ],
+        "Rename the fleet",
+    );
+    fleet.wait_for_entries("Invalid", 1);
+    fleet
+        .work
+        .publish(&[("tidegate.yaml", "waves: [\n")], "Break it");
+    fleet.wait_for_entries("Invalid", 2);
+    fleet.work.remove("tidegate.yaml");
+    fleet.work.commit("Remove it");
+    fleet.work.push("main");
+    fleet.wait_for_entries("Invalid", 3);
+    assert_eq!(fleet.count("RolloutOpened"), 1, "only the fleet's first");
+    fleet.work.publish(&[("tidegate.yaml", &text)], "Mend it");
+    let mut running = running;
+    running.wait_until("success", LONG, || fleet.rollout_is("Succeeded"));
+    stop(running);
+    assert_eq!(fleet.count("Invalid"), 3);
+    let subjects: Vec<String> = fleet
+        .git(&["log", "--first-parent", "--format=%s", LOG])
+        .lines()
+        .filter(|line| line.starts_with("Invalid"))
+        .map(str::to_owned)
+        .collect();
+    assert!(subjects[2].contains("large"), "{subjects:?}");
+    journal_audit::check(&fleet);
+}
+
+#[test]
+fn a_config_branch_that_is_deleted_is_held_and_comes_back() {
+    let fleet = SmallFleet::settled();
+    let mut running = fleet.controller("patient").start();
+    running.wait_until("a look", LONG, || fleet.server.requests() > 4);
+    let main = fleet.server.tip(REPO, MAIN).unwrap();
+    fleet.git(&["update-ref", "-d", MAIN]);
+    fleet.wait_for_entries("Held", 1);
+    let holds = |fleet: &SmallFleet| -> Vec<String> {
+        let state = fleet.state().unwrap();
+        let reasons = state.holds.iter().map(|hold| format!("{:?}", hold.reason));
+        reasons.collect()
+    };
+    assert_eq!(holds(&fleet), ["BranchDeleted"]);
+    fleet.git(&["update-ref", MAIN, &main]);
+    fleet.wait_for_entries("Resumed", 1);
+    assert!(holds(&fleet).is_empty());
+    fleet.publish_version("2");
+    ends_undisturbed(&fleet, running, Story::Good, "the config branch is back");
+}
+
+#[test]
+fn a_config_branch_that_is_deleted_during_a_rollout_keeps_no_revert_from_the_regions() {
+    let fleet = SmallFleet::of(Story::Bad);
+    let controller = fleet.controller("patient");
+    crate::crash::die_at(&controller, "after-wavepassed", 2);
+    let main = fleet.server.tip(REPO, MAIN).unwrap();
+    fleet.git(&["update-ref", "-d", MAIN]);
+    let good = SmallFleet::settled();
+    let tree =
+        |fleet: &SmallFleet, name: &str| fleet.git(&["rev-parse", &format!("{name}^{{tree}}")]);
+    let mut running = controller.start();
+    running.wait_until("all is given back", LONG, || {
+        fleet.count("Failed") == 1
+            && BRANCHES
+                .iter()
+                .all(|name| tree(&fleet, name) == tree(&good, name))
+    });
+    fleet.git(&["update-ref", MAIN, &main]);
+    ends_undisturbed(&fleet, running, Story::Bad, "the config branch is back");
+}
+
+#[test]
+fn told_to_stop_in_the_middle_it_ends_in_time_and_goes_on_when_started_again() {
+    let fleet = SmallFleet::of(Story::Good);
+    let controller = fleet.controller("stopped");
+    // At work on nothing that waits, and in the middle of a push that never ends.
+    let running = controller.start();
+    fleet.wait_for_entries("Intent", 3);
+    stop(running);
+    fleet.server.fail_next(1, On::Push, Fault::Stall);
+    let running = controller.start();
+    fleet.server.wait_until_held(LONG);
+    let begun = Instant::now();
+    stop(running);
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    fleet.server.clear();
+    controller.settle(0);
+    assert_undisturbed(&fleet, Story::Good, "stopped twice");
+}
+
+#[test]
+fn a_bake_that_a_restart_interrupts_only_gets_longer() {
+    let bake = Duration::from_secs(4);
+    let fleet = SmallFleet::settled();
+    let text = fleet.work.show("HEAD", "tidegate.yaml");
+    let text = text.replace("regions: [west], bake: 300ms", "regions: [west], bake: 4s");
+    fleet
+        .work
+        .publish(&[("tidegate.yaml", &text)], "Bake for longer");
+    let controller = fleet.controller("interrupted");
+    controller.settle(0);
+    fleet.publish_version("2");
+    let is_baking = || {
+        let state = fleet.state().unwrap();
+        let rollout = state.rollout.as_ref().unwrap();
+        let (_, west) = rollout.region("west").unwrap();
+        format!("{:?}", west.state) == "Baking" && rollout.source.to_string() == fleet.work.head()
+    };
+    let promoted = fleet.server.tip(REPO, BRANCHES[0]);
+    let mut running = controller.start();
+    fleet.wait_for_move(BRANCHES[0], promoted.as_ref());
+    let begun = Instant::now();
+    running.wait_until("a bake under way", LONG, is_baking);
+    running.kill();
+    let counted = begun.elapsed();
+    // Longer than the whole bake; nobody watches meanwhile.
+    let killed = Instant::now();
+    wait_until("the bake's time", LONG, || killed.elapsed() > bake);
+    let passed = fleet.count("WavePassed");
+    let mut running = controller.start();
+    let begun = Instant::now();
+    running.wait_until("the wave passes", LONG, || {
+        fleet.count("WavePassed") > passed
+    });
+    let watched = counted + begun.elapsed();
+    assert!(
+        watched >= bake,
+        "baked {watched:?}, of which {counted:?} before the restart"
+    );
+    running.wait_until("success", LONG, || fleet.rollout_is("Succeeded"));
+    stop(running);
+    journal_audit::check(&fleet);
+}
+
+/// A process that this one started, by what stands in its arguments.
+fn child_of(parent: u32, word: &str) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+    let mut all = children.unwrap_or_default();
+    for task in tasks.flatten() {
+        all += " ";
+        all += &fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    }
+    all.split_whitespace()
+        .filter_map(|id| id.parse::<u32>().ok())
+        .find(|id| {
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(word)
+        })
+}
+
+#[test]
+fn a_worker_that_is_killed_fails_its_commit_and_not_the_controller() {
+    let fleet = SmallFleet::settled();
+    let mut running = fleet.controller("robust").start();
+    // A template that computes for longer than anybody waits.
+    let poison = "{{#each values.few}}{{#each @root.values.few}}{{#if (eq (sha256 (toJson @root.values.many)) \"\")}}{{/if}}{{/each}}{{/each}}";
+    let list = |length: u32| -> String {
+        let items: Vec<String> = (0..length).map(|number| number.to_string()).collect();
+        items.join(", ")
+    };
+    fleet.work.publish(
+        &[
+            ("templates/poison.yaml.hbs", poison),
+            (
+                "values/fleet.yaml",
+                &format!(
+                    "version: \"2\"\nfew: [{}]\nmany: [{}]\n",
+                    list(100),
+                    list(20_000)
+                ),
+            ),
+        ],
+        "Poison it",
+    );
+    let worker = wait_for("a render worker", LONG, || {
+        child_of(running.id(), "render-worker")
+    });
+    let killed = Command::new("kill")
+        .args(["-9", &worker.to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    fleet.wait_for_entries("Invalid", 1);
+    let said = fleet.git(&["log", "-1", "--format=%s%n%b", LOG]);
+    assert!(
+        said.contains("killed") || said.contains("stopped"),
+        "{said}"
+    );
+    fleet.work.remove("templates/poison.yaml.hbs");
+    fleet.publish_version("3");
+    running.wait_until("success", LONG, || fleet.rollout_is("Succeeded"));
+    stop(running);
+    journal_audit::check(&fleet);
+}
+
+#[test]
+fn workers_that_cannot_be_started_make_no_commit_invalid() {
+    let fleet = SmallFleet::settled();
+    // The program is replaced while it runs, and for a moment it is not there.
+    let program = fleet.folder("tidegate");
+    fs::copy(env!("CARGO_BIN_EXE_tidegate"), &program).unwrap();
+    let mut running = fleet.controller("replaced").program(&program).start();
+    running.wait_until("a look", LONG, || fleet.server.requests() > 4);
+    let away = fleet.folder("away");
+    fs::rename(&program, &away).unwrap();
+    fleet.publish_version("2");
+    running.wait_until_said("the render worker could not do its work", LONG);
+    fs::rename(&away, &program).unwrap();
+    running.wait_until("success", LONG, || fleet.rollout_is("Succeeded"));
+    assert_eq!(fleet.count("Invalid"), 0);
+    ends_undisturbed(&fleet, running, Story::Good, "a program that was replaced");
+}
