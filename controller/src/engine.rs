@@ -10,7 +10,6 @@
 //! * Nothing here is remembered that git does not have, but for the sums of bakes and deadlines, which may
 //!   get lost: then bakes take longer.
 
-mod attempt;
 mod candidate;
 pub(crate) mod crash;
 mod ending;
@@ -90,9 +89,6 @@ pub enum EngineError {
     /// The log is about another fleet, branch, path or prefix.
     #[error("{0}")]
     OtherSettings(String),
-    /// No worker could be started, or talked to, to render a commit.
-    #[error("{0}; trying again")]
-    Worker(String),
     /// A decision cannot be carried out as it stands: a bug.
     #[error("internal error: {0}; this is a bug, please report it")]
     Inconsistent(String),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tidegate_renderer::cache::RenderCache;
 use tidegate_renderer::config::{self, LoadedFleet};
@@ -23,10 +24,12 @@ use tidegate_waves::rollout::{
 };
 use tracing::{info, warn};
 
-use super::attempt::Attempt;
 use super::{EngineError, FleetOptions, message};
 use crate::git::history::{CommitView, History, MergeResult};
 use crate::git::trailers::one_line;
+
+/// The least time between two attempts to render a commit that this machine could not render.
+const RENDER_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many renders are remembered.
 const REMEMBERED: usize = 16;
@@ -49,8 +52,8 @@ pub(super) struct Context<'a> {
 pub(super) struct Cache {
     rendered: BTreeMap<Oid, Rendered>,
     order: Vec<Oid>,
-    breaks: BTreeMap<Oid, u32>,
     newest: Option<(Key, Option<Candidate>)>,
+    failed: Option<(Oid, String, Instant)>,
 }
 
 /// Everything that a candidate depends on.
@@ -205,12 +208,18 @@ impl Cache {
         if let Some(known) = self.rendered.get(&source) {
             return Ok(known.clone());
         }
+        if let Some((failed, reason, at)) = &self.failed
+            && *failed == source
+            && at.elapsed() < RENDER_PAUSE
+        {
+            return Err(EngineError::Rendering {
+                commit: source,
+                reason: reason.clone(),
+            });
+        }
         let commit = context.history.commit(source)?;
-        let started = std::time::Instant::now();
-        let attempt = Attempt::new(context.templates);
-        let outcome = render_commit(context, &attempt, state, &commit)?;
-        attempt.judge(source, &mut self.breaks)?;
-        let rendered = match outcome {
+        let started = Instant::now();
+        let rendered = match render_commit(context, state, &commit)? {
             Ok((wanted, warnings)) => {
                 for warning in &warnings {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
@@ -225,6 +234,7 @@ impl Cache {
             }
             Err(problems) => {
                 if let Some(problem) = problems.iter().find(|problem| problem.transient) {
+                    self.failed = Some((source, problem.message.clone(), Instant::now()));
                     return Err(EngineError::Rendering {
                         commit: source,
                         reason: problem.message.clone(),
@@ -381,14 +391,19 @@ fn load(
 
 fn render_commit(
     context: &Context<'_>,
-    worker: &Attempt<'_>,
     state: Option<&FleetState>,
     commit: &CommitView,
 ) -> Result<RenderedCommit, EngineError> {
     let repository = open(context)?;
     let source = GitTree::new(&repository, commit.tree);
     let rendered = load(context, state, &source).and_then(|loaded| {
-        let rendered = render(&loaded, &source, worker, context.store, Some(context.cache))?;
+        let rendered = render(
+            &loaded,
+            &source,
+            context.templates,
+            context.store,
+            Some(context.cache),
+        )?;
         Ok((rendered.wanted, rendered.warnings))
     });
     match rendered {

@@ -207,8 +207,13 @@ impl<R: Remote> Engine<R> {
             cache: &self.cache,
             options: &self.options,
         };
-        let candidate = match head {
-            Some(head) => self.candidates.candidate(&context, state, head)?,
+        let candidate = match head.map(|head| self.candidates.candidate(&context, state, head)) {
+            // What this machine cannot render just now must not keep a rollout under way from being watched.
+            Some(Err(error @ EngineError::Rendering { .. })) if state.active().is_some() => {
+                self.say_error(&error);
+                None
+            }
+            Some(candidate) => candidate?,
             None => None,
         };
         let revert = match head {

@@ -180,7 +180,9 @@ fn a_damaged_mirror_is_replaced_at_the_start() {
         die_at(&controller, "after-failed", 1);
         let packs = packs(controller.data_folder());
         assert!(!packs.is_empty());
-        packs.iter().for_each(|pack| damage(pack));
+        for pack in &packs {
+            damage(pack);
+        }
         controller.settle_somehow();
         assert_undisturbed(&fleet, Story::Bad, "a damaged mirror");
     });
@@ -197,7 +199,9 @@ fn a_mirror_that_is_damaged_under_way_is_replaced() {
         running.wait_until("a mirror", LONG, || sums.exists());
         let packs = packs(controller.data_folder());
         assert!(!packs.is_empty());
-        packs.iter().for_each(|pack| damage(pack));
+        for pack in &packs {
+            damage(pack);
+        }
         fleet.publish_version("2-bad");
         ends_undisturbed(&fleet, running, Story::Bad, "a mirror damaged under way");
     });
@@ -208,9 +212,9 @@ fn a_crash_while_a_damaged_mirror_is_replaced() {
     let fleet = SmallFleet::of(Story::Good);
     let controller = fleet.controller("damaged");
     die_at(&controller, "after-intent", 1);
-    packs(controller.data_folder())
-        .iter()
-        .for_each(|pack| truncate(pack));
+    for pack in packs(controller.data_folder()) {
+        truncate(&pack);
+    }
     die_at(&controller, "after-mirror-discarded", 1);
     controller.settle_somehow();
     assert_undisturbed(&fleet, Story::Good, "died while replacing the mirror");

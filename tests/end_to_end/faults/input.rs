@@ -261,3 +261,32 @@ fn workers_that_cannot_be_started_make_no_commit_invalid() {
     assert_eq!(fleet.count("Invalid"), 0);
     ends_undisturbed(&fleet, running, Story::Good, "a program that was replaced");
 }
+
+#[test]
+fn a_rollout_is_given_back_while_a_newer_commit_cannot_be_rendered() {
+    let fleet = SmallFleet::of(Story::Bad);
+    let program = fleet.folder("tidegate");
+    fs::copy(env!("CARGO_BIN_EXE_tidegate"), &program).unwrap();
+    let mut running = fleet.controller("replaced").program(&program).start();
+    fleet.wait_for_entries("RolloutOpened", 2);
+    let away = fleet.folder("away");
+    fs::rename(&program, &away).unwrap();
+    fleet.publish_version("3");
+    running.wait_until_said("could not be rendered", LONG);
+    let good = SmallFleet::settled();
+    let tree =
+        |fleet: &SmallFleet, name: &str| fleet.git(&["rev-parse", &format!("{name}^{{tree}}")]);
+    running.wait_until("all is given back", LONG, || {
+        fleet.count("Failed") == 1
+            && BRANCHES
+                .iter()
+                .all(|name| tree(&fleet, name) == tree(&good, name))
+    });
+    fs::rename(&away, &program).unwrap();
+    running.wait_until("the revert of the source", LONG, || {
+        fleet.count("Reverted") == 1
+    });
+    stop(running);
+    assert_eq!(fleet.count("Invalid"), 0);
+    journal_audit::check(&fleet);
+}

@@ -13,9 +13,12 @@ use crate::crash::{assert_undisturbed, die_at, side_by_side};
 use crate::journal_audit;
 use crate::small_fleet::{BRANCHES, LOG, LONG, MAIN, REPO, SmallFleet, Story};
 
+/// How many requests, which ones, and what they meet.
+type Meets = (u32, On, Fault);
+
 #[test]
 fn answers_that_are_lost_or_wrong_change_nothing() {
-    let scenarios: Vec<(Story, &'static [(u32, On, Fault)])> = vec![
+    let scenarios: Vec<(Story, &'static [Meets])> = vec![
         (
             Story::Good,
             &[
