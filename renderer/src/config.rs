@@ -23,6 +23,7 @@ use tidegate_waves::plan::{Membership, MembershipProblem, membership};
 
 pub use files::{FileUse, FleetFile, FleetFiles};
 pub use gates::GatePlaces;
+pub(crate) use gates::check_resolved;
 pub use until::{InvalidUntil, end_of};
 
 use crate::problem::{Problem, Severity};

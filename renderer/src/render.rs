@@ -746,7 +746,13 @@ fn assemble(
             objects.push(object);
         }
     }
-    let resolved = gates::resolve(&loaded.fleet.gates, answered.values?, fleet_file);
+    let resolved = gates::resolve(
+        &loaded.fleet.gates,
+        &loaded.gate_places,
+        answered.values?,
+        fleet_file,
+        matches!(extent, Extent::Whole),
+    );
     let resolved = match resolved {
         Ok(gates) => gates,
         Err(problems) => {

@@ -67,6 +67,23 @@ impl GatePlaces {
             .problem(Severity::Error, self.span(gate, path), message.into())
     }
 
+    /// The text that is written under `path` in a gate, if it is one with an expression in it.
+    #[must_use]
+    pub(crate) fn template(&self, gate: &str, path: &[&str]) -> Option<&str> {
+        let gates = self.gates.value.as_sequence()?;
+        let named = |node: &&Spanned<Node>| {
+            let name = node.value.get("name");
+            name.and_then(|name| name.value.as_scalar())
+                .is_some_and(|name| &*name.text == gate)
+        };
+        let mut place = gates.iter().find(named)?;
+        for step in path {
+            place = place.value.get(step)?;
+        }
+        let text = &*place.value.as_scalar()?.text;
+        is_template(text).then_some(text)
+    }
+
     fn span(&self, gate: &str, path: &[&str]) -> Span {
         let is_meant = |node: &&Spanned<Node>| {
             let name = node
@@ -187,18 +204,26 @@ pub(super) fn read(reader: &Reader, node: &Spanned<Node>) -> (Vec<Gate>, Vec<Str
 
 fn sampling(reader: &Reader, fields: &Fields<'_>) -> Sampling {
     let default = Sampling::default();
-    let every = fields.positive_duration("every");
-    let timeout = fields.positive_duration("timeout");
+    // What has an expression in it is read once it is resolved for a region.
+    let known = |name: &str| fields.get(name).is_none_or(|node| !has_expression(node));
+    let positive = |name| {
+        known(name)
+            .then(|| fields.positive_duration(name))
+            .flatten()
+    };
+    let count = |name| {
+        known(name)
+            .then(|| fields.number(name, 1, u32::MAX))
+            .flatten()
+    };
+    let every = positive("every");
+    let timeout = positive("timeout");
     let sampling = Sampling {
-        settle: fields.duration("settle"),
+        settle: known("settle").then(|| fields.duration("settle")).flatten(),
         every: every.unwrap_or(default.every),
         timeout: timeout.unwrap_or(default.timeout),
-        successes: fields
-            .number("successes", 1, u32::MAX)
-            .unwrap_or(default.successes),
-        failures: fields
-            .number("failures", 1, u32::MAX)
-            .unwrap_or(default.failures),
+        successes: count("successes").unwrap_or(default.successes),
+        failures: count("failures").unwrap_or(default.failures),
     };
     let readable = |name: &str, value: Option<_>| value.is_some() || fields.get(name).is_none();
     if readable("every", every) && readable("timeout", timeout) && sampling.timeout > sampling.every
@@ -275,6 +300,11 @@ fn http_check(reader: &Reader, node: &Spanned<Node>, gate: &str) -> Option<HttpC
     })
 }
 
+fn has_expression(node: &Spanned<Node>) -> bool {
+    let scalar = node.value.as_scalar();
+    scalar.is_some_and(|scalar| is_template(&scalar.text))
+}
+
 /// Whether a text contains an expression, so that only its region's text can be judged.
 fn is_template(text: &str) -> bool {
     text.contains("{{")
@@ -342,6 +372,54 @@ fn check_url(url: &str, has_endpoint: bool) -> Result<(), (&'static str, &'stati
     Ok(())
 }
 
+/// What is wrong with a gate whose strings are resolved: the path of the field, the message, and what
+/// would be right. The values are not quoted: they may be secrets of the region's values.
+pub(crate) fn check_resolved(gate: &Gate) -> Vec<(Vec<String>, String, &'static str)> {
+    let mut found = Vec::new();
+    let mut wrong = |path: &[&str], message: &str, hint| {
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        found.push((path, message.to_owned(), hint));
+    };
+    let GateCheck::Http(check) = &gate.check;
+    if has_credentials(&check.url) {
+        wrong(
+            &["http", "url"],
+            "the URL contains credentials",
+            "secrets do not belong into the config repo: let the operator define an `endpoint`",
+        );
+    } else if let Err((message, hint)) = check_url(&check.url, check.endpoint.is_some()) {
+        wrong(
+            &["http", "url"],
+            &format!("the URL {message}: {:?}", shortened(&check.url)),
+            hint,
+        );
+    }
+    if !is_token(&check.method) {
+        wrong(
+            &["http", "method"],
+            "this is no HTTP method",
+            "write GET, HEAD or POST",
+        );
+    }
+    for (name, value) in &check.headers {
+        if value.chars().any(char::is_control) {
+            wrong(
+                &["http", "headers", name],
+                "the header contains a line break or another control character",
+                "write one line of text",
+            );
+        }
+    }
+    if gate.sampling.timeout > gate.sampling.every {
+        wrong(
+            &["timeout"],
+            "the timeout is longer than `every`",
+            "`timeout` (default 5s) may be at most `every` (default 10s)",
+        );
+    }
+    found
+}
+
 fn headers(reader: &Reader, node: &Spanned<Node>, what: &str) -> BTreeMap<String, String> {
     for pair in node.value.as_mapping().unwrap_or_default() {
         if !is_token(&pair.key.value) {
@@ -379,7 +457,9 @@ fn expect(reader: &Reader, node: &Spanned<Node>, gate: &str) -> HttpExpect {
     let Some(fields) = reader.fields(node, format!("`expect` of {gate}"), EXPECT_FIELDS) else {
         return expect;
     };
-    if let Some(node) = fields.get("status") {
+    if let Some(node) = fields.get("status")
+        && !has_expression(node)
+    {
         expect.status = statuses(reader, node, &fields.called("status"));
     }
     if let Some(node) = fields.get("json") {

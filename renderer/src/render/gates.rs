@@ -1,9 +1,10 @@
 //! The strings of gates: taken out, resolved for each region, and put back.
 
 use serde_json::Value;
+use tidegate_waves::duration;
 use tidegate_waves::fleet::{Gate, GateCheck};
 
-use crate::config::GatePlaces;
+use crate::config::{GatePlaces, check_resolved};
 use crate::worker::{Expression, TemplateProblem};
 
 /// Calls `visit` with the path and place of every string of a gate that may be a template, always in
@@ -62,6 +63,60 @@ impl Place<'_> {
     }
 }
 
+/// Fields that are no text: what they say is read once they are resolved.
+const TYPED: [&[&str]; 6] = [
+    &["settle"],
+    &["every"],
+    &["timeout"],
+    &["successes"],
+    &["failures"],
+    &["http", "expect", "status"],
+];
+
+/// Sets one of the [`TYPED`] fields.
+fn set(gate: &mut Gate, field: &str, value: &Value) -> Result<(), &'static str> {
+    const DURATION: &str = "is no duration; write whole numbers with the units ms, s, m or h";
+    const COUNT: &str = "is no whole number, at least 1";
+    const STATUS: &str = "is no HTTP status, or list of them, from 100 to 599";
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    let duration = || duration::parse(&text).map_err(|_| DURATION);
+    let positive = || match duration() {
+        Ok(duration) if duration.is_zero() => Err("must be more than 0"),
+        other => other,
+    };
+    let count = || text.parse().ok().filter(|count| *count > 0).ok_or(COUNT);
+    let status = |value: &Value| {
+        let text = match value {
+            Value::String(text) => text.trim().to_owned(),
+            other => other.to_string(),
+        };
+        let status = text.parse::<u16>().ok();
+        status
+            .filter(|status| (100..=599).contains(status))
+            .ok_or(STATUS)
+    };
+    let sampling = &mut gate.sampling;
+    match field {
+        "settle" => sampling.settle = Some(duration()?),
+        "every" => sampling.every = positive()?,
+        "timeout" => sampling.timeout = positive()?,
+        "successes" => sampling.successes = count()?,
+        "failures" => sampling.failures = count()?,
+        _ => {
+            let GateCheck::Http(check) = &mut gate.check;
+            check.expect.status = match value {
+                Value::Array(items) if items.is_empty() => return Err(STATUS),
+                Value::Array(items) => items.iter().map(status).collect::<Result<_, _>>()?,
+                one => vec![status(one)?],
+            };
+        }
+    }
+    Ok(())
+}
+
 /// All strings of the gates that have something to resolve.
 pub(super) fn expressions(
     gates: &[Gate],
@@ -84,6 +139,18 @@ pub(super) fn expressions(
                 });
             }
         });
+        for path in TYPED {
+            if let Some(text) = places.template(&name, path) {
+                let (line, column) = places.position(&name, path);
+                expressions.push(Expression {
+                    file: fleet_file.to_owned(),
+                    line,
+                    column,
+                    label: format!("gate {name}, {}", path.join(".")),
+                    text: text.to_owned(),
+                });
+            }
+        }
     }
     expressions
 }
@@ -91,8 +158,10 @@ pub(super) fn expressions(
 /// The gates with the values of their expressions in them, in the order of [`expressions`].
 pub(super) fn resolve(
     gates: &[Gate],
+    places: &GatePlaces,
     values: Vec<Result<Value, TemplateProblem>>,
     fleet_file: &str,
+    is_valid: bool,
 ) -> Result<Vec<Gate>, Vec<TemplateProblem>> {
     let mut values = values.into_iter();
     let mut problems = Vec::new();
@@ -100,8 +169,17 @@ pub(super) fn resolve(
     for gate in gates {
         let mut gate = gate.clone();
         let name = gate.name.clone();
+        let at = |path: &[&str], message: &str, hint: Option<String>| {
+            let (line, column) = places.position(&name, path);
+            TemplateProblem {
+                file: fleet_file.to_owned(),
+                line,
+                column,
+                message: format!("gate {name}, {}: {message}", path.join(".")),
+                hint,
+            }
+        };
         visit(&mut gate, &mut |path, place| {
-            let label = path.join(".");
             if !place.is_template() {
                 return;
             }
@@ -111,30 +189,44 @@ pub(super) fn resolve(
                 (Some(Ok(value @ (Value::Number(_) | Value::Bool(_)))), Place::Text(target)) => {
                     *target = value.to_string();
                 }
-                (Some(Ok(_)), Place::Text(_)) => problems.push(problem(fleet_file, format!(
-                    "gate {name}, {label}: the value is a list, map or null, where a text is needed"
-                ))),
+                (Some(Ok(_)), Place::Text(_)) => problems.push(at(
+                    path,
+                    "the value is a list, map or null, where a text is needed",
+                    None,
+                )),
                 (Some(Err(found)), _) => problems.push(found),
                 (None, _) => {
-                    problems.push(problem(fleet_file, format!("gate {name}, {label}: there is no value")));
+                    problems.push(at(path, "there is no value", None));
                 }
             }
         });
+        for path in TYPED {
+            if places.template(&name, path).is_none() {
+                continue;
+            }
+            let field = path.last().copied().unwrap_or_default();
+            match values.next() {
+                Some(Ok(value)) => {
+                    if let Err(message) = set(&mut gate, field, &value) {
+                        problems.push(at(path, &format!("the value {message}"), None));
+                    }
+                }
+                Some(Err(found)) => problems.push(found),
+                None => problems.push(at(path, "there is no value", None)),
+            }
+        }
+        // What was invalid before it was resolved is said already.
+        if problems.is_empty() && is_valid {
+            for (path, message, hint) in check_resolved(&gate) {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                problems.push(at(&path, &message, Some(hint.to_owned())));
+            }
+        }
         resolved.push(gate);
     }
     if problems.is_empty() {
         Ok(resolved)
     } else {
         Err(problems)
-    }
-}
-
-fn problem(fleet_file: &str, message: String) -> TemplateProblem {
-    TemplateProblem {
-        file: fleet_file.to_owned(),
-        line: 0,
-        column: 0,
-        message,
-        hint: None,
     }
 }

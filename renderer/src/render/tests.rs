@@ -188,6 +188,35 @@ fn mistakes_are_told_with_file_line_column_and_region() {
 }
 
 #[test]
+fn every_field_of_a_gate_may_be_a_template_and_is_checked_once_it_is_resolved() {
+    let gate = |fields: &str| repo().with("tidegate.yaml", format!("{FLEET}{fields}"));
+    let rendered = render_in(
+        &gate("    settle: \"{{values.replicas}}s\"\n    failures: \"{{values.replicas}}\"\n"),
+        &ObjectStore::in_memory(),
+    )
+    .unwrap();
+    let sampling = rendered.wanted.regions["one"].gates[0].sampling;
+    assert_eq!(sampling.settle, Some(std::time::Duration::from_secs(3)));
+    assert_eq!(sampling.failures, 3);
+    for (tree, problem) in [
+        (
+            gate("    settle: \"{{values.version}}\"\n"),
+            "tidegate.yaml:15:13: error: gate healthz, settle: the value is no duration; write whole numbers with the units ms, s, m or h",
+        ),
+        (
+            gate("    every: \"{{values.replicas}}s\"\n"),
+            "tidegate.yaml:11:5: error: gate healthz, timeout: the timeout is longer than `every`",
+        ),
+        (
+            repo().with("tidegate.yaml", FLEET.replace("https://{{", "{{")),
+            "tidegate.yaml:13:12: error: gate healthz, http.url: the URL must be an absolute http or https URL: \"one.example.com/healthz\" (region one)",
+        ),
+    ] {
+        assert_eq!(problems_of(&tree)[0], problem);
+    }
+}
+
+#[test]
 fn bad_output_is_told_once_with_its_line() {
     for (output, message) in [
         ("a: [", "line 1 of the output: this is no YAML"),
