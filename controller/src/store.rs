@@ -25,6 +25,9 @@ struct Contents {
     version: u32,
     #[serde(default)]
     log_tip: Option<Oid>,
+    /// The log's epoch in which the sums were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
     #[serde(default)]
     sums: Vec<Sum>,
 }
@@ -108,6 +111,7 @@ impl SumsFile {
             .filter(|sum| sum.rollout == rollout)
         {
             let region = recovered.entry(sum.region.clone()).or_default();
+            region.epoch = self.contents.epoch;
             let duration = Duration::from_millis(sum.milliseconds);
             match sum.what {
                 What::Bake => region.baked = duration,
@@ -123,6 +127,7 @@ impl SumsFile {
     /// It blocks for as long as the disk takes.
     pub fn save(&mut self, watch: &Watch) {
         if let Some(rollout) = watch.rollout() {
+            self.contents.epoch = watch.epoch();
             self.set(rollout, watch.sums());
         } else if self.written.is_some() && watch == &Watch::default() {
             // Nothing has been looked at yet.
@@ -221,6 +226,7 @@ mod tests {
         RecoveredSums {
             baked: Duration::from_millis(baked),
             deadline_used: Duration::from_millis(deadline),
+            epoch: Some(3),
         }
     }
 
@@ -230,6 +236,7 @@ mod tests {
         let path = folder.path().join("fleet/sums.json");
         let mut file = SumsFile::new(path.clone());
         file.remember_log_tip(tip());
+        file.contents.epoch = Some(3);
         file.set(
             "r-1",
             vec![
@@ -246,6 +253,17 @@ mod tests {
         ];
         assert_eq!(again.recovered("r-1"), expected.into());
         assert!(again.recovered("r-2").is_empty());
+    }
+
+    #[test]
+    fn sums_of_a_file_without_an_epoch_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sums.json");
+        let older = r#"{"version":1,"sums":[{"rollout":"r-1","region":"a","what":"bake","milliseconds":9}]}"#;
+        std::fs::write(&path, older).unwrap();
+        let recovered = SumsFile::new(path).recovered("r-1");
+        assert_eq!(recovered["a"].baked, Duration::from_millis(9));
+        assert_eq!(recovered["a"].epoch, None);
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct RecoveredSums {
     pub baked: Duration,
     /// The watched time without having been healthy.
     pub deadline_used: Duration,
+    /// The log's epoch when it was counted. In any other, or once somebody else holds the log, it says nothing
+    /// about what stands there now, and is not used.
+    pub epoch: Option<u64>,
 }
 
 /// One branch as the remote has it.

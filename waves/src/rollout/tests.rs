@@ -11,6 +11,7 @@ mod order;
 mod people;
 mod priorities;
 mod properties;
+mod recovered;
 mod safety;
 mod shared_cause;
 mod stories;

@@ -17,6 +17,8 @@ const LONGEST_STEP: Duration = Duration::from_secs(30);
 pub struct Watch {
     /// The rollout that the regions below belong to.
     pub(super) rollout: Option<String>,
+    /// The log's epoch when this was last brought up to date.
+    pub(super) epoch: Option<u64>,
     pub(super) regions: BTreeMap<String, RegionWatch>,
     /// When this was last brought up to date.
     pub(super) last: Option<Duration>,
@@ -82,6 +84,7 @@ impl Watch {
             .map_or(Duration::ZERO, |last| now.monotonic.saturating_sub(last))
             .min(LONGEST_STEP);
         self.last = Some(now.monotonic);
+        self.epoch = Some(state.epoch);
         if self.entry.is_none_or(|(seq, _)| seq != state.seq) {
             self.entry = Some((state.seq, now.monotonic));
         }
@@ -123,7 +126,12 @@ impl Watch {
             self.regions.clear();
             self.slots_free_since = None;
             self.sealing_since = None;
-            for (region, sums) in &observations.recovered {
+            let mine = state.holder == observations.me;
+            let recovered = observations
+                .recovered
+                .iter()
+                .filter(|(_, sums)| mine && sums.epoch == Some(state.epoch));
+            for (region, sums) in recovered {
                 let watch = self.regions.entry(region.clone()).or_default();
                 watch.deadline_used = sums.deadline_used;
                 watch.plain_bake = sums.baked;
@@ -434,10 +442,17 @@ impl Watch {
                     super::observation::RecoveredSums {
                         baked,
                         deadline_used: watch.deadline_used,
+                        epoch: self.epoch,
                     },
                 )
             })
             .collect()
+    }
+
+    /// The log's epoch in which the sums were counted.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// The rollout that the sums belong to.

@@ -16,8 +16,8 @@ use crate::log::{DraftIntent, Entry, EntryKind, Intent, MoveKind};
 use crate::oid::Oid;
 use crate::rollout::{
     BranchView, CommitView, ConfigView, Finding, FleetIdentity, FleetState, Now, Observations,
-    Phase, Probe, PushOrder, PushOutcome, PushReport, RegionSample, Request, Step, Watch, create,
-    decide,
+    Phase, Probe, PushOrder, PushOutcome, PushReport, RecoveredSums, RegionSample, Request, Step,
+    Watch, create, decide,
 };
 
 pub(super) const MAIN: &str = "refs/heads/main";
@@ -88,6 +88,8 @@ pub(super) struct Controller {
     sampled: BTreeMap<(String, String, Phase), Duration>,
     samples: Vec<RegionSample>,
     reports: Vec<PushReport>,
+    /// What an earlier run had counted.
+    pub(super) recovered: BTreeMap<String, RecoveredSums>,
     pub(super) alive: bool,
     /// A step that was decided and not carried out yet, and the entry that it was decided on.
     pub(super) pending: Option<(u64, Step)>,
@@ -103,6 +105,7 @@ impl Controller {
             sampled: BTreeMap::new(),
             samples: Vec::new(),
             reports: Vec::new(),
+            recovered: BTreeMap::new(),
             alive: true,
             pending: None,
         }
@@ -388,7 +391,7 @@ impl World {
                 .collect(),
             samples: std::mem::take(&mut controller.samples),
             pushes: std::mem::take(&mut controller.reports),
-            recovered: BTreeMap::new(),
+            recovered: controller.recovered.clone(),
         }
     }
 
