@@ -71,8 +71,9 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
     let settled = turn.next.settled.as_ref().map(|settled| settled.source);
     if settled.is_some()
         && settled == turn.seen.config.head
-        && turn.next.holds.iter().any(|hold| hold.source.is_some())
+        && (turn.next.invalid.is_some() || turn.next.holds.iter().any(|hold| hold.source.is_some()))
     {
+        turn.next.invalid = None;
         turn.next.holds.retain(|hold| hold.source.is_none());
         return Some(Writing::new(
             EntryKind::Resumed,

@@ -11,7 +11,7 @@ use crate::oid::Oid;
 /// Answers the oldest request that has no answer yet.
 pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
     let request = turn.seen.requests.first()?.clone();
-    let saved = turn.next.clone();
+    let saved = (turn.next.clone(), turn.lines.len());
     let outcome = match &request.refused {
         Some(why) => Err(why.clone()),
         None => carry_out(turn, &request),
@@ -19,7 +19,8 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
     let (refused, drafts) = match outcome {
         Ok(drafts) => (None, drafts),
         Err(why) => {
-            turn.next = saved;
+            turn.next = saved.0;
+            turn.lines.truncate(saved.1);
             (Some(why), Vec::new())
         }
     };
@@ -151,7 +152,9 @@ fn resume(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         }
         None => {}
     }
+    let meant = |hold: &Hold| request.wave.is_none() || request.wave == hold.wave;
     let ends = |hold: &Hold| match hold.reason {
+        _ if !meant(hold) => false,
         HoldReason::HistoryRewritten => hold.source.is_some(),
         HoldReason::Drift | HoldReason::BranchDeleted | HoldReason::LogDamaged => false,
         reason => !reason.is_before_opening(),
@@ -274,8 +277,14 @@ fn skip(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Stri
     if request.regions.is_empty() {
         return Err("skip needs the regions to skip".to_owned());
     }
-    if turn.rollout().is_none() {
-        return skip_left_behind(turn, request);
+    match turn.rollout() {
+        None => return skip_left_behind(turn, request),
+        Some(rollout)
+            if rollout.state == RolloutState::RollingBack || rollout.sealing.is_some() =>
+        {
+            return Err("the rollout is ending already; nothing waits for its regions".to_owned());
+        }
+        Some(_) => {}
     }
     for region in &request.regions {
         let state = turn

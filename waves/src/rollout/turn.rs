@@ -332,11 +332,26 @@ impl Turn<'_> {
         if rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack {
             return true;
         }
-        let current = rollout
-            .waves
-            .iter()
-            .find(|wave| !wave.state.is_passed())
-            .map(|wave| wave.name.as_str());
+        let current = rollout.waves.iter().find(|wave| !wave.state.is_passed());
+        // Everything that could still go on in the wave waits for a person who holds it region by region.
+        let held_for_good = |region: &str| {
+            self.before.holds.iter().any(|hold| {
+                hold.until.is_none()
+                    && matches!(holds::reach(hold, self.before), holds::Reach::Regions(held)
+                        if held.iter().any(|held| held == region))
+            })
+        };
+        let all_held = current.is_some_and(|wave| {
+            let mut waiting = wave
+                .regions
+                .iter()
+                .filter(|(_, run)| !run.state.is_settled())
+                .peekable();
+            waiting.peek().is_some()
+                && waiting
+                    .all(|(region, run)| run.state == RegionState::Pending && held_for_good(region))
+        });
+        let current = current.map(|wave| wave.name.as_str());
         let stopped_for_good = self.before.holds.iter().any(|hold| {
             let reaches = match holds::reach(hold, self.before) {
                 holds::Reach::Everything => true,
@@ -345,7 +360,7 @@ impl Turn<'_> {
             };
             reaches && !hold.reason.may_end_by_itself() && hold.until.is_none()
         });
-        !stopped_for_good
+        !(stopped_for_good || all_held)
     }
 
     /// What is to be sampled: promoted regions with the plan's gates, waiting ones, more slowly, with those of
