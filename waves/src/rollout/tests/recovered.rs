@@ -20,7 +20,7 @@ fn restarted(change: impl Fn(&mut World)) -> Duration {
     change(&mut world);
     let since = world.now;
     world.run_until_last(EntryKind::WavePassed);
-    world.now - since
+    world.now.saturating_sub(since)
 }
 
 #[test]
