@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use tidegate_renderer::tree::from_git;
 use tidegate_waves::oid::Oid;
 
 use super::error::CommandError;
@@ -102,6 +103,18 @@ impl TemporaryRepo {
         }
         fetch.args(["--", SOURCE]).args(refspecs);
         run(fetch, &format!("fetch from {}", self.shown)).map(drop)
+    }
+
+    /// The commit that a ref (full name) was at when it was fetched.
+    pub fn tip(&self, name: &str) -> Result<Oid, CommandError> {
+        let reference = self
+            .repository
+            .find_reference(name)
+            .map_err(super::config_repo::of_git)?;
+        let commit = reference
+            .peel_to_commit()
+            .map_err(super::config_repo::of_git)?;
+        Ok(from_git(commit.id()))
     }
 
     fn git(&self, verb: &str) -> Command {

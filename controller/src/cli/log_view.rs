@@ -61,19 +61,14 @@ impl LogView {
         let repo = TemporaryRepo::pointed_at(&url, Path::new("."))?;
         let log = format!("refs/heads/{}/log", arguments.prefix);
         let listed = repo.list(&[&log])?;
-        let Some(tip) = listed.get(&log).copied() else {
+        if listed.is_empty() {
             return Err(no_log(&without_user(&url), &arguments.prefix));
-        };
+        }
         repo.fetch(&[format!("+{log}:{log}")], Some(1))?;
+        // What came counts, not what was listed: the log may have moved between the two.
+        let tip = repo.tip(&log)?;
         let store = ObjectStore::open(repo.path()).map_err(CommandError::failed)?;
         let history = History::open(repo.path()).map_err(CommandError::failed)?;
-        let tip = if store.exists(tip) {
-            tip
-        } else {
-            return Err(CommandError::failed(
-                "the log moved while it was fetched; try again",
-            ));
-        };
         let state = read_state(&store, &history, tip).map_err(CommandError::failed)?;
         if let Some(path) = arguments
             .path
