@@ -20,8 +20,8 @@ pub enum Ending {
 /// Which rollouts ended while this process watched.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
-    /// Rollouts that had ended before this run began.
-    before: Option<String>,
+    /// The rollout that had ended before this run began, and how; a person may have it reverted after all.
+    before: Option<(String, RolloutState)>,
     failed: bool,
 }
 
@@ -32,7 +32,7 @@ impl Tracker {
             .rollout
             .as_ref()
             .filter(|rollout| rollout.state.is_terminal())
-            .map(|rollout| rollout.id.clone());
+            .map(|rollout| (rollout.id.clone(), rollout.state));
     }
 
     /// The log's tip changed, by whomever.
@@ -40,7 +40,7 @@ impl Tracker {
         let Some(rollout) = state
             .rollout
             .as_ref()
-            .filter(|rollout| self.before.as_ref() != Some(&rollout.id))
+            .filter(|rollout| self.before != Some((rollout.id.clone(), rollout.state)))
         else {
             return;
         };
