@@ -18,6 +18,7 @@ mod journal_audit;
 mod plan;
 mod render;
 mod render_worker;
+mod rollout;
 mod sandbox;
 mod settle;
 mod several_controllers;

@@ -4,6 +4,7 @@
 //! as its manifests say.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +23,8 @@ struct Shared {
     region: String,
     health: Box<Health>,
     forced: Mutex<Option<(u16, String)>>,
-    read: Mutex<Option<(String, Files)>>,
+    /// What the branch held for the region at a tip.
+    read: Mutex<Option<(String, Option<Files>)>>,
 }
 
 /// The follower of one region.
@@ -96,25 +98,35 @@ impl Shared {
         output.status.success().then_some(text)
     }
 
+    /// A loose ref is read as a file: a process for every look would make a slow machine miss deadlines.
     fn files(&self) -> Option<Files> {
-        let folder = format!("refs/heads/{}:{}", self.branch, self.region);
-        let tree = self.git(&["rev-parse", "--verify", "--quiet", &folder])?;
-        let tree = tree.trim().to_owned();
+        let reference = format!("refs/heads/{}", self.branch);
+        let tip = fs::read_to_string(self.repo.join(&reference)).ok();
         let mut read = self.read.lock().unwrap();
         if let Some((known, files)) = read.as_ref()
-            && *known == tree
+            && Some(known) == tip.as_ref()
         {
-            return Some(files.clone());
+            return files.clone();
         }
-        let names = self.git(&["ls-tree", "-r", "-z", "--name-only", &tree])?;
-        let files: Files = names
-            .split_terminator('\0')
-            .filter_map(|name| {
-                let content = self.git(&["cat-file", "blob", &format!("{tree}:{name}")])?;
-                Some((name.to_owned(), content))
-            })
-            .collect();
-        *read = Some((tree, files.clone()));
+        let revision = tip.as_deref().map_or(reference.as_str(), str::trim);
+        let files = self.read_folder(&format!("{revision}:{}", self.region));
+        *read = tip.map(|tip| (tip, files.clone()));
+        files
+    }
+
+    fn read_folder(&self, folder: &str) -> Option<Files> {
+        self.git(&["rev-parse", "--verify", "--quiet", folder])?;
+        // Every line of every file, behind the file's name.
+        let lines = self.git(&["grep", "-a", "-z", "--full-name", "-e", "", folder])?;
+        let mut files = Files::new();
+        for (name, line) in lines.lines().filter_map(|line| line.split_once('\0')) {
+            let name = name.strip_prefix(folder).unwrap_or(name);
+            let file = files
+                .entry(name.trim_start_matches([':', '/']).to_owned())
+                .or_default();
+            file.push_str(line);
+            file.push('\n');
+        }
         Some(files)
     }
 }
