@@ -20,7 +20,7 @@ use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
     Candidate, CandidateOutcome, FleetState, HoldReason, QuarantineFact, RevertFacts, RevertResult,
-    RolloutState, SourceCommit, SourceRevert, ValidCandidate, would_be_held,
+    RolloutState, SourceCommit, SourceRevert, ValidCandidate, Waiver, would_be_held,
 };
 use tracing::{info, warn};
 
@@ -61,11 +61,13 @@ pub(super) struct Cache {
 struct Key {
     head: Oid,
     settled: Option<Oid>,
-    active: Option<Oid>,
+    newest: Option<(Oid, RolloutState)>,
     last_good: BTreeMap<String, Oid>,
     on_branches: BTreeMap<String, Oid>,
     quarantine: Vec<Oid>,
     hotfix: Option<Oid>,
+    not_again: Option<Oid>,
+    waived: BTreeMap<Oid, Waiver>,
 }
 
 /// What a commit renders to, by itself.
@@ -110,7 +112,10 @@ impl Cache {
         let key = Key {
             head,
             settled: state.settled.as_ref().map(|settled| settled.source),
-            active: state.active().map(|rollout| rollout.source),
+            newest: state
+                .rollout
+                .as_ref()
+                .map(|rollout| (rollout.source, rollout.state)),
             last_good: state
                 .last_good
                 .iter()
@@ -119,6 +124,8 @@ impl Cache {
             on_branches: on_branches(state),
             quarantine: state.quarantine.iter().map(|item| item.source).collect(),
             hotfix: state.hotfix,
+            not_again: state.not_again,
+            waived: state.waived.clone(),
         };
         if let Some((known, candidate)) = &self.newest
             && *known == key
@@ -137,7 +144,8 @@ impl Cache {
         key: &Key,
     ) -> Result<Option<Candidate>, EngineError> {
         let head = key.head;
-        if Some(head) == key.settled || Some(head) == key.active {
+        let active = state.active().map(|rollout| rollout.source);
+        if Some(head) == key.settled || Some(head) == active {
             return Ok(None);
         }
         let descends = match key.settled {
@@ -267,14 +275,19 @@ fn carried(
     let Some(settled) = state.settled.as_ref().filter(|_| range.len() > 1) else {
         return Ok(head);
     };
-    // Behind a rollout under way comes only what is newer than its source.
-    let under_way = state.active().and_then(|rollout| {
-        let newer = range
-            .iter()
-            .position(|commit| commit.id == rollout.source)?;
-        Some((&rollout.plan, range.get(..newer)?))
-    });
-    let (before, range) = match under_way {
+    // Behind a rollout under way, or one that ended otherwise than well, comes only what is newer than its
+    // source: a superseded commit is not gone back to.
+    let carried_already = state
+        .rollout
+        .as_ref()
+        .filter(|rollout| rollout.state != RolloutState::Succeeded)
+        .and_then(|rollout| {
+            let newer = range
+                .iter()
+                .position(|commit| commit.id == rollout.source)?;
+            Some((&rollout.plan, range.get(..newer)?))
+        });
+    let (before, range) = match carried_already {
         Some((_, [])) => return Ok(head),
         Some((plan, newer)) => (plan, newer),
         None => (&settled.wanted, range),
