@@ -188,8 +188,10 @@ impl Fleet {
                     .iter()
                     .filter(|update| update.sequence < visible[entry.id.as_str()])
                     .rfind(|update| update.name == branch)
-                    .map(|update| update.new.clone())
-                    .unwrap_or_else(|| panic!("{branch} is named before it exists"));
+                    .map_or_else(
+                        || panic!("{branch} is named before it exists"),
+                        |update| update.new.clone(),
+                    );
                 if tip != ZEROS {
                     let folder = format!("{tip}:{}", region["folder"].as_str().unwrap());
                     folders.entry(folder).or_insert(entry.seq);

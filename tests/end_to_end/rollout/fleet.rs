@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -467,7 +468,7 @@ impl Fleet {
     ) -> String {
         let mut message = format!("{verb}\n\n{reason}\n\nTidegate-Request: {verb}\n");
         for (name, value) in trailers {
-            message.push_str(&format!("Tidegate-{name}: {value}\n"));
+            let _ = writeln!(message, "Tidegate-{name}: {value}");
         }
         let person = format!("Jo Engineer <jo@example.com> {seconds} +0000");
         let parent = self
@@ -551,19 +552,6 @@ impl Fleet {
             let so = holds(self);
             last = std::time::Instant::now();
             so
-        });
-    }
-
-    /// Waits until the newest rollout is in a state.
-    pub(super) fn wait_for_state(&self, running: &mut Running, state: &str) {
-        let mut seen = String::new();
-        self.wait_until(running, state, |fleet| {
-            seen = fleet
-                .log()
-                .last()
-                .map(|entry| entry.id.clone())
-                .unwrap_or_default();
-            !seen.is_empty() && fleet.state() == state
         });
     }
 }
