@@ -383,6 +383,14 @@ mod tests {
                 "Unreachable",
             ),
             (
+                "error: cannot lock ref 'refs/remotes/origin/a': Unable to create '/d/mirror.git/refs/remotes/origin/a.lock': File exists.",
+                "Locked",
+            ),
+            (
+                "remote: error: cannot lock ref 'refs/heads/a': Unable to create '/srv/x/refs/heads/a.lock': File exists.",
+                "Other",
+            ),
+            (
                 "fatal: https://x/info/refs not valid: is this a git repository?",
                 "NotGit",
             ),
