@@ -130,3 +130,38 @@ fn below_an_invalid_head_nothing_opens() {
     let nothing = quick.settles(0);
     assert!(nothing.starts_with("NoChange"), "{nothing}");
 }
+
+#[test]
+fn settings_name_the_fleet_for_every_command_whatever_the_environment_says() {
+    let quick = Quick::start();
+    let settings = quick.work.path("settings.yaml");
+    let repo = quick.repo.display();
+    fs::write(
+        &settings,
+        format!(
+            "dataDir: data\nfleets:\n  - {{ name: quick, repo: {repo} }}\n  - {{ name: other, repo: {repo}.nowhere }}\n"
+        ),
+    )
+    .unwrap();
+    let settings = settings.display().to_string();
+    let home = quick.work.path("");
+    let tidegate =
+        Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), &home).env("TIDEGATE_REPO", "/there/is/none");
+    let call = |arguments: &[&str]| {
+        let answer = tidegate.call(&[arguments, &["--settings", &settings]].concat());
+        (answer.code, answer.stdout, answer.stderr)
+    };
+    let (code, stdout, _) = call(&["history", "--fleet", "quick", "-o", "name"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 1), "{stdout}");
+    let (code, _, stderr) = call(&["status"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("choose one with --fleet\nhint: its fleets are: quick, other"),
+        "{stderr}"
+    );
+    assert_eq!(call(&["status", "--fleet", "quik"]).0, Some(2));
+    // The environment does not contradict the settings.
+    let (code, _, stderr) = call(&["run", "--settle", "--timeout", "60s"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("nowhere"), "{stderr}");
+}

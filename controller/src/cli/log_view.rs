@@ -1,6 +1,6 @@
 //! A fleet's log, fetched for one command with the user's own git credentials.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use super::status::no_log;
 use crate::engine::log::read_state;
 use crate::git::history::History;
 use crate::git::remote::RemoteUrl;
+use crate::settings::Settings;
 use crate::status::{PastRollout, Status, history, status};
 
 /// Which fleet's log a command reads.
@@ -28,6 +29,14 @@ pub struct LogArgs {
     )]
     repo: Option<String>,
 
+    /// The operator's settings, instead of --repo
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+
+    /// The fleet of the settings (default: the only one)
+    #[arg(long, value_name = "NAME", requires = "settings")]
+    fleet: Option<String>,
+
     /// The config branch (default: as the log says)
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
@@ -39,6 +48,47 @@ pub struct LogArgs {
     /// What the names of the fleet's branches begin with
     #[arg(long, value_name = "PREFIX", default_value = "tidegate")]
     prefix: String,
+}
+
+impl LogArgs {
+    /// With what the settings say of the fleet, if they are named.
+    fn resolved(&self) -> Result<Self, CommandError> {
+        let Some(file) = &self.settings else {
+            return Ok(self.clone());
+        };
+        let settings =
+            Settings::load(file).map_err(|error| CommandError::usage(error.to_string()))?;
+        let names: Vec<&str> = settings
+            .fleets
+            .iter()
+            .filter_map(|fleet| fleet.name.as_deref())
+            .collect();
+        let which = || format!("its fleets are: {}", names.join(", "));
+        let fleet = match (&self.fleet, settings.fleets.as_slice()) {
+            (None, [only]) => only,
+            (None, _) => {
+                return Err(CommandError::usage(format!(
+                    "{} names several fleets: choose one with --fleet",
+                    file.display()
+                ))
+                .hint(which()));
+            }
+            (Some(name), fleets) => fleets
+                .iter()
+                .find(|fleet| fleet.name.as_ref() == Some(name))
+                .ok_or_else(|| {
+                    CommandError::usage(format!("{} has no fleet {name}", file.display()))
+                        .hint(which())
+                })?,
+        };
+        Ok(Self {
+            repo: Some(fleet.repo.clone()),
+            branch: self.branch.clone().or_else(|| fleet.branch.clone()),
+            path: self.path.clone().or_else(|| Some(fleet.path.clone())),
+            prefix: fleet.prefix.clone(),
+            ..self.clone()
+        })
+    }
 }
 
 /// A fleet's log.
@@ -53,6 +103,7 @@ pub struct LogView {
 impl LogView {
     /// Fetches the log's newest entry.
     pub fn open(arguments: &LogArgs) -> Result<Self, CommandError> {
+        let arguments = arguments.resolved()?;
         let url = match &arguments.repo {
             Some(url) => url.clone(),
             None => origin()?,
@@ -83,7 +134,7 @@ impl LogView {
         Ok(Self {
             repo,
             history,
-            arguments: arguments.clone(),
+            arguments,
             tip,
             state,
         })

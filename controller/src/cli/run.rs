@@ -43,41 +43,32 @@ Exit codes with --settle: 0 everything succeeded, 3 the head is invalid or there
 succeed, 5 something is held, 6 the time is over.")]
 pub struct RunArgs {
     /// The operator's settings: the fleets, and how they are reached
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "repo",
-        required_unless_present = "repo"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "repo")]
     settings: Option<PathBuf>,
 
-    /// One config repo, instead of settings: https, http, file or a path
-    #[arg(
-        long,
-        env = "TIDEGATE_REPO",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    /// One config repo, instead of settings: https, http, file or a path (default: `TIDEGATE_REPO` of the environment)
+    // Read by hand: what stands in the environment does not contradict --settings.
+    #[arg(long, value_name = "URL")]
     repo: Option<String>,
 
     /// The config branch of --repo (default: what the remote's HEAD names)
-    #[arg(long, value_name = "BRANCH", requires = "repo")]
+    #[arg(long, value_name = "BRANCH", conflicts_with = "settings")]
     branch: Option<String>,
 
     /// The fleet's folder in --repo
-    #[arg(long, value_name = "FOLDER", requires = "repo")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "settings")]
     path: Option<String>,
 
     /// What the names of the fleet's branches in --repo begin with
-    #[arg(long, value_name = "PREFIX", requires = "repo")]
+    #[arg(long, value_name = "PREFIX", conflicts_with = "settings")]
     prefix: Option<String>,
 
     /// The folder for the cache, which may be deleted at any time
-    #[arg(long, value_name = "DIR", requires = "repo")]
+    #[arg(long, value_name = "DIR", conflicts_with = "settings")]
     data_dir: Option<PathBuf>,
 
     /// How often --repo is looked at
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, requires = "repo")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "settings")]
     poll: Option<Duration>,
 
     /// Follow what is under way or queued to its end, then leave
@@ -89,11 +80,11 @@ pub struct RunArgs {
     timeout: Option<Duration>,
 
     /// Let gates reach addresses of this machine
-    #[arg(long, requires = "repo")]
+    #[arg(long, conflicts_with = "settings")]
     allow_loopback: bool,
 
     /// Let gates reach link-local addresses
-    #[arg(long, requires = "repo")]
+    #[arg(long, conflicts_with = "settings")]
     allow_link_local: bool,
 }
 
@@ -113,6 +104,7 @@ pub fn run(arguments: RunArgs, terminal: &Terminal) -> Result<(), CommandError> 
         allow_link_local,
     } = arguments;
     let environment = |name: &str| std::env::var(name).ok();
+    let repo = repo.or_else(|| environment("TIDEGATE_REPO").filter(|repo| !repo.is_empty()));
     let settings = match (settings, repo) {
         (Some(file), _) => {
             Settings::load(&file).map_err(|error| CommandError::usage(error.to_string()))?
