@@ -232,7 +232,7 @@ impl Turn<'_> {
             || self.watch.any_suspect()
             || self.is_waiting_for_time();
         let mut step = Step {
-            watch: self.watch.clone(),
+            watch: std::mem::take(&mut self.watch),
             append,
             pushes,
             probes,

@@ -34,6 +34,14 @@ enum Event {
     Race,
     /// Somebody pushes to a wave branch.
     Drift { wave: u8, region: u8 },
+    /// Somebody deletes a wave branch.
+    Delete { wave: u8 },
+    /// Somebody replaces the config branch's history.
+    Rewrite { word: u8 },
+    /// Somebody commits what is not valid, or mends it.
+    Broken(bool),
+    /// Somebody changes the policy, or who is where.
+    Spec(u8),
     /// Somebody asks for something.
     Ask { verb: u8, option: u8, region: u8 },
 }
@@ -98,6 +106,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u8..2, any::<bool>()).prop_map(|(controller, alive)| Event::Alive { controller, alive }),
         2 => Just(Event::Race),
         1 => (0_u8..3, 0_u8..5).prop_map(|(wave, region)| Event::Drift { wave, region }),
+        1 => (0_u8..3).prop_map(|wave| Event::Delete { wave }),
+        1 => (0_u8..5).prop_map(|word| Event::Rewrite { word }),
+        1 => any::<bool>().prop_map(Event::Broken),
+        2 => (0_u8..5).prop_map(Event::Spec),
+        1 => Just(Event::Ask { verb: 0, option: 0, region: 0 }),
         2 => (0_u8..8, 0_u8..4, 0_u8..5).prop_map(|(verb, option, region)| Event::Ask { verb, option, region }),
     ]
 }
@@ -157,6 +170,26 @@ fn apply(world: &mut World, event: &Event) {
                 world.drift(wave, region, Some(tree));
             }
         }
+        Event::Delete { wave } => {
+            let wave = WAVES[usize::from(*wave)];
+            if world.refs.contains_key(&wave_ref(wave)) {
+                world.delete_branch(wave);
+            }
+        }
+        Event::Rewrite { word } => {
+            let files = world.files(world.head());
+            let spec = files.get("spec").cloned().unwrap_or_default();
+            let word = format!("w{word}");
+            world.rewrite_main(&[("all", word.as_str()), ("spec", spec.as_str())]);
+        }
+        Event::Broken(broken) => {
+            world.commit(&[("broken", if *broken { "yes" } else { "" })]);
+        }
+        Event::Spec(kind) => {
+            let spec = changed(world.specs[0].clone(), *kind);
+            let spec = world.spec(spec);
+            world.commit(&[("spec", spec.as_str())]);
+        }
         Event::Ask {
             verb,
             option,
@@ -186,6 +219,22 @@ fn apply(world: &mut World, event: &Event) {
             if verb == Verb::Hotfix {
                 request.to = head;
             }
+        }
+    }
+}
+
+/// What somebody makes of waves and policy.
+fn changed(mut spec: Spec, kind: u8) -> Spec {
+    match kind {
+        0 => spec,
+        1 => spec.every_wave(|wave| wave.bake += Duration::from_secs(15)),
+        2 => spec
+            .members("pilot", &["r1"])
+            .members("broad", &["r2", "r3", "r4"]),
+        3 => spec.members("broad", &["r3"]),
+        _ => {
+            spec.excluded.insert("r3".to_owned());
+            spec
         }
     }
 }
@@ -254,7 +303,7 @@ fn left_behind(world: &World) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(config(50))]
+    #![proptest_config(config(40))]
 
     /// Promises 1 to 5 and 7 to 9, the limits and the evidence, whatever happens.
     #[test]
@@ -283,7 +332,10 @@ proptest! {
             .state()
             .intents
             .iter()
-            .any(|intent| intent.draft.reference != MAIN);
+            .any(|intent| {
+                intent.draft.reference != MAIN
+                    && !world.damaged.contains(&intent.draft.reference)
+            });
         prop_assert!(!stuck, "a move stays open:\n{}", world.story());
         let left = left_behind(&world);
         prop_assert!(left.is_empty(), "{left:?} keep what failed:\n{}", world.story());
