@@ -303,7 +303,7 @@ fn left_behind(world: &World) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(config(30))]
 
     /// Promises 1 to 5 and 7 to 9, the limits and the evidence, whatever happens.
     #[test]
