@@ -513,8 +513,8 @@ impl Fleet {
     ) -> String {
         let request = self.request(verb, trailers, reason);
         let mut answer = None;
-        running.wait_until(&format!("the answer to {verb}"), PATIENCE, || {
-            answer = self.answer(&request);
+        self.wait_until(running, &format!("the answer to {verb}"), |fleet| {
+            answer = fleet.answer(&request);
             answer.is_some()
         });
         answer.unwrap()
@@ -523,8 +523,8 @@ impl Fleet {
     /// Waits until the log has an entry of this kind after the first `after` ones, and gives it.
     pub(super) fn wait_for(&self, running: &mut Running, kind: &str, after: usize) -> Entry {
         let mut found = None;
-        running.wait_until(&format!("an entry {kind}"), PATIENCE, || {
-            found = self
+        self.wait_until(running, &format!("an entry {kind}"), |fleet| {
+            found = fleet
                 .log()
                 .into_iter()
                 .skip(after)
@@ -545,7 +545,7 @@ impl Fleet {
         let mut first = true;
         running.wait_until(what, PATIENCE, || {
             // Every look is a few processes: not more often than needed.
-            if !first && last.elapsed() < Duration::from_millis(100) {
+            if !first && last.elapsed() < Duration::from_millis(250) {
                 return false;
             }
             first = false;
