@@ -227,6 +227,17 @@ fn fail(turn: &mut Turn<'_>, failure: &Failure) -> Option<Writing> {
     return_moved_regions(turn);
     let (drafts, _) = give_backs(turn);
     mark_reverting(turn, &drafts);
+    if let Some(tree) = failure.tree {
+        turn.lines.push(format!(
+            "judged: tree {tree} in {}{}",
+            failure.region,
+            if failure.gate.is_empty() {
+                String::new()
+            } else {
+                format!(" by gate {}", failure.gate)
+            }
+        ));
+    }
     let writing =
         Writing::new(EntryKind::Failed, format!("failed: {}", failure.evidence)).drafts(drafts);
     Some(if failure.wave.is_empty() {
