@@ -136,6 +136,7 @@ impl World {
     /// Replaces the config branch by a commit without history.
     pub(super) fn rewrite_main(&mut self, changes: &[(&str, &str)]) -> Oid {
         self.refs.remove(MAIN);
+        self.damaged.insert(MAIN.to_owned());
         self.commit(changes)
     }
 

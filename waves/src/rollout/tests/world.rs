@@ -144,7 +144,7 @@ pub(super) struct World {
     pub(super) pushed: Vec<(String, Oid, Oid, String)>,
     /// Commits of people on wave branches.
     pub(super) foreign: BTreeSet<Oid>,
-    /// Wave branches that people deleted or rewrote.
+    /// Branches that people deleted or rewrote.
     pub(super) damaged: BTreeSet<String>,
     /// What regions really answered about the tree that ran there, with the plan's gates.
     pub(super) answers: Vec<Answer>,
