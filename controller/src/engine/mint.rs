@@ -89,3 +89,26 @@ pub(crate) fn mint(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_parts_give_equal_commits_wherever_they_are_made() {
+        let author = Author::default();
+        let made = |seconds: i64, text: &str| {
+            let signature = Signature {
+                author: &author,
+                seconds,
+            };
+            let store = ObjectStore::in_memory();
+            signature
+                .commit(&store, EMPTY_TREE, &[Oid::from_bytes([7; 20])], text)
+                .unwrap()
+        };
+        assert_eq!(made(1_000, "Promote"), made(1_000, "Promote"));
+        assert_ne!(made(1_000, "Promote"), made(1_001, "Promote"));
+        assert_ne!(made(1_000, "Promote"), made(1_000, "Revert"));
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use super::auditor::audit;
 use super::world::{Fault, MAIN, Spec, World, id, wave_ref};
@@ -306,6 +307,75 @@ fn left_behind(world: &World) -> Vec<String> {
         })
         .map(|(region, _)| region.clone())
         .collect()
+}
+
+/// What people did, by itself: the model that the world is compared with.
+#[derive(Debug, Clone)]
+struct People {
+    spec: Spec,
+    /// How many commits they made on the config branch.
+    commits: usize,
+}
+
+/// The world as a state machine: what can happen depends on what people did.
+struct Fleet;
+
+impl ReferenceStateMachine for People {
+    type State = Self;
+    type Transition = Event;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        spec().prop_map(|spec| Self { spec, commits: 0 }).boxed()
+    }
+
+    fn transitions(state: &Self) -> BoxedStrategy<Event> {
+        // Before anybody committed there is nothing to disturb.
+        if state.commits == 0 {
+            (0_u8..8, 0_u8..5)
+                .prop_map(|(region, word)| Event::Commit { region, word })
+                .boxed()
+        } else {
+            event().boxed()
+        }
+    }
+
+    fn apply(mut state: Self, event: &Event) -> Self {
+        if matches!(event, Event::Commit { .. }) {
+            state.commits += 1;
+        }
+        state
+    }
+}
+
+impl StateMachineTest for Fleet {
+    type SystemUnderTest = World;
+    type Reference = People;
+
+    fn init_test(people: &People) -> World {
+        world_of(people.spec.clone())
+    }
+
+    fn apply(mut world: World, _people: &People, event: Event) -> World {
+        apply(&mut world, &event);
+        world
+    }
+
+    /// No rollout exists for a commit that nobody made, and every promise holds.
+    fn check_invariants(world: &World, people: &People) {
+        let wrong = audit(world);
+        assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), world.story());
+        if people.commits == 0 {
+            assert!(world.state().active().is_none(), "{}", world.story());
+        }
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(config(10))]
+
+    /// The same promises, by proptest's state machine, which shrinks a failing story event by event.
+    #[test]
+    fn the_promises_hold_in_every_state(sequential 1..25 => Fleet);
 }
 
 proptest! {
