@@ -1,6 +1,7 @@
 //! Commits and branches that are not as they should be, and a controller that is stopped in the middle.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -244,12 +245,24 @@ fn a_worker_that_is_killed_fails_its_commit_and_not_the_controller() {
     journal_audit::check(&fleet);
 }
 
+/// A copy of the program that can be taken away. Made by a process of its own: a file that this one has open for
+/// writing would be inherited by whatever another test starts just then, and could not be run.
+fn copy_of_the_program(fleet: &SmallFleet) -> PathBuf {
+    let program = fleet.folder("tidegate");
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_tidegate"))
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    program
+}
+
 #[test]
 fn workers_that_cannot_be_started_make_no_commit_invalid() {
     let fleet = SmallFleet::settled();
     // The program is replaced while it runs, and for a moment it is not there.
-    let program = fleet.folder("tidegate");
-    fs::copy(env!("CARGO_BIN_EXE_tidegate"), &program).unwrap();
+    let program = copy_of_the_program(&fleet);
     let mut running = fleet.controller("replaced").program(&program).start();
     running.wait_until("a look", LONG, || fleet.server.requests() > 4);
     let away = fleet.folder("away");
@@ -265,8 +278,7 @@ fn workers_that_cannot_be_started_make_no_commit_invalid() {
 #[test]
 fn a_rollout_is_given_back_while_a_newer_commit_cannot_be_rendered() {
     let fleet = SmallFleet::of(Story::Bad);
-    let program = fleet.folder("tidegate");
-    fs::copy(env!("CARGO_BIN_EXE_tidegate"), &program).unwrap();
+    let program = copy_of_the_program(&fleet);
     let mut running = fleet.controller("replaced").program(&program).start();
     fleet.wait_for_entries("RolloutOpened", 2);
     let away = fleet.folder("away");
