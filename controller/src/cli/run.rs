@@ -296,6 +296,7 @@ impl Prepared {
     ) -> Result<Self, CommandError> {
         let remote = RemoteUrl::parse(&fleet.repo)
             .map_err(|error| CommandError::usage(error.to_string()))?;
+        let local = remote.local_folder();
         let mirror = Mirror::open(MirrorOptions {
             folder: folder.to_owned(),
             remote,
@@ -317,7 +318,7 @@ impl Prepared {
                 "this version posts no commit statuses and sends no alerts; `forge` and `alerts` of the settings are read and not acted on"
             );
         }
-        let source = Source::start(&fleet.repo, settings.poll, u64::from(std::process::id()));
+        let source = Source::start(local, settings.poll, u64::from(std::process::id()));
         let options = FleetOptions {
             name: fleet.name.clone(),
             branch: fleet.branch.clone(),

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_renderer::tree::ObjectStore;
+use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{BranchView, CommitView, FleetState};
 
 use super::EngineError;
 use super::ports::RefView;
-use crate::git::history::History;
+use crate::git::history::{CommitView as Commit, History};
 
 /// The branches as a decision sees them. All objects must be in the store.
 pub(crate) fn branches(
@@ -45,11 +46,7 @@ pub(crate) fn branches(
             (None, _) => Vec::new(),
             (Some(wave), _) if !state.branches.contains_key(wave) => Vec::new(),
             (Some(_), Some(known)) if known == *tip || !contains.contains(&known) => Vec::new(),
-            (Some(_), known) => match history.chain(known, *tip)? {
-                Some(chain) => chain,
-                // What we know is merged into somebody else's chain: all of it is looked at.
-                None => history.chain(None, *tip)?.unwrap_or_default(),
-            },
+            (Some(_), known) => new_commits(history, known, *tip)?,
         };
         let mut commits = Vec::with_capacity(chain.len());
         for commit in chain.into_iter().rev() {
@@ -68,6 +65,29 @@ pub(crate) fn branches(
         );
     }
     Ok(branches)
+}
+
+/// The commits of a chain that came after what is known of it, newest first.
+fn new_commits(
+    history: &History,
+    known: Option<Oid>,
+    tip: Oid,
+) -> Result<Vec<Commit>, EngineError> {
+    if let Some(chain) = history.chain(known, tip)? {
+        return Ok(chain);
+    }
+    // Somebody merged what is known into a chain of their own: theirs is new, ours is not.
+    let mut theirs = Vec::new();
+    for commit in history.chain(None, tip)?.unwrap_or_default() {
+        let ours = match known {
+            Some(known) => history.is_ancestor(commit.id, known)?,
+            None => false,
+        };
+        if !ours {
+            theirs.push(commit);
+        }
+    }
+    Ok(theirs)
 }
 
 /// Whether any branch exists that only a controller makes, besides the log.

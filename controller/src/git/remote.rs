@@ -456,4 +456,19 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn only_repos_of_this_machine_have_a_folder() {
+        for (repo, folder) in [
+            ("/srv/git/x.git", Some("/srv/git/x.git")),
+            ("../x", Some("/srv/base/../x")),
+            ("file:///srv/a%20b", Some("/srv/a b")),
+            ("https://git.example.com/x", None),
+            ("ssh://git@git.example.com/x", None),
+            ("git@git.example.com:x", None),
+        ] {
+            let remote = RemoteUrl::parse_in(repo, Path::new("/srv/base")).unwrap();
+            assert_eq!(remote.local_folder(), folder.map(PathBuf::from), "{repo}");
+        }
+    }
 }

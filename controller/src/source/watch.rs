@@ -156,7 +156,7 @@ mod tests {
 
     /// A source that polls once an hour, past its first looks.
     async fn quiet_source(folder: &Path) -> Source {
-        let mut source = Source::start(folder.to_str().unwrap(), Duration::from_secs(3600), 1);
+        let mut source = Source::start(Some(folder.to_owned()), Duration::from_secs(3600), 1);
         while tokio::time::timeout(Duration::from_millis(700), source.look())
             .await
             .is_ok()
