@@ -67,8 +67,18 @@ impl fmt::Display for Identity {
 pub struct DataFolder {
     path: PathBuf,
     identity: Identity,
-    /// Held, not used: the system lets go of the lock when the file is closed, or the process dies.
-    _lock: File,
+    /// The system lets go of the lock when the process dies.
+    lock: File,
+}
+
+/// Closing the file is not enough: a child that is being started has a copy of the descriptor until it runs its
+/// own program, and the copy would keep the lock.
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(path = %self.path.display(), %error, "the data folder's lock goes with the process");
+        }
+    }
 }
 
 impl DataFolder {
@@ -99,7 +109,7 @@ impl DataFolder {
         Ok(Self {
             path: path.to_owned(),
             identity,
-            _lock: lock,
+            lock,
         })
     }
 

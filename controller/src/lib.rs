@@ -8,6 +8,7 @@ pub mod git;
 pub mod identity;
 pub mod render_worker;
 pub mod repo_template;
+pub mod reporting;
 pub mod requests;
 pub mod secret;
 pub mod settings;

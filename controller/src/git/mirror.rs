@@ -112,7 +112,17 @@ impl RefView {
 /// A lock on a folder, held until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+/// Closing the file is not enough: a child that is being started has a copy of the descriptor until it runs its
+/// own program, and the copy would keep the lock.
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a folder's lock goes with the process");
+        }
+    }
 }
 
 impl FolderLock {
@@ -131,7 +141,7 @@ impl FolderLock {
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(MirrorError::InUse {
                 folder: folder.to_owned(),
             }),
