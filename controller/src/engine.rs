@@ -18,6 +18,7 @@ mod looking;
 pub mod message;
 mod mint;
 pub mod ports;
+mod reports;
 mod sampling;
 mod view;
 mod writing;
@@ -31,7 +32,7 @@ use tidegate_renderer::tree::{ObjectStore, StoreError};
 use tidegate_renderer::worker::TemplateWorker;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{FleetState, Now, PushReport, RegionSample, Step, Watch, decide};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -43,6 +44,7 @@ use crate::clock::Clock;
 use crate::gates::{Observed, Prober, Sampler};
 use crate::git::failure::{Recovery, RemoteError};
 use crate::git::history::HistoryError;
+use crate::reporting::Report;
 use crate::settings::{Author, Unsigned};
 use crate::source::Source;
 use crate::store::SumsFile;
@@ -168,6 +170,8 @@ pub struct World<R> {
     pub templates: Arc<dyn TemplateWorker + Send + Sync>,
     /// Hints to look at the remote.
     pub source: Source,
+    /// Whoever tells others what the engine knows; nobody need listen.
+    pub reports: watch::Sender<Report>,
 }
 
 /// How many gates are sampled at once.
@@ -190,6 +194,7 @@ pub struct Engine<R> {
     clock: Arc<dyn Clock>,
     templates: Arc<dyn TemplateWorker + Send + Sync>,
     source: Source,
+    reports: watch::Sender<Report>,
     sampler: Sampler,
     observed: mpsc::Receiver<Observed>,
     sampled: sampling::Sampled,
@@ -242,6 +247,7 @@ impl<R: Remote> Engine<R> {
             prober,
             templates,
             source,
+            reports,
         } = world;
         let (sampler, observed) = Sampler::new(prober, Arc::clone(&clock), CONCURRENT_PROBES);
         let sums = SumsFile::new(options.sums.clone());
@@ -254,6 +260,7 @@ impl<R: Remote> Engine<R> {
             clock,
             templates,
             source,
+            reports,
             sampler,
             observed,
             sampled: sampling::Sampled::default(),
@@ -379,7 +386,9 @@ impl<R: Remote> Engine<R> {
             return self.begin(&config).await;
         };
         self.check_identity(&tip.state, &config)?;
+        self.report_head(&tip, &config);
         let observations = tokio::task::block_in_place(|| self.observe(&tip, &config))?;
+        self.report(&tip, &observations.config);
         let now = Now {
             monotonic: self.clock.monotonic(),
             wall: self.clock.wall().as_second(),
@@ -454,6 +463,7 @@ impl<R: Remote> Engine<R> {
 
     fn say_error(&mut self, error: &EngineError) {
         let text = error.to_string();
+        self.report_trouble(error);
         if self.said.as_deref() != Some(text.as_str()) {
             error!(retryable = error.is_retryable(), "{text}");
             self.said = Some(text);

@@ -4,6 +4,8 @@
 //! Nothing here can delay or change a rollout: statuses, alerts and pull requests come last, and all of them
 //! can be derived from the log again.
 
+pub mod entries;
+
 use std::sync::Arc;
 
 use tidegate_waves::log::EntryKind;
@@ -20,6 +22,17 @@ pub struct Report {
     /// The commit that is to be carried next and what rendering it came to; `None` while nothing waits, and
     /// while the head has been seen but not been rendered yet (then `head` is neither settled nor carried).
     pub candidate: Option<Arc<Candidate>>,
+    /// What keeps the engine from looking or writing, if anything does.
+    pub trouble: Option<Trouble>,
+}
+
+/// Something that keeps the engine from going on, and that no entry of the log can tell of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The log itself cannot be trusted; nothing is written until a person mends it.
+    pub log_is_damaged: bool,
+    /// One sentence.
+    pub message: String,
 }
 
 /// The log's tip.

@@ -157,10 +157,12 @@ impl<R: Remote> Engine<R> {
             self.say("the config branch does not exist yet; waiting for its first commit");
             return Ok(self.settled_or_wait(Some(Ending::Invalid)));
         };
+        self.report_first_head(head, None);
         let name = tokio::task::block_in_place(|| self.first_name(head))?;
         let name = match name {
             Ok(name) => name,
             Err(message) => {
+                self.report_first_head(head, Some(message.clone()));
                 self.say(&format!("{} is not valid, and nothing is written before the first valid commit: {message}", head.short(8)));
                 return Ok(self.settled_or_wait(Some(Ending::Invalid)));
             }
