@@ -5,6 +5,7 @@
 //! can be derived from the log again.
 
 pub mod entries;
+pub mod reporter;
 
 use std::sync::Arc;
 

@@ -7,14 +7,17 @@ use std::time::Duration;
 use clap::Args;
 use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::duration;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, error, info, info_span};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
 use crate::clock::SystemClock;
 use crate::engine::{Ending, Engine, EngineError, FleetOptions, World};
+use crate::forge::poster::poster;
+use crate::forge::{self, Forge};
 use crate::gates::egress::EgressRules;
 use crate::gates::http::HttpProber;
 use crate::git::child::Surroundings;
@@ -22,6 +25,8 @@ use crate::git::mirror::{Deadlines, Mirror, MirrorOptions};
 use crate::git::remote::RemoteUrl;
 use crate::identity::DataFolder;
 use crate::render_worker::ChildWorkers;
+use crate::reporting::Report;
+use crate::reporting::reporter::{Reporter, ReporterOptions};
 use crate::settings::{FleetSettings, RepoRun, Settings};
 use crate::source::Source;
 use crate::telemetry::Telemetry;
@@ -284,6 +289,7 @@ fn stop_signal() -> Result<impl Future<Output = &'static str>, CommandError> {
 struct Prepared {
     options: FleetOptions,
     world: World<Mirror>,
+    told: Told,
 }
 
 impl Prepared {
@@ -313,11 +319,20 @@ impl Prepared {
             HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
         let templates = ChildWorkers::new()
             .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
-        if fleet.forge.is_some() || !fleet.alerts.is_empty() {
-            warn!(
-                "this version posts no commit statuses and sends no alerts; `forge` and `alerts` of the settings are read and not acted on"
-            );
-        }
+        let (reports, heard) = watch::channel(Report::default());
+        let forge = fleet
+            .forge
+            .as_ref()
+            .map(forge::build)
+            .transpose()
+            .map_err(|error| CommandError::usage(error.to_string()))?;
+        let told = Told {
+            heard,
+            forge,
+            mirror: git_dir.clone(),
+            prefix: fleet.prefix.clone(),
+            identity: identity.to_owned(),
+        };
         let source = Source::start(local, settings.poll, u64::from(std::process::id()));
         let options = FleetOptions {
             name: fleet.name.clone(),
@@ -339,13 +354,91 @@ impl Prepared {
             prober: Arc::new(prober),
             templates: Arc::new(templates),
             source,
+            reports,
         };
-        Ok(Self { options, world })
+        Ok(Self {
+            options,
+            world,
+            told,
+        })
     }
 
     async fn run(self, cancel: CancellationToken) -> Result<Ending, EngineError> {
-        let Self { options, world } = self;
-        Engine::new(options, world).run(cancel).await
+        let Self {
+            options,
+            world,
+            told,
+        } = self;
+        let mut telling = told.start(&cancel);
+        let engine = Engine::new(options, world).run(cancel);
+        tokio::pin!(engine);
+        let died = |died: JoinError| {
+            EngineError::TaskDied(format!(
+                "the task that posts statuses and sends alerts died: {died}; this is a bug, please report it"
+            ))
+        };
+        tokio::select! {
+            // The engine's end closes the channel of its reports, and that ends the telling.
+            ended = &mut engine => {
+                telling.await.map_err(died)?;
+                ended
+            }
+            told = &mut telling => {
+                told.map_err(died)?;
+                engine.await
+            }
+        }
+    }
+}
+
+/// Those who tell others about a fleet.
+struct Told {
+    heard: watch::Receiver<Report>,
+    forge: Option<Arc<dyn Forge>>,
+    mirror: PathBuf,
+    prefix: String,
+    identity: String,
+}
+
+impl Told {
+    /// Starts telling; it ends by itself a little after the engine, or when it is cancelled.
+    fn start(self, cancel: &CancellationToken) -> JoinHandle<()> {
+        let Self {
+            heard,
+            forge,
+            mirror,
+            prefix,
+            identity,
+        } = self;
+        let cancel = cancel.clone();
+        let forge = forge.map(|forge| {
+            let (board, poster) = poster(Arc::clone(&forge));
+            (forge, board, poster)
+        });
+        let (forge, poster) = match forge {
+            Some((forge, board, poster)) => (Some((forge, board)), Some(poster)),
+            None => (None, None),
+        };
+        let reporter = Reporter::new(ReporterOptions {
+            mirror,
+            prefix,
+            identity,
+            forge,
+        });
+        let telling = async move {
+            let posted = cancel.child_token();
+            let posting = async {
+                if let Some(poster) = poster {
+                    poster.run(posted.clone()).await;
+                }
+            };
+            let reporting = async {
+                reporter.run(heard, cancel.clone()).await;
+                posted.cancel();
+            };
+            tokio::join!(posting, reporting);
+        };
+        tokio::spawn(telling.in_current_span())
     }
 }
 

@@ -106,8 +106,7 @@ pub fn desired_of_entry(prefix: &str, entry: &LogEntry) -> Vec<DesiredStatus> {
                 seconds: entry.seconds,
                 state: entry.after.clone(),
             }),
-            head: None,
-            candidate: None,
+            ..Report::default()
         },
     )
 }

@@ -32,6 +32,7 @@ fn report(state: &FleetState) -> Report {
         }),
         head: state.rollout.as_ref().map(|rollout| rollout.source),
         candidate: None,
+        trouble: None,
     }
 }
 
