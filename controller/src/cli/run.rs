@@ -198,7 +198,7 @@ async fn control(
         };
         let fleet = Prepared::of(fleet, &settings, &folder, data.identity().as_str(), settle)?;
         let token = cancel.clone();
-        let span = info_span!("fleet", name);
+        let span = info_span!("fleet", fleet = name);
         fleets.spawn(async move { fleet.run(token).await }.instrument(span));
     }
     let deadline = async {

@@ -4,7 +4,7 @@
 //! missed while entries come faster than they are told. Nobody waits for it: the engine does not know whether
 //! anybody listens. Where several controllers work on a fleet, the one that holds the log tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,10 @@ pub struct Reporter {
 /// Reverts that wait on a branch for a pull request.
 #[derive(Debug, Default)]
 struct Proposals {
+    /// By rollout, those of which no pull request is known.
     open: BTreeMap<String, (FleetIdentity, Rollout)>,
+    /// The rollouts whose pull request is known, or refused for good.
+    done: BTreeSet<String>,
     not_before: Option<Instant>,
 }
 
@@ -178,7 +181,7 @@ impl Reporter {
 impl Proposals {
     fn take(&mut self, fleet: &FleetIdentity, rollout: &Rollout) {
         match rollout.source_revert {
-            SourceRevert::Proposed { .. } => {
+            SourceRevert::Proposed { .. } if !self.done.contains(&rollout.id) => {
                 self.open
                     .entry(rollout.id.clone())
                     .or_insert_with(|| (fleet.clone(), rollout.clone()));
@@ -203,17 +206,22 @@ impl Proposals {
                     if let Some(found) = found {
                         info!(rollout = id, number = found.number, url = found.url, state = ?found.state, "the revert is a pull request");
                     }
-                    self.open.remove(&id);
+                    self.close(&id);
                 }
                 Err(error) => {
                     warn!(rollout = id, retryable = error.is_retryable(), "{error}");
                     if error.is_retryable() {
                         self.not_before = Some(Instant::now() + PULL_REQUEST_PAUSE);
                     } else {
-                        self.open.remove(&id);
+                        self.close(&id);
                     }
                 }
             }
         }
+    }
+
+    fn close(&mut self, rollout: &str) {
+        self.open.remove(rollout);
+        self.done.insert(rollout.to_owned());
     }
 }
