@@ -419,9 +419,9 @@ async fn a_proposed_revert_is_one_pull_request_whoever_opens_it() {
             github.race(already.clone());
         }
         if lost {
-            // The look finds nothing and goes unanswered, too: all of it is done again.
-            github.fail_next([Fault::Lost]);
-            ensure(forge.as_ref(), &fleet, &rollout).await.unwrap_err();
+            github.fail_next([Fault::Spared, Fault::Lost]);
+            let error = ensure(forge.as_ref(), &fleet, &rollout).await.unwrap_err();
+            assert!(error.is_retryable(), "{error}");
         }
         for _ in 0..2 {
             let found = ensure(forge.as_ref(), &fleet, &rollout).await.unwrap();

@@ -98,8 +98,8 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
     #[derive(serde::Deserialize)]
     struct Refusal {
         message: String,
-        #[serde(default)]
-        errors: Vec<serde_json::Value>,
+        // Gitea says `null`.
+        errors: Option<Vec<serde_json::Value>>,
     }
     let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
         return String::new();
@@ -107,6 +107,7 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
     let details: Vec<&str> = refusal
         .errors
         .iter()
+        .flatten()
         .filter_map(|error| {
             error
                 .as_str()
@@ -284,6 +285,11 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "GET https://api.example.com/x answered 422: Validation Failed for *** (A pull request already exists; no); the forge finds the request at fault"
+        );
+        let error = refusal(404, &[], r#"{"errors":null,"message":"not found"}"#);
+        assert!(
+            error.to_string().contains("answered 404: not found; "),
+            "{error}"
         );
     }
 }
