@@ -12,6 +12,7 @@ mod cli_help;
 mod crash;
 mod documents;
 mod faults;
+mod forge_github;
 mod git;
 mod init;
 mod journal_audit;

@@ -13,6 +13,7 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod fake_github;
 pub mod git_server;
 pub mod http;
 pub mod journal;

@@ -11,6 +11,7 @@ use super::{
     Asking, CommitInfo, CommitStatus, Forge, ForgeError, ForgeSettingsError, NewPullRequest,
     PullRequest, PullRequestState, Repository, StatusState,
 };
+use crate::git::trailers::one_line;
 use crate::settings;
 
 /// Statuses and pull requests on one page; what Gitea gives at most unless it is set up otherwise.
@@ -250,10 +251,11 @@ impl Forge for Gitea {
                 Err(error) => return Err(error),
             };
             Ok(CommitInfo {
-                url: Some(answer.html_url),
+                url: Some(one_line(&answer.html_url)),
                 author: answer
                     .author
                     .and_then(|author| author.login)
+                    .map(|login| one_line(&login))
                     .filter(|login| !login.is_empty()),
                 pull_request,
             })
@@ -265,12 +267,180 @@ impl From<PullRequestAnswer> for PullRequest {
     fn from(answer: PullRequestAnswer) -> Self {
         Self {
             number: answer.number,
-            url: answer.html_url,
+            url: one_line(&answer.html_url),
             state: match (answer.merged, answer.state.as_str()) {
                 (true, _) => PullRequestState::Merged,
                 (false, "open") => PullRequestState::Open,
                 (false, _) => PullRequestState::Closed,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use tidegate_testkit::http::{HttpServer, Request, Response};
+
+    use super::*;
+
+    /// A pull request as Gitea 1.26 gives it, with the fields that are not read left out.
+    fn pull(number: u64, head: &str, head_repo: i64, state: &str, merged: bool) -> String {
+        format!(
+            r#"{{"id":{number},"number":{number},"state":"{state}","merged":{merged},"merged_at":null,
+                "html_url":"http://git.example.com/acme/config/pulls/{number}",
+                "head":{{"label":"{head}","ref":"refs/pull/{number}/head","repo_id":{head_repo}}},
+                "base":{{"label":"main","ref":"main","repo_id":1}}}}"#
+        )
+    }
+
+    /// A Gitea that answers as this says, and what it was asked.
+    fn gitea(
+        answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> (Gitea, HttpServer, Arc<Mutex<Vec<Request>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let server = HttpServer::start({
+            let asked = Arc::clone(&asked);
+            move |request| {
+                let response = answer(&request);
+                asked
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(request);
+                Some(response)
+            }
+        });
+        let gitea = Gitea::new(&settings::Forge {
+            kind: settings::ForgeKind::Gitea,
+            api: server.url("/api/v1").parse().unwrap(),
+            repository: "acme/config".to_owned(),
+            token_file: None,
+        })
+        .unwrap();
+        (gitea, server, asked)
+    }
+
+    fn oid() -> Oid {
+        Oid::from_bytes([1; 20])
+    }
+
+    #[tokio::test]
+    async fn a_status_is_posted_in_giteas_words() {
+        let (gitea, _server, asked) = gitea(|_| {
+            Response::json(
+                201,
+                r#"{"id":1,"status":"error","target_url":"","description":"not started","context":"tidegate/wave/broad"}"#,
+            )
+        });
+        let status = CommitStatus {
+            context: "tidegate/wave/broad".to_owned(),
+            state: StatusState::Error,
+            description: "not started".to_owned(),
+            target_url: None,
+        };
+        gitea.post_status(oid(), &status).await.unwrap();
+        let asked = asked.lock().unwrap();
+        assert_eq!(
+            asked[0].path,
+            format!("/api/v1/repos/acme/config/statuses/{}", oid())
+        );
+        let body: serde_json::Value = serde_json::from_slice(&asked[0].body).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "state": "error",
+                "target_url": "",
+                "description": "not started",
+                "context": "tidegate/wave/broad",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn statuses_are_read_page_by_page() {
+        let (gitea, _server, asked) = gitea(|request| {
+            let statuses = if request.query.contains("page=1") {
+                r#"[{"status":"success","context":"tidegate/render","description":"rendered","target_url":""},
+                    {"status":"warning","context":"lint","description":"","target_url":"http://ci/1"}]"#
+            } else if request.query.contains("page=2") {
+                r#"[{"status":"pending","context":"tidegate/rollout","description":null,"target_url":null}]"#
+            } else {
+                "null"
+            };
+            Response::json(
+                200,
+                format!(r#"{{"state":"pending","total_count":0,"statuses":{statuses}}}"#),
+            )
+        });
+        let statuses = gitea.statuses(oid()).await.unwrap();
+        assert_eq!(
+            statuses.keys().collect::<Vec<_>>(),
+            ["tidegate/render", "tidegate/rollout"]
+        );
+        assert_eq!(statuses["tidegate/render"].target_url, None);
+        assert_eq!(asked.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_pull_request_of_the_repos_own_branch_is_found_also_when_the_branch_is_gone() {
+        const HEAD: &str = "tidegate-revert/1-2";
+        let (gitea, _server, _) = gitea(|request| {
+            let page = if !request.query.contains("page=1") {
+                Vec::new()
+            } else if request.query.contains("state=open") {
+                // A fork has a branch of that name too.
+                vec![
+                    pull(9, HEAD, 2, "open", false),
+                    pull(8, "other", 1, "open", false),
+                ]
+            } else {
+                vec![
+                    pull(3, HEAD, 1, "closed", false),
+                    pull(4, HEAD, 1, "closed", true),
+                ]
+            };
+            Response::json(200, format!("[{}]", page.join(",")))
+        });
+        let found = gitea.find_pull_request(HEAD, "main").await.unwrap();
+        assert_eq!(
+            found,
+            Some(PullRequest {
+                number: 4,
+                url: "http://git.example.com/acme/config/pulls/4".to_owned(),
+                state: PullRequestState::Merged,
+            })
+        );
+        assert_eq!(gitea.find_pull_request(HEAD, "next").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_may_have_no_account_and_no_pull_request() {
+        let (gitea, _server, _) = gitea(|request| {
+            if request.path.ends_with("/pull") {
+                let body = r#"{"message":"pull request does not exist","url":"http://git.example.com/api/swagger"}"#;
+                return Response::json(404, body);
+            }
+            Response::json(
+                200,
+                r#"{"sha":"01","html_url":"http://git.example.com/acme/config/commit/01","author":null}"#,
+            )
+        });
+        let info = gitea.commit(oid()).await.unwrap();
+        assert_eq!(
+            info,
+            CommitInfo {
+                url: Some("http://git.example.com/acme/config/commit/01".to_owned()),
+                author: None,
+                pull_request: None,
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn another_page_than_giteas_is_garbage() {
+        let (gitea, _server, _) = gitea(|_| Response::text(200, "<html>please log in</html>"));
+        let error = gitea.statuses(oid()).await.unwrap_err();
+        assert!(matches!(error, ForgeError::Garbage { .. }), "{error:?}");
     }
 }

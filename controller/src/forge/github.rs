@@ -11,6 +11,7 @@ use super::{
     Asking, CommitInfo, CommitStatus, Forge, ForgeError, ForgeSettingsError, NewPullRequest,
     PullRequest, PullRequestState, Repository, StatusState,
 };
+use crate::git::trailers::one_line;
 use crate::settings;
 
 /// Statuses, commits and pull requests on one page; GitHub's most.
@@ -209,8 +210,11 @@ impl Forge for Github {
             let mut pulls = pulls.into_iter().map(PullRequest::from).peekable();
             let first = pulls.peek().cloned();
             Ok(CommitInfo {
-                url: Some(answer.html_url),
-                author: answer.author.and_then(|author| author.login),
+                url: Some(one_line(&answer.html_url)),
+                author: answer
+                    .author
+                    .and_then(|author| author.login)
+                    .map(|login| one_line(&login)),
                 pull_request: pulls
                     .find(|pull| pull.state == PullRequestState::Merged)
                     .or(first),
@@ -223,7 +227,7 @@ impl From<PullRequestAnswer> for PullRequest {
     fn from(answer: PullRequestAnswer) -> Self {
         Self {
             number: answer.number,
-            url: answer.html_url,
+            url: one_line(&answer.html_url),
             state: match (answer.state.as_str(), answer.merged_at) {
                 ("open", _) => PullRequestState::Open,
                 (_, Some(_)) => PullRequestState::Merged,

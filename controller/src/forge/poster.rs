@@ -80,8 +80,9 @@ impl StatusBoard {
     pub fn want(&self, statuses: Vec<DesiredStatus>) {
         self.wanted.send_if_modified(|wanted| {
             let before = wanted.statuses.clone();
+            let newest: BTreeSet<Oid> = statuses.iter().map(|wish| wish.commit).collect();
             merge(&mut wanted.statuses, statuses);
-            forget_oldest(&mut wanted.statuses);
+            forget_oldest(&mut wanted.statuses, &newest);
             let changed = wanted.statuses != before;
             if changed {
                 wanted.generation = wanted.generation.saturating_add(1);
@@ -100,10 +101,15 @@ impl StatusBoard {
     }
 }
 
-/// Forgets statuses of the commits that were wished for first, until few enough are left.
-fn forget_oldest(statuses: &mut Vec<DesiredStatus>) {
+/// Forgets statuses of the commits that were wished for first, until few enough are left; never those of the
+/// newest wishes, however many they are.
+fn forget_oldest(statuses: &mut Vec<DesiredStatus>, newest: &BTreeSet<Oid>) {
     while statuses.len() > MOST_STATUSES {
-        let Some(oldest) = statuses.first().map(|wish| wish.commit) else {
+        let Some(oldest) = statuses
+            .iter()
+            .map(|wish| wish.commit)
+            .find(|commit| !newest.contains(commit))
+        else {
             return;
         };
         statuses.retain(|wish| wish.commit != oldest);
@@ -121,16 +127,26 @@ struct Memory {
     logged: BTreeSet<Oid>,
     /// When each status was last written.
     written: BTreeMap<(Oid, String), Instant>,
-    /// How often something went wrong since it last went well, by commit.
-    attempts: BTreeMap<Oid, u32>,
-    /// How often in a row the forge did not answer as it should.
+    /// What went wrong with a commit since it last went well.
+    troubles: BTreeMap<Oid, Trouble>,
+    /// How often in a row the forge did not answer as it should, and with which commits.
     failures: u32,
+    failing: BTreeSet<Oid>,
     /// How often in a row the token was refused.
     token_refusals: u32,
     /// Nothing is asked before this.
     pause: Option<Instant>,
     /// When the last writes were.
     burst: VecDeque<Instant>,
+}
+
+/// What went wrong with one commit.
+#[derive(Debug)]
+struct Trouble {
+    /// How often in a row.
+    count: u32,
+    /// It is left alone until then.
+    until: Instant,
 }
 
 /// What is to be done next.
@@ -154,6 +170,9 @@ impl Poster {
             self.memory.keep_only(&wanted.statuses);
             let now = Instant::now();
             let next = self.memory.next(&wanted.statuses, now);
+            if next == Next::Nothing {
+                self.memory.recovered();
+            }
             // While the token is refused nothing can be posted, whoever waits for it.
             if next == Next::Nothing || self.memory.token_refusals > 0 {
                 self.done.send_replace(wanted.generation);
@@ -164,7 +183,7 @@ impl Poster {
                 Next::Read(commit) => {
                     tokio::select! {
                         () = cancelled.cancelled() => return,
-                        () = self.read(commit) => {}
+                        () = self.read(commit, &wanted.statuses) => {}
                     }
                     continue;
                 }
@@ -201,20 +220,21 @@ impl Poster {
         }
     }
 
-    async fn read(&mut self, commit: Oid) {
+    async fn read(&mut self, commit: Oid, wanted: &[DesiredStatus]) {
         match self.forge.statuses(commit).await {
             Ok(standing) => {
-                self.memory.went_well(commit);
+                // A forge that can be read need not be one that can be written to: only a write, or nothing
+                // being left to write, ends a stretch of trouble.
                 self.memory.standing.insert(commit, standing);
             }
             Err(error) if error.is_retryable() || error.refuses_the_token() => {
                 self.memory.went_wrong(commit, &error, Instant::now());
             }
             Err(error) => {
-                // Whether it may be written to is seen by writing.
-                tracing::debug!(%commit, %error, "the statuses of a commit cannot be read");
-                self.memory.went_well(commit);
-                self.memory.standing.insert(commit, BTreeMap::new());
+                // The forge does not have the commit. Writing is not tried: Gitea answers that with 500.
+                for wish in wanted.iter().filter(|wish| wish.commit == commit) {
+                    self.memory.refuse(commit, wish.status.clone(), &error);
+                }
             }
         }
     }
@@ -240,13 +260,8 @@ impl Poster {
                 memory.went_wrong(commit, &error, now);
             }
             Err(error) => {
-                if memory.logged.insert(commit) {
-                    tracing::warn!(%commit, context = status.context, %error, "a commit status is refused");
-                } else {
-                    tracing::debug!(%commit, context = status.context, %error, "a commit status is refused");
-                }
                 memory.went_well(commit);
-                memory.refused.insert(key, status);
+                memory.refuse(commit, status, &error);
             }
         }
     }
@@ -262,7 +277,7 @@ impl Memory {
         self.logged.retain(|commit| commits.contains(commit));
         self.written
             .retain(|(commit, _), _| commits.contains(commit));
-        self.attempts.retain(|commit, _| commits.contains(commit));
+        self.troubles.retain(|commit, _| commits.contains(commit));
     }
 
     fn next(&mut self, wanted: &[DesiredStatus], now: Instant) -> Next {
@@ -281,11 +296,15 @@ impl Memory {
                 later = Some(later.map_or(time, |later| later.min(time)));
                 continue;
             }
-            // What goes wrong stands behind what has not been tried: one commit that the forge chokes on must
-            // not keep the others from being told.
-            let attempts = self.attempts.get(&wish.commit).copied().unwrap_or_default();
-            if chosen.is_none_or(|(fewest, _)| attempts < fewest) {
-                chosen = Some((attempts, wish));
+            // One commit that the forge chokes on must not keep the others from being told.
+            let trouble = self.troubles.get(&wish.commit);
+            if let Some(trouble) = trouble.filter(|trouble| trouble.until > now) {
+                later = Some(later.map_or(trouble.until, |later| later.min(trouble.until)));
+                continue;
+            }
+            let count = trouble.map_or(0, |trouble| trouble.count);
+            if chosen.is_none_or(|(fewest, _)| count < fewest) {
+                chosen = Some((count, wish));
             }
         }
         match (chosen, later) {
@@ -303,10 +322,13 @@ impl Memory {
 
     /// Whether a status stands, is refused, or gives way to what stands.
     fn is_done(&self, wish: &DesiredStatus) -> bool {
+        let context = &wish.status.context;
+        if self.refused.get(&(wish.commit, context.clone())) == Some(&wish.status) {
+            return true;
+        }
         let Some(standing) = self.standing.get(&wish.commit) else {
             return false;
         };
-        let context = &wish.status.context;
         // Only what people see is compared: a forge may give the target back in another form.
         let stands = standing.get(context).is_some_and(|stands| {
             stands.state == wish.status.state && stands.description == wish.status.description
@@ -345,35 +367,65 @@ impl Memory {
     }
 
     fn went_well(&mut self, commit: Oid) {
+        self.recovered();
+        self.troubles.remove(&commit);
+    }
+
+    /// A stretch of trouble is over.
+    fn recovered(&mut self) {
         if self.failures > 0 || self.token_refusals > 0 {
             tracing::info!("the forge answers again");
         }
         self.failures = 0;
+        self.failing.clear();
         self.token_refusals = 0;
-        self.pause = None;
-        self.attempts.remove(&commit);
     }
 
-    /// The forge is left alone for a while.
+    /// A status is not tried again until another is wanted in its place.
+    fn refuse(&mut self, commit: Oid, status: CommitStatus, error: &ForgeError) {
+        // Once aloud for each commit.
+        if self.logged.insert(commit) {
+            tracing::warn!(%commit, context = status.context, %error, "a commit status is refused");
+        } else {
+            tracing::debug!(%commit, context = status.context, %error, "a commit status is refused");
+        }
+        self.refused
+            .insert((commit, status.context.clone()), status);
+    }
+
+    /// The commit is left alone for a while, and the forge too if it is not the commit's fault alone.
     fn went_wrong(&mut self, commit: Oid, error: &ForgeError, now: Instant) {
-        let attempts = self.attempts.entry(commit).or_default();
-        *attempts = attempts.saturating_add(1);
-        let wait = if error.refuses_the_token() {
+        let pause = if error.refuses_the_token() {
             self.token_refusals = self.token_refusals.saturating_add(1);
             back_off(FIRST_TOKEN_RETRY, self.token_refusals)
         } else {
             self.failures = self.failures.saturating_add(1);
-            let least = error.retry_after().unwrap_or_default();
-            back_off(FIRST_RETRY, self.failures).max(least)
+            self.failing.insert(commit);
+            let count = self
+                .troubles
+                .get(&commit)
+                .map_or(0, |trouble| trouble.count);
+            let count = count.saturating_add(1);
+            let trouble = Trouble {
+                count,
+                until: now + back_off(FIRST_RETRY, count),
+            };
+            self.troubles.insert(commit, trouble);
+            let in_a_row = if self.failing.len() > 1 {
+                self.failures
+            } else {
+                1
+            };
+            back_off(FIRST_RETRY, in_a_row).max(error.retry_after().unwrap_or_default())
         };
-        let seconds = wait.as_secs();
+        let seconds = pause.as_secs();
         // Once aloud for each stretch of trouble.
         if self.failures.saturating_add(self.token_refusals) == 1 {
             tracing::warn!(%error, retry_in_seconds = seconds, "commit statuses cannot be posted now; they will be later");
         } else {
             tracing::debug!(%error, retry_in_seconds = seconds, "commit statuses cannot be posted now");
         }
-        self.pause = now.checked_add(wait);
+        self.pause = now.checked_add(pause);
     }
 }
 

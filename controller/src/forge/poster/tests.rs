@@ -17,6 +17,8 @@ struct Told {
     writes: Vec<(Instant, Oid, CommitStatus)>,
     /// Commits that were read.
     reads: Vec<Oid>,
+    /// Commits that the forge does not have.
+    unknown: BTreeSet<Oid>,
     fault: Option<Fault>,
 }
 
@@ -70,7 +72,14 @@ impl Forge for FakeForge {
         let mut told = self.told();
         told.reads.push(commit);
         let standing = told.standing.get(&commit).cloned().unwrap_or_default();
-        Box::pin(async move { Ok(standing) })
+        let unknown = told.unknown.contains(&commit);
+        Box::pin(async move {
+            if unknown {
+                Err(refusal(404))
+            } else {
+                Ok(standing)
+            }
+        })
     }
 
     fn find_pull_request<'a>(&'a self, _: &'a str, _: &'a str) -> Asking<'a, Option<PullRequest>> {
@@ -275,6 +284,56 @@ async fn a_commit_that_the_forge_chokes_on_lets_the_others_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_later_does_not_wait_for_a_commit_that_the_forge_chokes_on() {
+    let running = run(FakeForge::failing(|commit, _| {
+        (commit == oid(1)).then(|| busy(None))
+    }));
+    running.board.want(vec![pending(1, "a", "chokes")]);
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let tries = running.forge.texts().len();
+    assert!(tries < 15, "{tries}");
+    let began = Instant::now();
+    for byte in 2..10 {
+        running.board.want(vec![pending(byte, "a", "fine")]);
+    }
+    while running.forge.told().standing.len() < 8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(began.elapsed() < Duration::from_secs(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forge_that_is_down_is_not_asked_for_every_commit() {
+    let running = run(FakeForge::failing(|_, _| Some(busy(None))));
+    running
+        .board
+        .want((1..50).map(|byte| pending(byte, "a", "x")).collect());
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let tries = running.forge.texts().len();
+    assert!((9..15).contains(&tries), "{tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_the_forge_does_not_have_is_not_written_to() {
+    let forge = FakeForge::default();
+    forge.told().unknown.insert(oid(1));
+    let running = run(forge);
+    running.board.want(vec![
+        pending(1, "a", "x"),
+        pending(1, "b", "x"),
+        pending(2, "a", "fine"),
+    ]);
+    running.board.posted().await;
+    assert_eq!(running.forge.texts(), ["fine"]);
+    assert_eq!(running.forge.told().reads, [oid(1), oid(2)]);
+    // It may have it by the time that there is something new to say.
+    running.forge.told().unknown.clear();
+    running.board.want(vec![pending(1, "a", "new")]);
+    running.board.posted().await;
+    assert_eq!(running.forge.texts(), ["fine", "new"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_token_is_waited_for_and_keeps_nobody_waiting() {
     let mut left = 2;
     let running = run(FakeForge::failing(move |_, _| {
@@ -355,7 +414,16 @@ fn the_oldest_commits_are_forgotten_first() {
     let mut statuses: Vec<DesiredStatus> = (0..=MOST_STATUSES)
         .map(|n| pending(u8::try_from(n / 100).unwrap(), &n.to_string(), "x"))
         .collect();
-    forget_oldest(&mut statuses);
+    let whole = statuses.clone();
+    forget_oldest(&mut statuses, &BTreeSet::from([oid(0)]));
     assert!(statuses.len() <= MOST_STATUSES);
-    assert_eq!(statuses.first().unwrap().commit, oid(1));
+    assert!(statuses.iter().any(|wish| wish.commit == oid(0)));
+    assert!(statuses.iter().all(|wish| wish.commit != oid(1)));
+    // What is wished for now stays, however much it is.
+    let mut statuses = whole.clone();
+    forget_oldest(
+        &mut statuses,
+        &whole.iter().map(|wish| wish.commit).collect(),
+    );
+    assert_eq!(statuses, whole);
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tidegate_waves::rollout::{
-    Failure, FailureReason, HoldReason, SourceCommit, ValidCandidate, WaveState,
+    Failure, FailureReason, Hold, HoldReason, RegionState, RolloutState, SourceCommit,
+    SourceRevert, ValidCandidate, WaveState,
 };
 
 use super::*;
