@@ -23,5 +23,6 @@ mod sandbox;
 mod settle;
 mod several_controllers;
 mod small_fleet;
+mod ssh;
 mod testkit;
 mod validate;

@@ -210,6 +210,7 @@ impl SmallFleet {
             takeover_after: "1s",
             fleet_name: "small",
             extra: String::new(),
+            way: None,
             data: self.folder(name),
             program: PathBuf::from(env!("CARGO_BIN_EXE_tidegate")),
             environment: BTreeMap::new(),
@@ -370,12 +371,20 @@ pub(crate) struct Controller<'a> {
     takeover_after: &'static str,
     fleet_name: &'static str,
     extra: String,
+    /// Another way to the repo than the server's own: address and credentials.
+    way: Option<(String, String)>,
     data: PathBuf,
     program: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
 impl Controller<'_> {
+    /// Reaches the repo at another address, with other credentials (as they stand in the settings).
+    pub(crate) fn by(mut self, address: &str, credentials: &str) -> Self {
+        self.way = Some((address.to_owned(), credentials.to_owned()));
+        self
+    }
+
     /// How long it waits before it takes another's work over.
     pub(crate) fn takeover_after(mut self, duration: &'static str) -> Self {
         self.takeover_after = duration;
@@ -431,15 +440,22 @@ impl Controller<'_> {
         if !password.exists() {
             fs::write(&password, PASSWORD).unwrap();
         }
+        let (repo, credentials) = self.way.clone().unwrap_or_else(|| {
+            (
+                self.fleet.server.url(REPO),
+                format!(
+                    "{{ usernameFile: {}, passwordFile: {} }}",
+                    user.display(),
+                    password.display()
+                ),
+            )
+        });
         let text = format!(
-            "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {}\n    \
-             credentials: {{ usernameFile: {}, passwordFile: {} }}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
+            "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {repo}\n    \
+             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
             self.data.display(),
             self.takeover_after,
             self.fleet_name,
-            self.fleet.server.url(REPO),
-            user.display(),
-            password.display(),
             self.fleet.health.url(),
             self.extra,
         );

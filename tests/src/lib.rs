@@ -17,6 +17,7 @@ pub mod git_server;
 pub mod http;
 pub mod journal;
 pub mod regions;
+pub mod ssh_server;
 pub mod tidegate;
 pub mod wait;
 pub mod work;

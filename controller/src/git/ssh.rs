@@ -58,8 +58,8 @@ pub enum SshError {
     },
     /// The private copy of the key cannot be written. Retryable.
     #[error(
-        "ssh refuses the key {}, which others may read, and no private copy of it can be made in {}: {source}; \
-         let its mode be 0600, or mend the data folder", file.display(), folder.display()
+        "no private copy of the SSH key {} can be made in {}: {source}; let its mode be 0600 without the public half \
+         beside it, or mend the data folder", file.display(), folder.display()
     )]
     Copy {
         /// The key.
@@ -76,19 +76,20 @@ pub enum SshError {
 pub struct SshAccess {
     key: PathBuf,
     known_hosts: PathBuf,
-    /// A copy that only we may read; gone when this is.
+    /// A copy that lies alone and that only we may read; gone when this is.
     _copy: Option<NamedTempFile>,
 }
 
 impl SshAccess {
     /// Looks at both files as they are now.
     ///
-    /// ssh refuses a key of ours that others may read, which is how secrets are often mounted: such a key is copied
-    /// to a private file in `folder` that is removed with this value.
+    /// ssh refuses a key of ours that others may read, which is how secrets are often mounted; and it offers the
+    /// public half that lies beside a key, which may be an old one while the key is rotated. Such a key is
+    /// copied to a private file in `folder` that is removed with this value.
     pub fn read(key_file: &Path, known_hosts: &Path, folder: &Path) -> Result<Self, SshError> {
         let (file, metadata) = open("SSH key", key_file)?;
         open("known hosts", known_hosts)?;
-        let copy = if is_refused_by_ssh(&metadata) {
+        let copy = if is_refused_by_ssh(&metadata) || has_public_half(key_file) {
             let copied = private_copy(file, folder).map_err(|source| SshError::Copy {
                 file: key_file.to_owned(),
                 folder: folder.to_owned(),
@@ -170,6 +171,12 @@ fn open(what: &'static str, file: &Path) -> Result<(fs::File, fs::Metadata), Ssh
 /// The rule of ssh itself (`sshkey_perm_ok`): keys of others are not looked at.
 fn is_refused_by_ssh(metadata: &fs::Metadata) -> bool {
     metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0
+}
+
+fn has_public_half(key_file: &Path) -> bool {
+    let mut public = key_file.as_os_str().to_owned();
+    public.push(".pub");
+    Path::new(&public).exists()
 }
 
 fn private_copy(from: fs::File, folder: &Path) -> io::Result<NamedTempFile> {
@@ -486,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_read_is_copied_for_the_time_of_a_connection() {
+    fn a_key_that_ssh_would_misread_is_copied_for_the_time_of_a_connection() {
         let folder = tempfile::tempdir().unwrap();
         let data = tempfile::tempdir().unwrap();
         let (key, hosts) = (folder.path().join("id"), folder.path().join("hosts"));
@@ -506,6 +513,9 @@ mod tests {
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let access = SshAccess::read(&key, &hosts, data.path()).unwrap();
         assert_eq!(access.key, key);
+        fs::write(folder.path().join("id.pub"), "an old one").unwrap();
+        let access = SshAccess::read(&key, &hosts, data.path()).unwrap();
+        assert_ne!(access.key, key);
     }
 
     #[test]
