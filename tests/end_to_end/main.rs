@@ -13,6 +13,7 @@ mod crash;
 mod documents;
 mod faults;
 mod git;
+mod gitea;
 mod init;
 mod journal_audit;
 mod plan;

@@ -173,33 +173,12 @@ impl SmallFleet {
 
     /// Publishes the fleet's first commit.
     pub(crate) fn publish_first(&self) -> String {
-        let mut files = vec![
-            ("tidegate.yaml".to_owned(), FLEET.to_owned()),
-            ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
-            (
-                "values/fleet.yaml".to_owned(),
-                "version: \"1\"\n".to_owned(),
-            ),
-        ];
-        for (region, _) in REGIONS {
-            files.push((
-                format!("regions/{region}.yaml"),
-                format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n"),
-            ));
-        }
-        let files: Vec<(&str, &str)> = files
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
-            .collect();
-        self.work.publish(&files, "Begin the fleet")
+        publish_first(&self.work)
     }
 
     /// Publishes another version.
     pub(crate) fn publish_version(&self, version: &str) -> String {
-        self.work.publish(
-            &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
-            &format!("Roll {version} out"),
-        )
+        publish_version(&self.work, version)
     }
 
     /// A controller with a data folder of its own.
@@ -363,6 +342,37 @@ impl SmallFleet {
     }
 }
 
+/// Publishes a fleet's first commit.
+pub(crate) fn publish_first(work: &Work) -> String {
+    let mut files = vec![
+        ("tidegate.yaml".to_owned(), FLEET.to_owned()),
+        ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
+        (
+            "values/fleet.yaml".to_owned(),
+            "version: \"1\"\n".to_owned(),
+        ),
+    ];
+    for (region, _) in REGIONS {
+        files.push((
+            format!("regions/{region}.yaml"),
+            format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n"),
+        ));
+    }
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    work.publish(&files, "Begin the fleet")
+}
+
+/// Publishes another version of what a fleet runs; one that ends in `-bad` makes a region of the last wave sick.
+pub(crate) fn publish_version(work: &Work, version: &str) -> String {
+    work.publish(
+        &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
+        &format!("Roll {version} out"),
+    )
+}
+
 /// A controller that can be started.
 #[derive(Clone)]
 pub(crate) struct Controller<'a> {
@@ -503,12 +513,13 @@ impl Controller<'_> {
 }
 
 /// The health of all regions, read from what their wave branches hold.
-struct Health {
+pub(crate) struct Health {
     http: HttpServer,
 }
 
 impl Health {
-    fn start(repo: &Path) -> Self {
+    /// Reads the bare repo in a folder.
+    pub(crate) fn start(repo: &Path) -> Self {
         let http = HttpServer::start({
             let repo = repo.to_owned();
             move |request| Some(answer(&repo, &request))
@@ -516,7 +527,8 @@ impl Health {
         Self { http }
     }
 
-    fn url(&self) -> String {
+    /// What the endpoint `regions` of the settings is.
+    pub(crate) fn url(&self) -> String {
         self.http.url("")
     }
 }

@@ -13,7 +13,9 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod certificates;
 pub mod git_server;
+pub mod gitea;
 pub mod http;
 pub mod journal;
 pub mod regions;
