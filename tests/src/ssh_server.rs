@@ -186,12 +186,9 @@ impl SshServer {
 
     /// Lets the holders of these keys in, and nobody else.
     pub fn authorize(&self, keys: &[&SshKey]) {
-        let lines: String = keys
-            .iter()
-            .map(|key| format!("{}\n", key.public().trim_end()))
-            .collect();
+        let lines: Vec<String> = keys.iter().map(|key| key.public()).collect();
         let draft = self.path("authorized.draft");
-        fs::write(&draft, lines).unwrap();
+        fs::write(&draft, lines.concat()).unwrap();
         fs::rename(&draft, self.path("authorized")).unwrap();
     }
 
@@ -200,11 +197,12 @@ impl SshServer {
     pub fn known_hosts(&self) -> String {
         let public = read(&public_half(&self.path("host")));
         let key: Vec<&str> = public.split_whitespace().take(2).collect();
-        let mut lines = format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "));
+        let mut hosts = format!("[127.0.0.1]:{}", self.port);
         if let Some(host) = &self.short_host {
-            lines += &format!("{host} {}\n", key.join(" "));
+            hosts.push(',');
+            hosts.push_str(host);
         }
-        lines
+        format!("{hosts} {}\n", key.join(" "))
     }
 
     /// The address of a repo as `ssh://user@host:port/path`.
