@@ -30,4 +30,5 @@ pub mod history;
 pub mod mirror;
 pub mod push;
 pub mod remote;
+pub mod ssh;
 pub mod trailers;

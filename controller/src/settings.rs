@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tidegate_waves::duration;
 
 use crate::gates::egress::EgressRules;
-use crate::git::remote::CredentialSource;
+use crate::git::remote::{CredentialSource, Transport};
 use crate::secret::SecretSource;
 
 /// Why there are no settings.
@@ -132,19 +132,25 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// Where the git command gets them from. SSH keys are not among them: a remote that needs one is
-    /// refused by its address.
+    /// Where the git command gets them from, for a remote that is reached so.
     #[must_use]
-    pub fn for_git(&self) -> CredentialSource {
+    pub fn for_git(&self, transport: Transport) -> CredentialSource {
         match self {
-            Self::None | Self::Ssh { .. } => CredentialSource::None,
-            Self::Environment => CredentialSource::from_environment(),
+            Self::None => CredentialSource::None,
+            Self::Environment => CredentialSource::from_environment(transport),
             Self::Basic {
                 username_file,
                 password_file,
             } => CredentialSource::Basic {
                 username: username_file.clone().map(SecretSource::File),
                 password: SecretSource::File(password_file.clone()),
+            },
+            Self::Ssh {
+                key_file,
+                known_hosts_file,
+            } => CredentialSource::Ssh {
+                key_file: key_file.clone(),
+                known_hosts_file: known_hosts_file.clone(),
             },
         }
     }
@@ -227,6 +233,9 @@ pub struct Forge {
     /// The file with the token.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// The file with the only certificates that may vouch for it; else the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A forge that is known.
@@ -446,12 +455,10 @@ impl Settings {
                 files.extend(endpoint.client_cert_file.as_mut());
                 files.extend(endpoint.client_key_file.as_mut());
             }
-            files.extend(
-                fleet
-                    .forge
-                    .as_mut()
-                    .and_then(|forge| forge.token_file.as_mut()),
-            );
+            if let Some(forge) = &mut fleet.forge {
+                files.extend(forge.token_file.as_mut());
+                files.extend(forge.ca_file.as_mut());
+            }
             for alert in &mut fleet.alerts {
                 files.extend(
                     alert

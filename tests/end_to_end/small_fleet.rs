@@ -173,33 +173,12 @@ impl SmallFleet {
 
     /// Publishes the fleet's first commit.
     pub(crate) fn publish_first(&self) -> String {
-        let mut files = vec![
-            ("tidegate.yaml".to_owned(), FLEET.to_owned()),
-            ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
-            (
-                "values/fleet.yaml".to_owned(),
-                "version: \"1\"\n".to_owned(),
-            ),
-        ];
-        for (region, _) in REGIONS {
-            files.push((
-                format!("regions/{region}.yaml"),
-                format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n"),
-            ));
-        }
-        let files: Vec<(&str, &str)> = files
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
-            .collect();
-        self.work.publish(&files, "Begin the fleet")
+        publish_first(&self.work)
     }
 
     /// Publishes another version.
     pub(crate) fn publish_version(&self, version: &str) -> String {
-        self.work.publish(
-            &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
-            &format!("Roll {version} out"),
-        )
+        publish_version(&self.work, version)
     }
 
     /// A controller with a data folder of its own.
@@ -210,6 +189,7 @@ impl SmallFleet {
             takeover_after: "1s",
             fleet_name: "small",
             extra: String::new(),
+            way: None,
             data: self.folder(name),
             program: PathBuf::from(env!("CARGO_BIN_EXE_tidegate")),
             environment: BTreeMap::new(),
@@ -362,6 +342,37 @@ impl SmallFleet {
     }
 }
 
+/// Publishes a fleet's first commit.
+pub(crate) fn publish_first(work: &Work) -> String {
+    let mut files = vec![
+        ("tidegate.yaml".to_owned(), FLEET.to_owned()),
+        ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
+        (
+            "values/fleet.yaml".to_owned(),
+            "version: \"1\"\n".to_owned(),
+        ),
+    ];
+    for (region, _) in REGIONS {
+        files.push((
+            format!("regions/{region}.yaml"),
+            format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n"),
+        ));
+    }
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    work.publish(&files, "Begin the fleet")
+}
+
+/// Publishes another version of what a fleet runs; one that ends in `-bad` makes a region of the last wave sick.
+pub(crate) fn publish_version(work: &Work, version: &str) -> String {
+    work.publish(
+        &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
+        &format!("Roll {version} out"),
+    )
+}
+
 /// A controller that can be started.
 #[derive(Clone)]
 pub(crate) struct Controller<'a> {
@@ -370,12 +381,20 @@ pub(crate) struct Controller<'a> {
     takeover_after: &'static str,
     fleet_name: &'static str,
     extra: String,
+    /// Another way to the repo than the server's own: address and credentials.
+    way: Option<(String, String)>,
     data: PathBuf,
     program: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
 impl Controller<'_> {
+    /// Reaches the repo at another address, with other credentials (as they stand in the settings).
+    pub(crate) fn by(mut self, address: &str, credentials: &str) -> Self {
+        self.way = Some((address.to_owned(), credentials.to_owned()));
+        self
+    }
+
     /// How long it waits before it takes another's work over.
     pub(crate) fn takeover_after(mut self, duration: &'static str) -> Self {
         self.takeover_after = duration;
@@ -431,15 +450,22 @@ impl Controller<'_> {
         if !password.exists() {
             fs::write(&password, PASSWORD).unwrap();
         }
+        let (repo, credentials) = self.way.clone().unwrap_or_else(|| {
+            (
+                self.fleet.server.url(REPO),
+                format!(
+                    "{{ usernameFile: {}, passwordFile: {} }}",
+                    user.display(),
+                    password.display()
+                ),
+            )
+        });
         let text = format!(
-            "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {}\n    \
-             credentials: {{ usernameFile: {}, passwordFile: {} }}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
+            "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {repo}\n    \
+             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
             self.data.display(),
             self.takeover_after,
             self.fleet_name,
-            self.fleet.server.url(REPO),
-            user.display(),
-            password.display(),
             self.fleet.health.url(),
             self.extra,
         );
@@ -487,12 +513,13 @@ impl Controller<'_> {
 }
 
 /// The health of all regions, read from what their wave branches hold.
-struct Health {
+pub(crate) struct Health {
     http: HttpServer,
 }
 
 impl Health {
-    fn start(repo: &Path) -> Self {
+    /// Reads the bare repo in a folder.
+    pub(crate) fn start(repo: &Path) -> Self {
         let http = HttpServer::start({
             let repo = repo.to_owned();
             move |request| Some(answer(&repo, &request))
@@ -500,7 +527,8 @@ impl Health {
         Self { http }
     }
 
-    fn url(&self) -> String {
+    /// What the endpoint `regions` of the settings is.
+    pub(crate) fn url(&self) -> String {
         self.http.url("")
     }
 }

@@ -13,11 +13,14 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod certificates;
 pub mod fake_github;
 pub mod git_server;
+pub mod gitea;
 pub mod http;
 pub mod journal;
 pub mod regions;
+pub mod ssh_server;
 pub mod tidegate;
 pub mod wait;
 pub mod work;

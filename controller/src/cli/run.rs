@@ -303,10 +303,11 @@ impl Prepared {
         let remote = RemoteUrl::parse(&fleet.repo)
             .map_err(|error| CommandError::usage(error.to_string()))?;
         let local = remote.local_folder();
+        let credentials = fleet.credentials.for_git(remote.transport());
         let mirror = Mirror::open(MirrorOptions {
             folder: folder.to_owned(),
             remote,
-            credentials: fleet.credentials.for_git(),
+            credentials,
             surroundings: Surroundings::Hermetic,
             branch: fleet.branch.clone(),
             prefix: fleet.prefix.clone(),

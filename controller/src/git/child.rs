@@ -7,12 +7,13 @@
 //!   or machine, no credential helper, no prompt, no hook, no redirect, one protocol.
 //!   [`Surroundings::User`] leaves the user's own configuration and credentials in force.
 //! * Secrets travel in the child's environment, never in its arguments, and are masked in what it says.
+//! * Over SSH nothing but the named key and the named known hosts takes part; see [`super::ssh`].
 //! * What it writes is bounded, decoded leniently and freed of control characters before anyone sees it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-use super::remote::{Credentials, RemoteUrl, Transport};
+use super::remote::{Access, Credentials, RemoteUrl};
+use super::ssh::{SshAccess, SshError};
 
 /// Most bytes of standard output that are taken, unless a command says otherwise.
 const DEFAULT_STDOUT_LIMIT: usize = 16 << 20;
@@ -84,8 +86,8 @@ pub enum Surroundings {
     User,
 }
 
-/// A git command could not be run to its end. All but `Missing` and `Ssh` are retryable; whether a push took
-/// effect is unknown after any of them but these two and `Spawn`.
+/// A git command could not be run to its end. All but `Missing` are retryable; whether a push took effect is
+/// unknown after any of them but this one and `Spawn`.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// There is no git.
@@ -118,12 +120,6 @@ pub enum ChildError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A transport that is not there yet.
-    #[error("{remote}: repos by SSH are not supported yet; use the https URL of the repo")]
-    Ssh {
-        /// The remote.
-        remote: String,
-    },
 }
 
 /// What a finished child left behind.
@@ -135,6 +131,8 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// What it wrote to standard error: masked, printable, lines separated by `\n`.
     pub stderr: String,
+    /// The file that had to know the server's key, where SSH was used.
+    pub known_hosts: Option<PathBuf>,
 }
 
 impl Finished {
@@ -152,6 +150,8 @@ pub struct GitCommand {
     deadline: Duration,
     stdout_limit: usize,
     masks: Vec<String>,
+    /// Kept until the command has ended: it may own a copy of the key.
+    ssh: Option<SshAccess>,
 }
 
 impl GitCommand {
@@ -168,20 +168,15 @@ impl GitCommand {
 
     /// A command that reaches `remote`, and no other protocol than that remote's.
     ///
-    /// Credentials are sent to the remote's own origin only. Fails for transports that are not there yet.
+    /// Credentials are sent to the remote's own origin only. Fails where ssh cannot be told of a file.
     pub fn to_remote(
         surroundings: Surroundings,
         git_dir: Option<&Path>,
         verb: &str,
         deadline: Duration,
         remote: &RemoteUrl,
-        credentials: Option<&Credentials>,
-    ) -> Result<Self, ChildError> {
-        if remote.transport() == Transport::Ssh {
-            return Err(ChildError::Ssh {
-                remote: remote.to_string(),
-            });
-        }
+        access: Access,
+    ) -> Result<Self, SshError> {
         let mut configuration = Vec::new();
         if surroundings == Surroundings::Hermetic {
             configuration.push(format!(
@@ -190,12 +185,20 @@ impl GitCommand {
             ));
         }
         let mut this = Self::new(surroundings, git_dir, verb, deadline, &configuration);
-        if let Some(origin) = remote.origin() {
-            if let Some(credentials) = credentials {
-                this.authorize(&origin, credentials);
-            } else if let Some(user) = remote.user() {
-                this.secret_configuration(&format!("credential.{origin}.username"), user);
+        match (access, remote.origin()) {
+            (Access::Basic(credentials), Some(origin)) => this.authorize(&origin, &credentials),
+            (Access::Ssh(access), None) => {
+                this.command
+                    .env("GIT_SSH_COMMAND", access.command()?)
+                    .env("GIT_SSH_VARIANT", "ssh");
+                this.ssh = Some(access);
             }
+            (_, Some(origin)) => {
+                if let Some(user) = remote.user() {
+                    this.secret_configuration(&format!("credential.{origin}.username"), user);
+                }
+            }
+            (_, None) => {}
         }
         Ok(this)
     }
@@ -215,6 +218,12 @@ impl GitCommand {
                     if let Some(value) = std::env::var_os(name) {
                         command.env(name, value);
                     }
+                }
+                // The variable that everything else honours; git's own name for it wins.
+                if std::env::var_os("GIT_SSL_CAINFO").is_none()
+                    && let Some(file) = std::env::var_os("SSL_CERT_FILE")
+                {
+                    command.env("GIT_SSL_CAINFO", file);
                 }
                 command
                     .env("HOME", "/nonexistent")
@@ -259,6 +268,7 @@ impl GitCommand {
             deadline,
             stdout_limit: DEFAULT_STDOUT_LIMIT,
             masks: Vec::new(),
+            ssh: None,
         }
     }
 
@@ -354,6 +364,7 @@ impl GitCommand {
                     code: status.code(),
                     stdout,
                     stderr: printable(&stderr, &self.masks),
+                    known_hosts: self.ssh.as_ref().map(|ssh| ssh.known_hosts().to_owned()),
                 })
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
@@ -519,7 +530,7 @@ mod tests {
             "config",
             PLENTY,
             &remote,
-            Some(&credentials),
+            Access::Basic(credentials),
         )
         .unwrap();
         let arguments: Vec<_> = command.command.as_std().get_args().collect();

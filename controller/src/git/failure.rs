@@ -4,7 +4,8 @@
 //! here becomes [`RemoteError::Other`], which promises nothing.
 
 use super::child::{ChildError, Finished};
-use super::remote::RemoteUrl;
+use super::remote::{RemoteUrl, Transport};
+use super::ssh::{self, SshError};
 use super::trailers::one_line;
 use crate::secret::SecretError;
 
@@ -33,6 +34,82 @@ pub enum RemoteError {
     /// The server knows us and says no (403).
     #[error("{remote} forbids this: {message}; check what the credentials are allowed to do")]
     Forbidden {
+        /// The remote.
+        remote: String,
+        /// What git said.
+        message: String,
+    },
+    /// SSH: the server does not take our key.
+    #[error(
+        "{remote} refuses our SSH key: {message}; check the user in the address, and that the public half of the key \
+         (`ssh-keygen -y -f KEYFILE` prints it) may read and write there"
+    )]
+    KeyRefused {
+        /// The remote.
+        remote: String,
+        /// What ssh said.
+        message: String,
+    },
+    /// SSH: our key cannot be read by ssh.
+    #[error(
+        "the SSH key for {remote} cannot be used: {message}; it must be a private key without passphrase, whole, with the \
+         line break at its end"
+    )]
+    BadKey {
+        /// The remote.
+        remote: String,
+        /// What ssh said.
+        message: String,
+    },
+    /// SSH: the server's key is not known, and nothing was sent to it.
+    #[error(
+        "the server of {remote} has a key that {known_hosts} does not know: `{scan}` prints what to add there; compare its \
+         fingerprint (`ssh-keygen -lf FILE`) with the one that the server's operator publishes first"
+    )]
+    HostKeyUnknown {
+        /// The remote.
+        remote: String,
+        /// The file that does not know it.
+        known_hosts: String,
+        /// The command that asks the server for its key.
+        scan: String,
+    },
+    /// SSH: the server's key is another than the known one, and nothing was sent to it.
+    #[error(
+        "the server of {remote} has another key than the one in {known_hosts}: it was replaced, or somebody stands between; ask \
+         the server's operator before you replace the line in that file"
+    )]
+    HostKeyChanged {
+        /// The remote.
+        remote: String,
+        /// The file with the other key.
+        known_hosts: String,
+    },
+    /// There is no ssh.
+    #[error(
+        "{remote} is reached by SSH, and the ssh command was not found: install OpenSSH's client and have it on PATH"
+    )]
+    NoSsh {
+        /// The remote.
+        remote: String,
+    },
+    /// ssh does not run for a user that this machine does not know.
+    #[error(
+        "ssh does not run as this user: {message}; {remote} can only be reached by a user who has an entry in /etc/passwd \
+         (in a container: add one, or use the https URL)"
+    )]
+    NoAccount {
+        /// The remote.
+        remote: String,
+        /// What ssh said.
+        message: String,
+    },
+    /// HTTPS: the server's certificate is not trusted, and nothing was sent to it.
+    #[error(
+        "the TLS certificate of {remote} is not trusted: {message}; if a private authority has issued it, name the authority's \
+         PEM file in the environment variable SSL_CERT_FILE"
+    )]
+    Untrusted {
         /// The remote.
         remote: String,
         /// What git said.
@@ -140,6 +217,9 @@ pub enum RemoteError {
     /// The credentials could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The files that SSH needs cannot be used.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
 }
 
 impl RemoteError {
@@ -155,14 +235,23 @@ impl RemoteError {
             | Self::Locked { .. }
             | Self::MirrorDamaged { .. }
             | Self::Secret(_)
+            | Self::Ssh(SshError::Unreadable { .. } | SshError::Copy { .. })
             | Self::Child(ChildError::Spawn(_)) => Recovery::Retryable,
             Self::Unauthorized { .. }
+            | Self::KeyRefused { .. }
+            | Self::BadKey { .. }
+            | Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::NoSsh { .. }
+            | Self::NoAccount { .. }
+            | Self::Untrusted { .. }
+            | Self::Ssh(SshError::NoKey { .. } | SshError::Path { .. })
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::Redirected { .. }
             | Self::NotGit { .. }
             | Self::BadObjects { .. }
-            | Self::Child(ChildError::Missing | ChildError::Ssh { .. }) => Recovery::Permanent,
+            | Self::Child(ChildError::Missing) => Recovery::Permanent,
             Self::Other { .. } | Self::Child(_) => Recovery::Ambiguous,
         }
     }
@@ -172,6 +261,14 @@ impl RemoteError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unauthorized { .. } => "Unauthorized",
+            Self::KeyRefused { .. } => "KeyRefused",
+            Self::BadKey { .. } => "BadKey",
+            Self::HostKeyUnknown { .. } => "HostKeyUnknown",
+            Self::HostKeyChanged { .. } => "HostKeyChanged",
+            Self::NoSsh { .. } => "NoSsh",
+            Self::NoAccount { .. } => "NoAccount",
+            Self::Untrusted { .. } => "Untrusted",
+            Self::Ssh(_) => "SshFiles",
             Self::Forbidden { .. } => "Forbidden",
             Self::NotFound { .. } => "NotFound",
             Self::RateLimited { .. } => "RateLimited",
@@ -194,6 +291,12 @@ impl RemoteError {
     /// Reads a failure from what a finished command said.
     #[must_use]
     pub(crate) fn from_finished(remote: &RemoteUrl, finished: &Finished) -> Self {
+        if remote.transport() == Transport::Ssh {
+            let known_hosts = finished.known_hosts.as_deref();
+            if let Some(error) = ssh::failure(remote, known_hosts, &finished.stderr) {
+                return error;
+            }
+        }
         Self::from_text(remote, &finished.stderr)
     }
 
@@ -232,6 +335,13 @@ impl RemoteError {
         } else if says(&["unable to update url base from redirection", "redirect"]) {
             Self::Redirected { remote, message }
         } else if says(&[
+            "ssl certificate problem",
+            "server certificate verification failed",
+            "certificate subject name",
+            "no alternative certificate subject name matches",
+        ]) {
+            Self::Untrusted { remote, message }
+        } else if says(&[
             "could not resolve host",
             "couldn't resolve host",
             "failed to connect",
@@ -240,9 +350,6 @@ impl RemoteError {
             "connection timed out",
             "no route to host",
             "network is unreachable",
-            "ssl certificate problem",
-            "server certificate verification failed",
-            "certificate subject name",
             "tls",
         ]) {
             Self::Unreachable { remote, message }
@@ -380,7 +487,7 @@ mod tests {
             ),
             (
                 "fatal: unable to access 'https://x/': SSL certificate problem: self signed certificate",
-                "Unreachable",
+                "Untrusted",
             ),
             (
                 "error: cannot lock ref 'refs/remotes/origin/a': Unable to create '/d/mirror.git/refs/remotes/origin/a.lock': File exists.",

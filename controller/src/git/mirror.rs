@@ -15,6 +15,7 @@ use super::failure::RemoteError;
 use super::history::{History, HistoryError};
 use super::push::{self, PushError, RefOutcome, RefUpdate};
 use super::remote::{CredentialSource, RemoteUrl};
+use super::ssh;
 
 /// How often the remote is listed until two listings agree.
 const LISTINGS: usize = 10;
@@ -167,6 +168,7 @@ impl Mirror {
     /// read is thrown away. Fails if another process uses the folder.
     pub fn open(options: MirrorOptions) -> Result<Self, MirrorError> {
         let lock = FolderLock::take(&options.folder)?;
+        ssh::remove_leftovers(&options.folder);
         let git_dir = options.folder.join("mirror.git");
         let mut mirror = Self {
             options,
@@ -339,7 +341,7 @@ impl Mirror {
             .args(push::arguments(updates, &self.options.remote));
         match command.run().await {
             Ok(finished) => push::read_answer(updates, &self.options.remote, &finished),
-            Err(error @ (ChildError::Missing | ChildError::Spawn(_) | ChildError::Ssh { .. })) => {
+            Err(error @ (ChildError::Missing | ChildError::Spawn(_))) => {
                 Err(RemoteError::from(error).into())
             }
             Err(error) => {
@@ -356,14 +358,18 @@ impl Mirror {
     }
 
     fn to_remote(&self, verb: &str, deadline: Duration) -> Result<GitCommand, RemoteError> {
-        let credentials = self.options.credentials.read(&self.options.remote)?;
+        let remote = &self.options.remote;
+        let access = self
+            .options
+            .credentials
+            .read(remote, &self.options.folder)?;
         Ok(GitCommand::to_remote(
             self.options.surroundings,
             Some(&self.git_dir),
             verb,
             deadline,
-            &self.options.remote,
-            credentials.as_ref(),
+            remote,
+            access,
         )?)
     }
 
@@ -691,6 +697,7 @@ mod tests {
             code: Some(0),
             stdout: stdout.into_bytes(),
             stderr: String::new(),
+            known_hosts: None,
         });
         assert_eq!(view.head.as_deref(), Some("refs/heads/main"));
         assert_eq!(mirror.config_ref(&view).as_deref(), Some("refs/heads/main"));

@@ -8,6 +8,7 @@ use super::child::Finished;
 use super::failure::{RemoteError, telling_line};
 use super::history::{History, HistoryError};
 use super::remote::RemoteUrl;
+use super::ssh;
 use super::trailers::one_line;
 
 /// One ref that is to move. There is no form for a deletion, and none for force.
@@ -209,6 +210,7 @@ fn nothing_was_sent(stderr: &str) -> bool {
         || says("not valid: is this a git repository")
         || (says("repository '") && says("' not found"))
         || says("dubious ownership")
+        || ssh::nothing_was_sent(stderr)
 }
 
 /// One line of `--porcelain`: a flag, a tab, `<from>:<to>`, a tab, a summary.
@@ -334,6 +336,7 @@ mod tests {
                 code: Some(code),
                 stdout: stdout.as_bytes().to_vec(),
                 stderr: stderr.to_owned(),
+                known_hosts: None,
             },
         )
     }

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::secret::{Secret, SecretError, SecretSource};
+use super::failure::RemoteError;
+use super::ssh::{KEY_FILE_VARIABLE, KNOWN_HOSTS_FILE_VARIABLE, SshAccess, SshError};
+use crate::secret::{Secret, SecretSource};
 
 /// How a remote is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +19,7 @@ pub enum Transport {
     Http,
     /// A folder of this machine.
     File,
-    /// SSH; it is recognised and not supported yet.
+    /// SSH.
     Ssh,
 }
 
@@ -104,10 +106,10 @@ impl RemoteUrl {
     }
 
     fn from_url(scheme: &str, rest: &str) -> Result<Self, InvalidRemote> {
-        let transport = match scheme {
-            "https" => Transport::Https,
-            "http" => Transport::Http,
-            "ssh" | "git+ssh" | "ssh+git" => Transport::Ssh,
+        let (scheme, transport) = match scheme {
+            "https" => (scheme, Transport::Https),
+            "http" => (scheme, Transport::Http),
+            "ssh" | "git+ssh" | "ssh+git" => ("ssh", Transport::Ssh),
             "file" => return Self::from_file_url(rest),
             other => {
                 return Err(InvalidRemote::Protocol {
@@ -145,8 +147,18 @@ impl RemoteUrl {
                 reason: "its user name is not properly percent-encoded UTF-8",
             })?),
         };
+        // An account of SSH is no secret, and git takes it from the address alone.
+        let account = match (transport, userinfo) {
+            (Transport::Ssh, Some(userinfo)) if userinfo.starts_with('-') => {
+                return Err(InvalidRemote::Malformed {
+                    reason: "a user cannot begin with -",
+                });
+            }
+            (Transport::Ssh, Some(userinfo)) if !userinfo.is_empty() => format!("{userinfo}@"),
+            _ => String::new(),
+        };
         Ok(Self {
-            address: format!("{scheme}://{host}/{path}"),
+            address: format!("{scheme}://{account}{host}/{path}"),
             user,
             transport,
         })
@@ -199,7 +211,7 @@ impl RemoteUrl {
             });
         }
         Ok(Self {
-            address: format!("{host}:{path}"),
+            address: text.to_owned(),
             user: user.map(str::to_owned),
             transport: Transport::Ssh,
         })
@@ -211,7 +223,7 @@ impl RemoteUrl {
         self.transport
     }
 
-    /// The address without user name: what the git command is given, and what may be shown.
+    /// The address (without user name, unless it is one of SSH): what the git command is given, and what may be shown.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -239,6 +251,32 @@ impl RemoteUrl {
                 Some(format!("{scheme}://{host}/"))
             }
             Transport::File | Transport::Ssh => None,
+        }
+    }
+
+    /// The host of an SSH remote, and its port where one is written.
+    #[must_use]
+    pub fn ssh_host(&self) -> Option<(&str, Option<&str>)> {
+        if self.transport != Transport::Ssh {
+            return None;
+        }
+        let without_user = |authority: &'_ str| {
+            let at = authority.rfind('@').map_or(0, |at| at + 1);
+            at..authority.len()
+        };
+        match self.address.split_once("://") {
+            Some((_, rest)) => {
+                let authority = rest.split('/').next()?;
+                let authority = authority.get(without_user(authority))?;
+                Some(match authority.rsplit_once(':') {
+                    Some((host, port)) if !port.contains(']') => (host, Some(port)),
+                    _ => (authority, None),
+                })
+            }
+            None => {
+                let authority = self.address.split(':').next()?;
+                Some((authority.get(without_user(authority))?, None))
+            }
         }
     }
 }
@@ -287,6 +325,16 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// How one command shows who we are.
+pub enum Access {
+    /// Not at all.
+    Open,
+    /// By user name and password.
+    Basic(Credentials),
+    /// By an SSH key.
+    Ssh(SshAccess),
+}
+
 /// Where credentials come from. They are read before every command, so that rotation needs no restart.
 #[derive(Debug, Clone, Default)]
 pub enum CredentialSource {
@@ -300,6 +348,13 @@ pub enum CredentialSource {
         /// Where the password is.
         password: SecretSource,
     },
+    /// An SSH key.
+    Ssh {
+        /// The file with the private key.
+        key_file: PathBuf,
+        /// The file with the keys of the hosts.
+        known_hosts_file: PathBuf,
+    },
 }
 
 /// The environment variable with the user name.
@@ -308,9 +363,19 @@ pub const USERNAME_VARIABLE: &str = "TIDEGATE_GIT_USERNAME";
 pub const PASSWORD_VARIABLE: &str = "TIDEGATE_GIT_PASSWORD";
 
 impl CredentialSource {
-    /// The credentials that this process's environment names; none where there is no password in it.
+    /// The credentials for a transport that this process's environment names; none where they are not in it.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub fn from_environment(transport: Transport) -> Self {
+        if transport == Transport::Ssh {
+            let file = |variable| std::env::var_os(variable).map(PathBuf::from);
+            return match (file(KEY_FILE_VARIABLE), file(KNOWN_HOSTS_FILE_VARIABLE)) {
+                (Some(key_file), Some(known_hosts_file)) => Self::Ssh {
+                    key_file,
+                    known_hosts_file,
+                },
+                _ => Self::None,
+            };
+        }
         if std::env::var_os(PASSWORD_VARIABLE).is_none() {
             return Self::None;
         }
@@ -321,19 +386,33 @@ impl CredentialSource {
         }
     }
 
-    /// The credentials as they are now.
-    pub fn read(&self, remote: &RemoteUrl) -> Result<Option<Credentials>, SecretError> {
-        let Self::Basic { username, password } = self else {
-            return Ok(None);
-        };
-        let username = match username {
-            Some(source) => source.read()?,
-            None => Secret::new(remote.user().unwrap_or("git")),
-        };
-        Ok(Some(Credentials {
-            username,
-            password: password.read()?,
-        }))
+    /// The credentials as they are now. A private copy of an SSH key, where one is needed, is made in `folder`.
+    pub fn read(&self, remote: &RemoteUrl, folder: &Path) -> Result<Access, RemoteError> {
+        match self {
+            Self::Ssh {
+                key_file,
+                known_hosts_file,
+            } if remote.transport() == Transport::Ssh => Ok(Access::Ssh(SshAccess::read(
+                key_file,
+                known_hosts_file,
+                folder,
+            )?)),
+            _ if remote.transport() == Transport::Ssh => Err(SshError::NoKey {
+                remote: remote.to_string(),
+            }
+            .into()),
+            Self::None | Self::Ssh { .. } => Ok(Access::Open),
+            Self::Basic { username, password } => {
+                let username = match username {
+                    Some(source) => source.read()?,
+                    None => Secret::new(remote.user().unwrap_or("git")),
+                };
+                Ok(Access::Basic(Credentials {
+                    username,
+                    password: password.read()?,
+                }))
+            }
+        }
     }
 }
 
@@ -372,13 +451,13 @@ mod tests {
             (
                 "ssh://git@example.com:22/a",
                 Transport::Ssh,
-                "ssh://example.com:22/a",
+                "ssh://git@example.com:22/a",
                 Some("git"),
             ),
             (
                 "git@example.com:a/b.git",
                 Transport::Ssh,
-                "example.com:a/b.git",
+                "git@example.com:a/b.git",
                 Some("git"),
             ),
             (
@@ -429,6 +508,8 @@ mod tests {
             "https://example.com/a b",
             "https://example.com/a\nb",
             "-oProxyCommand=x:y",
+            "ssh://-oProxyCommand=x/a",
+            "ssh://-oProxyCommand=x@example.com/a",
             "@host:x",
             "file://example.com/a",
         ] {
@@ -454,6 +535,26 @@ mod tests {
             if let Ok(remote) = RemoteUrl::parse_in(&text, Path::new("/")) {
                 prop_assert!(!remote.address().starts_with('-'));
             }
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_ssh_remote_is_known_in_every_form() {
+        for (text, host) in [
+            ("git@example.com:a/b.git", Some(("example.com", None))),
+            ("example.com:a", Some(("example.com", None))),
+            ("ssh://git@example.com/a", Some(("example.com", None))),
+            (
+                "git+ssh://example.com:2222/a",
+                Some(("example.com", Some("2222"))),
+            ),
+            ("ssh://git@[::1]:22/a", Some(("[::1]", Some("22")))),
+            ("ssh://git@[::1]/a", Some(("[::1]", None))),
+            ("https://example.com/a", None),
+            ("/a", None),
+        ] {
+            let remote = RemoteUrl::parse(text).unwrap();
+            assert_eq!(remote.ssh_host(), host, "{text}");
         }
     }
 
