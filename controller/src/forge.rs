@@ -13,6 +13,7 @@ pub mod statuses;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,6 +209,14 @@ pub enum ForgeSettingsError {
     /// The repository is not named as it must be.
     #[error("forge: {0:?} is no repository: write it as owner/name, like acme/payments-config")]
     Repository(String),
+    /// The file with the authorities that may vouch for it cannot be used.
+    #[error("forge: caFile {}: {reason}; name a file with the authority's certificate in PEM form", .file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No HTTP client could be made.
     #[error("forge: no HTTP client can be made: {0}")]
     Client(#[source] reqwest::Error),
@@ -264,6 +273,7 @@ mod tests {
             api: Url::parse("https://git.example.com/api/v1").unwrap(),
             repository: repository.to_owned(),
             token_file: None,
+            ca_file: None,
         }
     }
 

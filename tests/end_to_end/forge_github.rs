@@ -42,6 +42,7 @@ fn setup() -> Setup {
         api: github.api().parse().unwrap(),
         repository: "acme/payments-config".to_owned(),
         token_file: Some(token_file.clone()),
+        ca_file: None,
     })
     .unwrap();
     Setup {

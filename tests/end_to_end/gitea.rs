@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tidegate_testkit::gitea::{BOT, ENGINEER, Gitea, STACK_VARIABLE, Token};
+use tidegate_testkit::gitea::{BOT, ENGINEER, Gitea, STACK_VARIABLE, Status, Token};
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
 use tidegate_testkit::work::{Work, git_command};
 
@@ -62,12 +62,21 @@ impl Harbour {
         let folder = self.folder.path();
         fs::write(folder.join("user"), BOT).unwrap();
         let settings = folder.join("settings.yaml");
+        let authority = self
+            .gitea
+            .authority()
+            .map(|file| format!(", caFile: {}", file.display()))
+            .unwrap_or_default();
         let text = format!(
             "dataDir: data\npoll: 300ms\ntakeoverAfter: 1s\negress: {{ loopback: true }}\nfleets:\n  - name: small\n    \
              repo: {}\n    credentials: {{ usernameFile: user, passwordFile: token }}\n    \
-             endpoints: [ {{ name: regions, url: \"{}\" }} ]\n",
+             endpoints: [ {{ name: regions, url: \"{}\" }} ]\n    \
+             forge: {{ kind: gitea, api: {}, repository: {}, tokenFile: token{} }}\n",
             self.gitea.repo_url(&self.repo),
-            self.health.url()
+            self.health.url(),
+            self.gitea.api(),
+            self.repo,
+            authority
         );
         fs::write(&settings, text).unwrap();
         let mut program = Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), folder);
@@ -123,6 +132,25 @@ impl Harbour {
         ])
     }
 
+    /// The statuses of a commit: context, state and text, in the order of their contexts.
+    fn statuses(&self, commit: &str) -> Vec<(String, String, String)> {
+        let statuses = self.gitea.statuses(&self.repo, commit);
+        let plain =
+            |(context, status): (String, Status)| (context, status.state, status.description);
+        statuses.into_iter().map(plain).collect()
+    }
+
+    /// Compares the statuses of a commit with what is wanted, line by line.
+    #[track_caller]
+    fn assert_statuses(&self, commit: &str, wanted: &[(&str, &str, &str)]) {
+        let is: Vec<_> = self.statuses(commit);
+        let is: Vec<(&str, &str, &str)> = is
+            .iter()
+            .map(|(context, state, text)| (context.as_str(), state.as_str(), text.as_str()))
+            .collect();
+        assert_eq!(is, wanted);
+    }
+
     /// Brings the engineer's tree to where the config branch is.
     fn pull(&self) {
         self.work.pull("main");
@@ -135,8 +163,46 @@ fn a_good_and_a_bad_commit_go_their_way_on_gitea() {
         return;
     };
     harbour.settle(0);
-    publish_version(&harbour.work, "2");
+    let second = publish_version(&harbour.work, "2");
     harbour.settle(0);
+    let passed = [
+        ("tidegate/render", "success", "rendered for 4 regions"),
+        (
+            "tidegate/rollout",
+            "success",
+            "3 waves passed, 4/4 regions healthy",
+        ),
+        (
+            "tidegate/wave/broad",
+            "success",
+            "broad: passed, 2/2 regions healthy",
+        ),
+        (
+            "tidegate/wave/canary",
+            "success",
+            "canary: passed, 1/1 regions healthy",
+        ),
+        (
+            "tidegate/wave/pilot",
+            "success",
+            "pilot: passed, 1/1 regions healthy",
+        ),
+    ];
+    harbour.assert_statuses(&second, &passed);
+    // Posted on change only: nothing follows itself, and a run without memory finds that all stands already.
+    let history = harbour.gitea.status_history(&harbour.repo, &second);
+    for context in passed.map(|(context, ..)| context) {
+        let of_context: Vec<_> = history.iter().filter(|(of, _)| of == context).collect();
+        assert!(of_context.windows(2).all(|two| two[0] != two[1]));
+        // What is over before it could be told is told as it ended.
+        if context != "tidegate/render" {
+            assert_eq!(of_context[0].1.state, "pending", "{context}");
+        }
+    }
+    fs::remove_dir_all(harbour.folder.path().join("data")).unwrap();
+    harbour.settle(0);
+    let after = harbour.gitea.status_history(&harbour.repo, &second);
+    assert_eq!(after, history);
     let good = harbour.trees();
     let bad = publish_version(&harbour.work, "3-bad");
     harbour.settle(4);
@@ -144,6 +210,37 @@ fn a_good_and_a_bad_commit_go_their_way_on_gitea() {
     let revert = harbour.git(&["log", "-1", "--format=%P %s", MAIN]);
     assert_eq!(revert, format!("{bad} Revert \"Roll 3-bad out\""));
     assert!(harbour.gitea.pulls(&harbour.repo).is_empty());
+    let head = harbour.git(&["rev-parse", MAIN]);
+    let why = "north healthz answered 500, 2 times in a row";
+    harbour.assert_statuses(
+        &bad,
+        &[
+            ("tidegate/render", "success", "rendered for 4 regions"),
+            (
+                "tidegate/rollout",
+                "failure",
+                &format!("reverted by {}: {why}", &head[..7]),
+            ),
+            ("tidegate/wave/broad", "failure", &format!("broad: {why}")),
+            (
+                "tidegate/wave/canary",
+                "failure",
+                "canary: given back, broad failed",
+            ),
+            (
+                "tidegate/wave/pilot",
+                "failure",
+                "pilot: given back, broad failed",
+            ),
+        ],
+    );
+    harbour.assert_statuses(
+        &head,
+        &[
+            ("tidegate/render", "success", "rendered for 4 regions"),
+            ("tidegate/rollout", "success", "no region changes"),
+        ],
+    );
 }
 
 #[test]
@@ -173,13 +270,13 @@ fn a_protected_config_branch_is_reverted_by_a_pull_request() {
     let newest = harbour.newest();
     assert!(newest.starts_with("Held: Quarantined"), "{newest}");
 
-    // The merge of the proposal settles it, and what comes next goes its way.
-    let pull = harbour.gitea.open_pull(
-        &harbour.repo,
-        &proposal,
-        "main",
-        "Revert \"Roll 2-bad out\"",
-    );
+    // The merge of the pull request settles it, and what comes next goes its way.
+    let pulls = harbour.gitea.pulls(&harbour.repo);
+    let [pull] = pulls.as_slice() else {
+        panic!("one pull request: {pulls:?}");
+    };
+    assert_eq!(pull.title, "Revert \"Roll 2-bad out\"");
+    assert!(!pull.merged);
     harbour.gitea.merge(&harbour.repo, pull.number);
     harbour.settle(0);
     assert_eq!(harbour.trees(), good);

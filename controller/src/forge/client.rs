@@ -5,7 +5,7 @@ mod refusal;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, Method, Response, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -59,6 +59,22 @@ impl<'a> Endpoint<'a> {
     }
 }
 
+/// The only authorities that may vouch for the forge, where the settings name some.
+fn certificates(forge: &settings::Forge) -> Result<Option<Vec<Certificate>>, ForgeSettingsError> {
+    let Some(file) = &forge.ca_file else {
+        return Ok(None);
+    };
+    let unusable = |reason: String| ForgeSettingsError::Authority {
+        file: file.clone(),
+        reason,
+    };
+    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),
+        _ => Err(unusable("it holds no certificates in PEM form".to_owned())),
+    }
+}
+
 impl ForgeClient {
     /// A client of the forge that the settings name. Its address is the operator's, so that the egress rules
     /// for gates do not apply to it, and a proxy of the environment is used.
@@ -67,9 +83,13 @@ impl ForgeClient {
         scheme: TokenScheme,
         headers: HeaderMap,
     ) -> Result<Self, ForgeSettingsError> {
-        let http = match builder().build() {
-            Ok(client) => client,
-            Err(error) => {
+        let http = match (certificates(forge)?, builder().build()) {
+            (Some(only), _) => builder()
+                .tls_certs_only(only)
+                .build()
+                .map_err(ForgeSettingsError::Client)?,
+            (None, Ok(client)) => client,
+            (None, Err(error)) => {
                 tracing::warn!(
                     %error,
                     "no certificates of this system can be read, a forge over https will not be reached; install ca-certificates"
@@ -237,6 +257,7 @@ mod tests {
                 api: Url::parse("https://git.example.com/api/v1/").unwrap(),
                 repository: "acme/config".to_owned(),
                 token_file: None,
+                ca_file: None,
             },
             TokenScheme::Token,
             HeaderMap::new(),

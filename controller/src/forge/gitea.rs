@@ -316,6 +316,7 @@ mod tests {
             api: server.url("/api/v1").parse().unwrap(),
             repository: "acme/config".to_owned(),
             token_file: None,
+            ca_file: None,
         })
         .unwrap();
         (gitea, server, asked)
