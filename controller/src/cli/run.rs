@@ -318,6 +318,9 @@ impl Prepared {
                 "this version posts no commit statuses and sends no alerts; `forge` and `alerts` of the settings are read and not acted on"
             );
         }
+        if let Some(problem) = crate::signatures::preconditions(&fleet.requests) {
+            warn!("{problem}");
+        }
         let source = Source::start(local, settings.poll, u64::from(std::process::id()));
         let options = FleetOptions {
             name: fleet.name.clone(),
@@ -326,6 +329,7 @@ impl Prepared {
             prefix: fleet.prefix.clone(),
             author: fleet.author.clone(),
             unsigned: fleet.requests.unsigned,
+            allowed_signers: fleet.requests.allowed_signers.clone(),
             identity: identity.to_owned(),
             takeover_after: settings.takeover_after,
             settle,
