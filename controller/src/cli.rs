@@ -20,6 +20,7 @@ pub mod plan;
 pub mod render;
 pub mod rendered;
 pub mod report;
+pub mod request;
 pub mod run;
 pub mod status;
 pub mod target;
@@ -28,6 +29,7 @@ pub mod validate;
 pub mod work_tree;
 
 use error::CommandError;
+use request::verbs;
 use terminal::{ColorChoice, Terminal};
 
 use crate::render_worker;
@@ -85,6 +87,14 @@ enum Command {
     Run(run::RunArgs),
     Status(status::StatusArgs),
     History(history::HistoryArgs),
+    Approve(verbs::ApproveArgs),
+    Hold(verbs::HoldArgs),
+    Resume(verbs::ResumeArgs),
+    Skip(verbs::SkipArgs),
+    Abort(verbs::AbortArgs),
+    Retry(verbs::RetryArgs),
+    Revert(verbs::RevertArgs),
+    Hotfix(verbs::HotfixArgs),
     Demo(demo::DemoArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
@@ -119,6 +129,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => run::run(arguments, &terminal),
         Command::Status(arguments) => status::run(arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
+        Command::Approve(arguments) => verbs::approve(arguments, &terminal),
+        Command::Hold(arguments) => verbs::hold(arguments, &terminal),
+        Command::Resume(arguments) => verbs::resume(arguments, &terminal),
+        Command::Skip(arguments) => verbs::skip(arguments, &terminal),
+        Command::Abort(arguments) => verbs::abort(arguments, &terminal),
+        Command::Retry(arguments) => verbs::retry(arguments, &terminal),
+        Command::Revert(arguments) => verbs::revert(arguments, &terminal),
+        Command::Hotfix(arguments) => verbs::hotfix(arguments, &terminal),
         Command::Demo(arguments) => demo::run(arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };

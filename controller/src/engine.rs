@@ -144,6 +144,8 @@ pub struct FleetOptions {
     pub author: Author,
     /// What becomes of requests that nobody signed.
     pub unsigned: Unsigned,
+    /// The keys that may sign requests.
+    pub allowed_signers: Option<PathBuf>,
     /// This controller's identity.
     pub identity: String,
     /// How long another controller's log must stand still with work due before this one goes on.

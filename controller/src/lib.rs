@@ -13,6 +13,7 @@ pub mod reporting;
 pub mod requests;
 pub mod secret;
 pub mod settings;
+mod signatures;
 pub mod source;
 pub mod status;
 pub mod store;

@@ -8,14 +8,17 @@ use crate::engine::ports::RefView;
 use crate::git::history::{CommitView, History};
 use crate::git::trailers::one_line;
 use crate::settings::Unsigned;
+use crate::signatures::Signature;
 
-/// The requests that the log has not answered yet, oldest first; `begun` tells when its entry 0 was written.
+/// The oldest request that the log has not answered yet, if there is one: they are answered one by one, each in the
+/// light of what those before it did. `begun` tells when the log's entry 0 was written, `signature` checks a commit's.
 pub(crate) fn unanswered(
     history: &History,
     state: &FleetState,
     begun: impl FnOnce() -> Result<i64, EngineError>,
     view: &RefView,
     unsigned: Unsigned,
+    signature: impl FnOnce(Oid) -> Signature,
 ) -> Result<Vec<Request>, EngineError> {
     let Some(tip) = view.get(&state.fleet.requests_ref()) else {
         return Ok(Vec::new());
@@ -28,24 +31,39 @@ pub(crate) fn unanswered(
         None => (history.chain(None, tip)?.unwrap_or_default(), true),
     };
     let begun = begun()?;
-    let mut requests: Vec<Request> = chain.iter().rev().map(read).collect();
-    for (request, commit) in requests.iter_mut().zip(chain.iter().rev()) {
-        let why = if rewritten {
-            Some(
-                "the requests branch was rewritten, so that this may have been answered before; ask again",
-            )
-        } else if unsigned == Unsigned::Refuse {
-            Some("the operator demands signatures, and this version verifies none")
-        } else if commit.seconds < begun && request.verb != Verb::Hold {
-            Some("it is older than the log")
-        } else {
-            None
-        };
-        if request.refused.is_none() {
-            request.refused = why.map(str::to_owned);
+    let Some(commit) = chain.last() else {
+        return Ok(Vec::new());
+    };
+    let mut request = read(commit);
+    let why = if rewritten {
+        Some(
+            "the requests branch was rewritten, so that this may have been answered before; ask again"
+                .to_owned(),
+        )
+    } else if commit.seconds < begun && request.verb != Verb::Hold {
+        Some("it is older than the log".to_owned())
+    } else {
+        match judge(signature(commit.id), unsigned) {
+            Ok(verified) => {
+                request.verified = verified;
+                None
+            }
+            Err(why) => Some(why),
         }
+    };
+    request.refused = request.refused.or(why);
+    Ok(vec![request])
+}
+
+/// Whose request it is proven to be, or why it does not count.
+fn judge(signature: Signature, unsigned: Unsigned) -> Result<Option<String>, String> {
+    match (signature, unsigned) {
+        (Signature::Good(principal), _) => Ok(Some(principal)),
+        // Somebody changed what was signed, or made it up: that is never an oversight.
+        (Signature::Bad, _) => Err(Signature::Bad.to_string()),
+        (_, Unsigned::Accept) => Ok(None),
+        (other, Unsigned::Refuse) => Err(format!("the operator demands signatures, and {other}")),
     }
-    Ok(requests)
 }
 
 /// Reads one request; whatever cannot be read is refused with the reason, so that it gets an answer.
@@ -107,6 +125,7 @@ fn read(commit: &CommitView) -> Request {
     Request {
         commit: commit.id,
         author: one_line(&format!("{} <{}>", commit.author.name, commit.author.email)),
+        verified: None,
         verb,
         rollout: one("Tidegate-Rollout"),
         wave: one("Tidegate-Wave"),
@@ -158,6 +177,24 @@ mod tests {
         assert_eq!(request.reason, "the database is being moved");
         assert!(request.until.is_some());
         assert_eq!(request.refused, None);
+    }
+
+    #[test]
+    fn only_a_good_signature_proves_anything_and_a_bad_one_never_counts() {
+        let good = || Signature::Good("jo".to_owned());
+        for unsigned in [Unsigned::Accept, Unsigned::Refuse] {
+            assert_eq!(judge(good(), unsigned), Ok(Some("jo".to_owned())));
+            assert!(judge(Signature::Bad, unsigned).is_err());
+        }
+        for other in [
+            Signature::None,
+            Signature::UnknownKey,
+            Signature::Unchecked("there is no ssh-keygen".to_owned()),
+        ] {
+            assert_eq!(judge(other.clone(), Unsigned::Accept), Ok(None));
+            let why = judge(other, Unsigned::Refuse).unwrap_err();
+            assert!(why.starts_with("the operator demands signatures, and "));
+        }
     }
 
     #[test]

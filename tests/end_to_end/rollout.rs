@@ -10,4 +10,6 @@ mod log;
 mod newer;
 mod policy;
 mod requests;
+mod signatures;
+mod verbs;
 mod views;

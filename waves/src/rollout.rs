@@ -40,7 +40,7 @@ pub use observation::{
 };
 pub use opening::{create, would_be_held};
 pub use state::{
-    Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
+    Asked, Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
     Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState, Rollout,
     RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun,
     WaveState,

@@ -24,6 +24,20 @@ const REPO_VARIABLES: [&str; 6] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 ];
 
+/// What says who somebody is and how they sign; a repo may set it for itself.
+const USER_KEYS: [&str; 10] = [
+    "user.name",
+    "user.email",
+    "author.name",
+    "author.email",
+    "committer.name",
+    "committer.email",
+    "user.signingKey",
+    "gpg.format",
+    "gpg.program",
+    "gpg.ssh.program",
+];
+
 /// A repo in a temporary folder, which is gone when this is.
 pub struct TemporaryRepo {
     repository: git2::Repository,
@@ -117,6 +131,79 @@ impl TemporaryRepo {
         Ok(from_git(commit.id()))
     }
 
+    /// Makes a commit without content, by git itself: whose it is, when, and how it is signed is what the user's
+    /// configuration says, that of the repo in this folder included.
+    pub fn commit_empty(
+        &self,
+        parent: Option<Oid>,
+        message: &str,
+        sign: bool,
+    ) -> Result<Oid, CommandError> {
+        let tree = self
+            .repository
+            .treebuilder(None)
+            .and_then(|tree| tree.write())
+            .map_err(super::config_repo::of_git)?;
+        let mut commit = Command::new("git");
+        commit.arg("--git-dir").arg(self.path());
+        for key in USER_KEYS {
+            if let Some(value) = configured(key) {
+                commit.args(["-c", &format!("{key}={value}")]);
+            }
+        }
+        // What git would make up from the machine's name is nobody's identity.
+        commit.args(["-c", "user.useConfigOnly=true", "commit-tree"]);
+        if sign || configured("commit.gpgSign").is_some_and(|value| is_true(&value)) {
+            commit.arg("-S");
+        }
+        if let Some(parent) = parent {
+            commit.args(["-p", &parent.to_string()]);
+        }
+        commit.args(["-m", message.trim_end(), &tree.to_string()]);
+        let made = run(commit, "make the commit").map_err(|error| {
+            error
+                .hint("it needs your identity: git config --global user.name and user.email")
+                .hint("if it is to be signed, also user.signingKey; see `git help commit-tree`")
+        })?;
+        String::from_utf8_lossy(&made)
+            .trim()
+            .parse()
+            .map_err(CommandError::failed)
+    }
+
+    /// Moves a ref (full name) of the source to a commit, if it still is where it is expected to be.
+    pub fn push(
+        &self,
+        new: Oid,
+        reference: &str,
+        expected: Option<Oid>,
+    ) -> Result<Pushed, CommandError> {
+        let lease = expected.map(|tip| tip.to_string()).unwrap_or_default();
+        let mut push = self.git("push");
+        push.arg("--no-verify")
+            .arg(format!("--force-with-lease={reference}:{lease}"))
+            .args(["--", SOURCE, &format!("{new}:{reference}")]);
+        without_repo_variables(&mut push);
+        // Somebody else having been faster is no news for the user: git's words are shown only if it is not that.
+        let output = push.stderr(Stdio::piped()).output().map_err(no_git)?;
+        if output.status.success() {
+            return Ok(Pushed::Moved);
+        }
+        let tip = self.list(&[reference])?.get(reference).copied();
+        if tip == Some(new) {
+            return Ok(Pushed::Moved);
+        }
+        if tip != expected {
+            return Ok(Pushed::SomebodyElseWasFaster);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = crate::git::trailers::one_line(&said);
+        Err(
+            CommandError::failed(format!("git could not push to {}: {said}", self.shown))
+                .hint(format!("you need the right to push to {reference}")),
+        )
+    }
+
     fn git(&self, verb: &str) -> Command {
         let mut command = Command::new("git");
         command
@@ -151,6 +238,43 @@ impl TemporaryRepo {
     }
 }
 
+/// What a push of one ref came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The ref is at the new commit.
+    Moved,
+    /// The ref was not where it was expected to be.
+    SomebodyElseWasFaster,
+}
+
+/// One setting as git has it in this folder.
+fn configured(key: &str) -> Option<String> {
+    let output = Command::new("git")
+        .args(["config", "--get", key])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let value = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !value.trim().is_empty()).then(|| value.trim().to_owned())
+}
+
+fn is_true(value: &str) -> bool {
+    ["true", "yes", "on", "1"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word))
+}
+
+fn without_repo_variables(command: &mut Command) {
+    // Set where git runs a hook, and then about another repo than the one at hand.
+    for name in REPO_VARIABLES {
+        command.env_remove(name);
+    }
+}
+
+fn no_git(error: std::io::Error) -> CommandError {
+    CommandError::failed(format!("cannot run git: {error}")).hint("install git 2.39 or later")
+}
+
 /// A URL as it may be shown: without a user, who may be a token.
 #[must_use]
 pub fn without_user(url: &str) -> String {
@@ -175,13 +299,8 @@ fn temporary_folder() -> Result<tempfile::TempDir, CommandError> {
 /// Runs git and gives what it prints; on stderr it says itself what went wrong, and asks on the terminal for what it
 /// needs.
 fn run(mut command: Command, what: &str) -> Result<Vec<u8>, CommandError> {
-    // Set where git runs a hook, and then about another repo than the one at hand.
-    for name in REPO_VARIABLES {
-        command.env_remove(name);
-    }
-    let output = command.stderr(Stdio::inherit()).output().map_err(|error| {
-        CommandError::failed(format!("cannot run git: {error}")).hint("install git 2.39 or later")
-    })?;
+    without_repo_variables(&mut command);
+    let output = command.stderr(Stdio::inherit()).output().map_err(no_git)?;
     if output.status.success() {
         Ok(output.stdout)
     } else {

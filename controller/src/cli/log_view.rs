@@ -140,6 +140,31 @@ impl LogView {
         })
     }
 
+    /// What the log's newest entry says.
+    #[must_use]
+    pub fn state(&self) -> &FleetState {
+        &self.state
+    }
+
+    /// The log's newest entry when it was fetched.
+    #[must_use]
+    pub fn tip(&self) -> Oid {
+        self.tip
+    }
+
+    /// The temporary repo that the log was fetched to.
+    #[must_use]
+    pub fn repo(&self) -> &TemporaryRepo {
+        &self.repo
+    }
+
+    /// The full ref of the config branch.
+    #[must_use]
+    pub fn config_ref(&self) -> String {
+        let branch = self.arguments.branch.as_ref();
+        format!("refs/heads/{}", branch.unwrap_or(&self.state.fleet.branch))
+    }
+
     /// Where the fleet stands.
     pub fn status(&self, last: bool) -> Result<Status, CommandError> {
         let branch = self

@@ -10,7 +10,7 @@ use tidegate_waves::duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
@@ -334,6 +334,9 @@ impl Prepared {
             prefix: fleet.prefix.clone(),
             identity: identity.to_owned(),
         };
+        if let Some(problem) = crate::signatures::preconditions(&fleet.requests) {
+            warn!("{problem}");
+        }
         let source = Source::start(local, settings.poll, u64::from(std::process::id()));
         let options = FleetOptions {
             name: fleet.name.clone(),
@@ -342,6 +345,7 @@ impl Prepared {
             prefix: fleet.prefix.clone(),
             author: fleet.author.clone(),
             unsigned: fleet.requests.unsigned,
+            allowed_signers: fleet.requests.allowed_signers.clone(),
             identity: identity.to_owned(),
             takeover_after: settings.takeover_after,
             settle,

@@ -236,6 +236,13 @@ impl<R: Remote> Engine<R> {
             },
             &self.view,
             self.options.unsigned,
+            |commit| {
+                crate::signatures::check(
+                    &self.mirror,
+                    self.options.allowed_signers.as_deref(),
+                    commit,
+                )
+            },
         )?;
         Ok(Observations {
             me: self.options.identity.clone(),

@@ -166,6 +166,18 @@ impl GitCommand {
         Self::new(surroundings, git_dir, verb, deadline, &[])
     }
 
+    /// The same with settings of its own, each `key=value`.
+    #[must_use]
+    pub fn local_with(
+        surroundings: Surroundings,
+        git_dir: Option<&Path>,
+        verb: &str,
+        deadline: Duration,
+        configuration: &[String],
+    ) -> Self {
+        Self::new(surroundings, git_dir, verb, deadline, configuration)
+    }
+
     /// A command that reaches `remote`, and no other protocol than that remote's.
     ///
     /// Credentials are sent to the remote's own origin only. Fails where ssh cannot be told of a file.

@@ -247,8 +247,10 @@ pub enum PushOutcome {
 pub struct Request {
     /// The commit on the requests branch.
     pub commit: Oid,
-    /// Who, as the commit says, and whether a signature proves it.
+    /// Who, as the commit says; that alone proves nothing.
     pub author: String,
+    /// Whom a good signature proves it to be from: the principal of an allowed key.
+    pub verified: Option<String>,
     /// What for.
     pub verb: Verb,
     /// Which rollout it means, if it says.

@@ -501,6 +501,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         source_revert: SourceRevert::None,
         waived_quarantine: waived(state, candidate, valid, waiver.retry),
         inherited: inherited(state, &valid.wanted),
+        asked: Vec::new(),
     };
     let missing: Vec<DraftIntent> = valid
         .wanted

@@ -2,7 +2,8 @@
 
 use super::observation::{CandidateOutcome, Request, RequestOption, Verb};
 use super::state::{
-    Failure, FailureReason, Hold, HoldReason, LeftOut, RegionState, RolloutState, Sealing, Settled,
+    Asked, Failure, FailureReason, Hold, HoldReason, LeftOut, RegionState, RolloutState, Sealing,
+    Settled,
 };
 use super::turn::{Turn, Writing};
 use crate::log::{DraftIntent, EntryKind, FolderChange, MoveKind, RequestAnswer};
@@ -25,6 +26,9 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
         }
     };
     turn.next.requests = Some(request.commit);
+    if refused.is_none() {
+        remember(turn, &request);
+    }
     let verdict = if refused.is_none() {
         "accepted"
     } else {
@@ -35,6 +39,13 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
         format!("{} by {}: {verdict}", verb(request.verb), request.author),
     )
     .drafts(drafts);
+    writing.entry.lines.push(match &request.verified {
+        Some(principal) => format!(
+            "asked by {} (signature verified: {principal})",
+            request.author
+        ),
+        None => format!("asked by {} (signature not verified)", request.author),
+    });
     if !request.reason.is_empty() {
         writing
             .entry
@@ -50,6 +61,21 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
         refused,
     });
     Some(writing)
+}
+
+/// Keeps with the newest rollout what was asked for and by whom.
+fn remember(turn: &mut Turn<'_>, request: &Request) {
+    let at = turn.now.wall;
+    if let Some(rollout) = &mut turn.next.rollout {
+        rollout.asked.push(Asked {
+            verb: request.verb,
+            by: request.author.clone(),
+            verified: request.verified.clone(),
+            reason: request.reason.clone(),
+            at,
+            commit: request.commit,
+        });
+    }
 }
 
 fn verb(verb: Verb) -> &'static str {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::observation::Verb;
 use crate::fleet::Gate;
 use crate::log::Intent;
 use crate::oid::Oid;
@@ -274,6 +275,29 @@ pub struct Rollout {
     /// Regions that still have the tree of the superseded rollout whose place it took.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inherited: BTreeMap<String, Inherited>,
+    /// What people asked for while it was the newest, and was accepted; oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
+}
+
+/// Something that a person asked for, and that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// What for.
+    pub verb: Verb,
+    /// Who, as the request's commit says.
+    pub by: String,
+    /// Whom a good signature proves it to be from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    /// Why, in the person's words; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When it was answered.
+    pub at: Timestamp,
+    /// The commit on the requests branch.
+    pub commit: Oid,
 }
 
 /// What a rollout takes over for a region from the one that it superseded.

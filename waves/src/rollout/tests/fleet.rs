@@ -175,6 +175,7 @@ impl World {
         self.requests.push(Request {
             commit,
             author: "Ann".to_owned(),
+            verified: None,
             verb,
             rollout: None,
             wave: None,
