@@ -66,7 +66,7 @@ fn a_hold_is_written_as_the_contract_says_and_no_reason_forges_anything() {
     assert_eq!(shown["request"], request.as_str());
     assert_eq!(
         fleet.git(&["log", "-1", "--format=%an <%ae> %s %P", &request]),
-        "jo <jo@example.com> Hold "
+        "jo <jo@example.com> Hold"
     );
     assert_eq!(fleet.git(&["ls-tree", &request]), "");
     assert_eq!(fleet.trailer(&request, "Tidegate-Request"), ["hold"]);
