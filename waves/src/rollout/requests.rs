@@ -387,6 +387,17 @@ fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Str
         return Err(format!("the commit that waits is {}", candidate.source));
     }
     let source = candidate.source;
+    // Granted ahead, it would open the commit again after a failure that nobody has seen yet.
+    if turn.rollout().is_some_and(|rollout| {
+        rollout.source == source
+            && rollout.state != RolloutState::RollingBack
+            && rollout.sealing.is_none()
+    }) {
+        return Err(format!(
+            "{} is being rolled out, so there is nothing to try again; where it is held, ask for resume",
+            source.short(8)
+        ));
+    }
     let waiver = turn.next.waived.entry(source).or_default();
     waiver.retry = true;
     waiver.regions = request.regions.iter().cloned().collect();
