@@ -99,6 +99,13 @@ fn carry_out(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>,
     }
     match request.verb {
         Verb::Hold => {
+            // It would end in the same moment, and whoever asked would believe that the fleet stands still.
+            if request.until.is_some_and(|until| until <= turn.now.wall) {
+                return Err(
+                    "the time until which it should hold is over; ask again with a later --until, or without one"
+                        .to_owned(),
+                );
+            }
             hold(turn, request);
             Ok(Vec::new())
         }
@@ -406,6 +413,17 @@ fn retry(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, Str
         return Err(format!("the commit that waits is {}", candidate.source));
     }
     let source = candidate.source;
+    // Granted ahead, it would open the commit again after a failure that nobody has seen yet.
+    if turn.rollout().is_some_and(|rollout| {
+        rollout.source == source
+            && rollout.state != RolloutState::RollingBack
+            && rollout.sealing.is_none()
+    }) {
+        return Err(format!(
+            "{} is being rolled out, so there is nothing to try again; where it is held, ask for resume",
+            source.short(8)
+        ));
+    }
     let waiver = turn.next.waived.entry(source).or_default();
     waiver.retry = true;
     waiver.regions = request.regions.iter().cloned().collect();
@@ -440,11 +458,14 @@ fn retry_settled(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftInte
 
 /// The failure path by hand, also after a rollout succeeded.
 fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
-    if request.to.is_some() || !request.regions.is_empty() {
+    if !request.regions.is_empty() {
         return Err(
-            "revert takes back the newest rollout as a whole: it knows no commit and no regions"
+            "revert takes back the newest rollout as a whole; to change single regions back, commit their earlier content on the config branch and let it roll out"
                 .to_owned(),
         );
+    }
+    if let Some(to) = request.to {
+        goes_back_to(turn, to)?;
     }
     let failure = Failure {
         reason: FailureReason::Requested,
@@ -502,6 +523,31 @@ fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         wanted,
     });
     Ok(Vec::new())
+}
+
+/// Whether the newest rollout started from this commit, so that taking it back ends there.
+fn goes_back_to(turn: &Turn<'_>, to: Oid) -> Result<(), String> {
+    let rollout = turn
+        .next
+        .rollout
+        .as_ref()
+        .ok_or("no rollout that could be reverted")?;
+    if rollout.base == Some(to) {
+        return Ok(());
+    }
+    if rollout.source == to {
+        return Err(format!(
+            "{} is what the newest rollout carries, so there is nothing to take back; to take that rollout itself back, ask for revert without --to",
+            to.short(8)
+        ));
+    }
+    // The trees of older rollouts are in no state that is judged here; a commit brings them canary first.
+    Err(format!(
+        "{} is not the commit that the newest rollout started from; run `git revert {}..{}` on the config branch and let it roll out, canary first",
+        to.short(8),
+        to.short(8),
+        rollout.source.short(8)
+    ))
 }
 
 /// Lets a commit take the running rollout's place at once, with no bake.

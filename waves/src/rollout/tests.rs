@@ -16,4 +16,5 @@ mod safety;
 mod shared_cause;
 mod stories;
 mod too_few;
+mod verbs;
 mod world;

@@ -236,6 +236,49 @@ fn another_rollout_than_the_newest_is_refused() {
 }
 
 #[test]
+fn a_hold_whose_time_is_over_is_refused() {
+    let mut world = World::settled(Spec::small());
+    let until = world.wall();
+    world.request(Verb::Hold).until = Some(until);
+    world.run();
+    assert!(answer(&world).is_some_and(|why| why.contains("later --until")));
+    assert_eq!(world.holds(), []);
+}
+
+#[test]
+fn a_revert_goes_back_to_what_the_newest_rollout_started_from_and_to_nothing_else() {
+    let mut world = World::settled(Spec::small());
+    let good = world.last_good("r0");
+    let base = world.state().settled.as_ref().unwrap().source;
+    let older = world.state().rollout.as_ref().unwrap().base;
+    assert_eq!(older, None, "the first rollout has no base");
+    let middle = world.commit(&[("all", "v2")]);
+    world.run();
+    let newest = world.commit(&[("all", "v3")]);
+    world.run();
+    for (to, advice) in [(newest, "without --to"), (base, "git revert")] {
+        world.request(Verb::Revert).to = Some(to);
+        world.run();
+        assert!(
+            answer(&world).is_some_and(|why| why.contains(advice)),
+            "{}",
+            world.story()
+        );
+    }
+    world.request(Verb::Revert).regions = vec!["r0".to_owned()];
+    world.run();
+    assert!(answer(&world).is_some_and(|why| why.contains("let it roll out")));
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    let before = world.folder("canary", "r0");
+    world.request(Verb::Revert).to = Some(middle);
+    world.run();
+    assert_eq!(answer(&world), None, "{}", world.story());
+    assert_eq!(world.rollout_state(), RolloutState::RolledBack);
+    assert_ne!(world.folder("canary", "r0"), before);
+    assert_ne!(world.folder("canary", "r0"), good);
+}
+
+#[test]
 fn resume_knows_how_to_treat_drift_only_with_an_option() {
     let mut world = World::settled(Spec::small());
     world.drift("pilot", "r1", None);
