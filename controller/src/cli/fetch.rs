@@ -185,7 +185,10 @@ impl TemporaryRepo {
             .args(["--", SOURCE, &format!("{new}:{reference}")]);
         without_repo_variables(&mut push);
         // Somebody else having been faster is no news for the user: git's words are shown only if it is not that.
-        let output = push.stderr(Stdio::piped()).output().map_err(no_git)?;
+        let output = push
+            .stderr(Stdio::piped())
+            .output()
+            .map_err(|error| no_git(&error))?;
         if output.status.success() {
             return Ok(Pushed::Moved);
         }
@@ -271,7 +274,7 @@ fn without_repo_variables(command: &mut Command) {
     }
 }
 
-fn no_git(error: std::io::Error) -> CommandError {
+fn no_git(error: &std::io::Error) -> CommandError {
     CommandError::failed(format!("cannot run git: {error}")).hint("install git 2.39 or later")
 }
 
@@ -300,7 +303,10 @@ fn temporary_folder() -> Result<tempfile::TempDir, CommandError> {
 /// needs.
 fn run(mut command: Command, what: &str) -> Result<Vec<u8>, CommandError> {
     without_repo_variables(&mut command);
-    let output = command.stderr(Stdio::inherit()).output().map_err(no_git)?;
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| no_git(&error))?;
     if output.status.success() {
         Ok(output.stdout)
     } else {

@@ -235,6 +235,14 @@ fn abort_retry_skip_hotfix_and_revert_do_what_they_say() {
     fleet.asks(&["revert", &newest, "--reason", "customers complain"], 0);
     fleet.wait_for(&mut running, "Reverted", entries);
     assert_eq!(fleet.trailer(REQUESTS, "Tidegate-Rollout"), [newest]);
+    // Who asked for what stays with the rollout.
+    let state: Value =
+        serde_json::from_str(&fleet.git(&["show", "tidegate/log:state.json"])).unwrap();
+    let asked = &state["rollout"]["asked"][0];
+    assert_eq!(asked["verb"], "revert", "{state:#}");
+    assert_eq!(asked["by"], "jo <jo@example.com>");
+    assert_eq!(asked["reason"], "customers complain");
+    assert_eq!(asked["commit"], fleet.tip(REQUESTS).as_str());
     stop(running);
     fleet.audit();
 }

@@ -92,16 +92,21 @@ pub struct ResumeArgs {
 
 /// Runs `tidegate resume`.
 pub fn resume(arguments: ResumeArgs, terminal: &Terminal) -> Result<(), CommandError> {
-    let option = if arguments.adopt {
+    let ResumeArgs {
+        adopt,
+        restore,
+        request,
+    } = arguments;
+    let option = if adopt {
         Some(RequestOption::Adopt)
     } else {
-        arguments.restore.then_some(RequestOption::Restore)
+        restore.then_some(RequestOption::Restore)
     };
     let ask = Ask {
         option,
         ..Ask::new(Verb::Resume)
     };
-    send(&ask, &arguments.request, terminal)
+    send(&ask, &request, terminal)
 }
 
 /// Stop waiting for regions: they still get the commit, and count in no number
@@ -150,11 +155,12 @@ pub struct AbortArgs {
 
 /// Runs `tidegate abort`.
 pub fn abort(arguments: AbortArgs, terminal: &Terminal) -> Result<(), CommandError> {
+    let AbortArgs { keep, request } = arguments;
     let ask = Ask {
-        option: arguments.keep.then_some(RequestOption::Keep),
+        option: keep.then_some(RequestOption::Keep),
         ..Ask::new(Verb::Abort)
     };
-    send(&ask, &arguments.request, terminal)
+    send(&ask, &request, terminal)
 }
 
 /// Try again what failed, was aborted or was left out
@@ -218,8 +224,8 @@ pub fn revert(arguments: RevertArgs, terminal: &Terminal) -> Result<(), CommandE
         request,
     } = arguments;
     let ask = Ask {
-        to,
         regions,
+        to,
         ..Ask::new(Verb::Revert)
     };
     send(&ask, &request.of_rollout(taken_back), terminal)
