@@ -435,7 +435,7 @@ async fn nobody_at_the_address_and_no_repo_there_are_told_apart() {
         (world.server.url("none.git"), "NotFound"),
         ("http://127.0.0.1:1/none.git".to_owned(), "Unreachable"),
         ("/nonexistent/none.git".to_owned(), "NotFound"),
-        ("git@example.com:none.git".to_owned(), "GitCommand"),
+        ("git@example.com:none.git".to_owned(), "NoKey"),
     ] {
         let password = world.folder.path().join("password");
         let options = options(folder.path(), &url, &password);

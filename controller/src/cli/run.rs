@@ -42,6 +42,8 @@ Examples:
   tidegate run --settings /etc/tidegate/settings.yaml     every fleet of the settings, until told to stop
   tidegate run --repo https://git.example.com/acme/shop-config.git
                                                           one fleet, with TIDEGATE_GIT_USERNAME and TIDEGATE_GIT_PASSWORD
+  tidegate run --repo git@git.example.com:acme/shop-config.git
+                                                          by SSH, with TIDEGATE_SSH_KEY_FILE and TIDEGATE_SSH_KNOWN_HOSTS_FILE
   tidegate run --repo URL --settle --timeout 30m          follow what is under way to its end, then leave
 
 Exit codes with --settle: 0 everything succeeded, 3 the head is invalid or there is none, 4 a rollout did not
@@ -51,7 +53,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "repo")]
     settings: Option<PathBuf>,
 
-    /// One config repo, instead of settings: https, http, file or a path (default: `TIDEGATE_REPO` of the environment)
+    /// One config repo, instead of settings: https, http, ssh, file or a path (default: `TIDEGATE_REPO` of the environment)
     // Read by hand: what stands in the environment does not contradict --settings.
     #[arg(long, value_name = "URL")]
     repo: Option<String>,

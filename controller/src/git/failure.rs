@@ -268,6 +268,7 @@ impl RemoteError {
             Self::NoSsh { .. } => "NoSsh",
             Self::NoAccount { .. } => "NoAccount",
             Self::Untrusted { .. } => "Untrusted",
+            Self::Ssh(SshError::NoKey { .. }) => "NoKey",
             Self::Ssh(_) => "SshFiles",
             Self::Forbidden { .. } => "Forbidden",
             Self::NotFound { .. } => "NotFound",

@@ -10,6 +10,7 @@ use tidegate_waves::duration;
 use tidegate_waves::fleet::is_dns_label;
 
 use super::{Credentials, Endpoint, FleetSettings};
+use crate::git::remote::{RemoteUrl, Transport};
 
 /// The shortest time between two looks at a remote.
 const SHORTEST_POLL: Duration = Duration::from_millis(100);
@@ -213,6 +214,20 @@ pub(super) fn fleets<'de, D: Deserializer<'de>>(
             return Err(D::Error::custom(format!(
                 "the fleet {name:?} shares repo and prefix with another; give one of them its own prefix"
             )));
+        }
+        let transport = RemoteUrl::parse(&fleet.repo).map(|remote| remote.transport());
+        match (transport, &fleet.credentials) {
+            (Ok(Transport::Ssh), Credentials::Basic { .. }) => {
+                return Err(D::Error::custom(format!(
+                    "the fleet {name:?} is reached by ssh, which takes sshKeyFile and knownHostsFile, not a password"
+                )));
+            }
+            (Ok(Transport::Https | Transport::Http), Credentials::Ssh { .. }) => {
+                return Err(D::Error::custom(format!(
+                    "the fleet {name:?} is reached by https, which takes usernameFile and passwordFile, not an SSH key"
+                )));
+            }
+            _ => {}
         }
         for alert in &fleet.alerts {
             if alert.slack.is_some() == alert.webhook.is_some() {

@@ -17,7 +17,7 @@ fleets:
     requests: { allowedSigners: signers, unsigned: refuse }
     endpoints:
       - { name: payments-api, url: 'https://api.example.com/v1', caFile: ca.pem, tokenFile: token, clientCertFile: c.pem, clientKeyFile: k.pem }
-    forge: { kind: azureDevOps, api: 'https://git.example.com/api/v1', repository: acme/payments-config, tokenFile: forge }
+    forge: { kind: azureDevOps, api: 'https://git.example.com/api/v1', repository: acme/payments-config, tokenFile: forge, caFile: forge-ca.pem }
     alerts:
       - { name: oncall, slack: { webhookUrlFile: slack }, on: [reverted, failed, held] }
       - { name: hook, webhook: { url: 'https://hooks.example.com/x', secretFile: key } }
@@ -65,6 +65,10 @@ fn every_documented_field_is_read_and_paths_stand_on_the_settings_folder() {
         payments.forge.as_ref().unwrap().token_file,
         Some(here("forge"))
     );
+    assert_eq!(
+        payments.forge.as_ref().unwrap().ca_file,
+        Some(here("forge-ca.pem"))
+    );
     assert_eq!(payments.alerts[1].on, default_alerts());
     assert_eq!(
         payments.alerts[1].webhook.as_ref().unwrap().secret_file,
@@ -78,6 +82,30 @@ fn every_documented_field_is_read_and_paths_stand_on_the_settings_folder() {
             known_hosts_file: here("hosts")
         }
     );
+}
+
+#[test]
+fn credentials_that_the_transport_cannot_use_are_refused() {
+    for (repo, credentials, part) in [
+        (
+            "https://git.example.com/x",
+            "{ sshKeyFile: id, knownHostsFile: hosts }",
+            "reached by https",
+        ),
+        (
+            "git@git.example.com:x",
+            "{ passwordFile: p }",
+            "reached by ssh",
+        ),
+    ] {
+        let text =
+            format!("fleets: [{{ name: payments, repo: '{repo}', credentials: {credentials} }}]");
+        let error = load(&text).unwrap_err().to_string();
+        assert!(
+            error.contains(part) && error.contains("payments"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
