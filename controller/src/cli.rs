@@ -8,13 +8,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod config_repo;
 pub mod demo;
 pub mod error;
+pub mod explain;
 pub mod fetch;
 pub mod history;
 pub mod init;
 pub mod log_view;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod render;
@@ -84,8 +87,11 @@ enum Command {
     Plan(plan::PlanArgs),
     Run(run::RunArgs),
     Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
     History(history::HistoryArgs),
     Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
     RenderWorker,
@@ -118,8 +124,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments, &terminal),
         Command::Run(arguments) => run::run(arguments, &terminal),
         Command::Status(arguments) => status::run(arguments, &terminal),
+        Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
         Command::Demo(arguments) => demo::run(arguments, &terminal),
+        Command::Completions(arguments) => completions::run(&arguments, &terminal),
+        Command::Man(arguments) => man::run(arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod engine;
+pub mod explain;
 pub mod gates;
 pub mod git;
 pub mod identity;

@@ -256,12 +256,17 @@ pub fn status(
     }
 }
 
-fn hold_status(hold: &Hold, as_of: i64) -> HoldStatus {
-    let next = match (hold.until, hold.reason.may_end_by_itself()) {
+/// When a hold is looked at next, if not only a person or a commit can end it.
+pub(crate) fn next_look(hold: &Hold, as_of: i64) -> Option<String> {
+    match (hold.until, hold.reason.may_end_by_itself()) {
         (Some(until), _) => Some(rfc3339(until)),
         (None, true) => Some(rfc3339(as_of.saturating_add(60))),
         (None, false) => None,
-    };
+    }
+}
+
+fn hold_status(hold: &Hold, as_of: i64) -> HoldStatus {
+    let next = next_look(hold, as_of);
     HoldStatus {
         reason: hold.reason,
         since: rfc3339(hold.since),
@@ -370,7 +375,7 @@ fn wave_status(rollout: &Rollout, wave: &WaveRun) -> WaveStatus {
 }
 
 /// Whether something should have happened by now that no newer entry tells of.
-fn is_overdue(state: &FleetState, as_of: i64, head: Option<Oid>, now: i64) -> bool {
+pub(crate) fn is_overdue(state: &FleetState, as_of: i64, head: Option<Oid>, now: i64) -> bool {
     let waited = now.saturating_sub(as_of);
     match state.active() {
         Some(rollout) => match rollout.state {
