@@ -139,7 +139,12 @@ pub fn explain(state: &FleetState, seen: &Seen<'_>, region: Option<&str>) -> Exp
     if is_overdue(state, seen.as_of, seen.head, seen.now) {
         waiting.push(stalled(state, seen));
     }
-    waiting.extend(state.holds.iter().map(|hold| waiting::of_hold(hold, state, seen.as_of)));
+    waiting.extend(
+        state
+            .holds
+            .iter()
+            .map(|hold| waiting::of_hold(hold, state, seen.as_of)),
+    );
     if let Some(rollout) = state.active() {
         waiting.extend(waiting::of_rollout(rollout, state));
     }
@@ -155,7 +160,12 @@ pub fn explain(state: &FleetState, seen: &Seen<'_>, region: Option<&str>) -> Exp
             .as_ref()
             .and_then(|rollout| rollout.region(region))
             .map(|(wave, _)| wave.name.clone())
-            .or_else(|| state.placements.get(region).map(|placed| placed.wave.clone()));
+            .or_else(|| {
+                state
+                    .placements
+                    .get(region)
+                    .map(|placed| placed.wave.clone())
+            });
         waiting.retain(|item| {
             if item.regions.is_empty() {
                 item.wave.is_none() || item.wave == wave
@@ -229,7 +239,8 @@ fn stalled(state: &FleetState, seen: &Seen<'_>) -> Waiting {
             rfc3339(seen.as_of)
         ),
         commands: vec![
-            "tidegate run --settings FILE  # or look at the logs of the one that should be running".to_owned(),
+            "tidegate run --settings FILE  # or look at the logs of the one that should be running"
+                .to_owned(),
         ],
     }
 }

@@ -105,7 +105,10 @@ fn requirement(text: &str) -> Option<Requirement> {
         (!key.is_empty() && key.chars().all(is_key)).then(|| Requirement {
             key: key.to_owned(),
             operator,
-            values: values.into_iter().map(|value| value.trim().to_owned()).collect(),
+            values: values
+                .into_iter()
+                .map(|value| value.trim().to_owned())
+                .collect(),
         })
     };
     let is_value = |value: &&str| !value.contains(['=', '!', '(', ')']);
@@ -217,7 +220,17 @@ mod tests {
             assert_eq!(selector.matches(&pilot), selects, "{text}");
         }
         for text in [
-            "", ",", "a=b,", "=b", "a in b", "a in (b", "a)", "a like (b)", "a=b=c", "a b", "a in (b))",
+            "",
+            ",",
+            "a=b,",
+            "=b",
+            "a in b",
+            "a in (b",
+            "a)",
+            "a like (b)",
+            "a=b=c",
+            "a b",
+            "a in (b))",
         ] {
             assert!(text.parse::<LabelSelector>().is_err(), "{text}");
         }

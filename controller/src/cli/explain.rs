@@ -79,7 +79,11 @@ fn prose(explanation: &Explanation, terminal: &Terminal) -> String {
             WaitReason::Hold(_) | WaitReason::Invalid => Style::Warning,
             _ => Style::Strong,
         };
-        let mut concerns: Vec<String> = item.wave.iter().map(|wave| format!("wave {wave}")).collect();
+        let mut concerns: Vec<String> = item
+            .wave
+            .iter()
+            .map(|wave| format!("wave {wave}"))
+            .collect();
         if !item.regions.is_empty() {
             concerns.push(item.regions.join(", "));
         }

@@ -151,10 +151,7 @@ impl LogView {
     /// The config branch's full name.
     fn config_ref(&self) -> String {
         let branch = self.arguments.branch.as_deref();
-        format!(
-            "refs/heads/{}",
-            branch.unwrap_or(&self.state.fleet.branch)
-        )
+        format!("refs/heads/{}", branch.unwrap_or(&self.state.fleet.branch))
     }
 
     /// The config branch's head, as the server has it now.

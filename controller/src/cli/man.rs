@@ -114,7 +114,12 @@ mod tests {
             assert!(text.contains(".TH tidegate"), "{name}: {text}");
         }
         let hidden = crate::render_worker::SUBCOMMAND;
-        assert!(!folder.path().join(format!("man1/tidegate-{hidden}.1")).exists());
+        assert!(
+            !folder
+                .path()
+                .join(format!("man1/tidegate-{hidden}.1"))
+                .exists()
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which sample decided what, read from the log's messages.
 
-use tidegate_waves::rollout::{Rollout, RegionState};
+use tidegate_waves::rollout::{RegionState, Rollout};
 
 use super::GateEvidence;
 use crate::git::history::CommitView;
@@ -27,7 +27,12 @@ pub fn changes<'log>(entries: impl IntoIterator<Item = &'log CommitView>) -> Vec
     for entry in entries {
         let lines: Vec<&str> = entry.message.lines().skip(1).collect();
         // Within an entry the last line is the newest.
-        changes.extend(lines.iter().rev().filter_map(|line| change(line, entry.seconds)));
+        changes.extend(
+            lines
+                .iter()
+                .rev()
+                .filter_map(|line| change(line, entry.seconds)),
+        );
     }
     changes
 }
@@ -55,9 +60,9 @@ pub fn gates(rollout: &Rollout, changes: &[Change]) -> Vec<GateEvidence> {
             continue;
         }
         for gate in rollout.gates_of(region) {
-            let newest = changes.iter().find(|change| {
-                change.region == *region && names(&change.evidence, &gate.name)
-            });
+            let newest = changes
+                .iter()
+                .find(|change| change.region == *region && names(&change.evidence, &gate.name));
             let verdict = match newest.map(|change| change.state.as_str()) {
                 Some("Baking" | "Done") => Verdict::Healthy,
                 Some("Failed") => Verdict::Harm,
@@ -84,7 +89,9 @@ fn names(evidence: &str, gate: &str) -> bool {
         character.is_none_or(|character| !character.is_alphanumeric() && !"-_".contains(character))
     };
     evidence.match_indices(gate).any(|(start, _)| {
-        let before = evidence.get(..start).and_then(|text| text.chars().next_back());
+        let before = evidence
+            .get(..start)
+            .and_then(|text| text.chars().next_back());
         let after = evidence
             .get(start + gate.len()..)
             .and_then(|text| text.chars().next());
@@ -159,14 +166,21 @@ mod tests {
         let found = changes([&newest, &older]);
         let short: Vec<_> = found
             .iter()
-            .map(|change| (change.region.as_str(), change.state.as_str(), change.evidence.as_str(), change.at))
+            .map(|change| {
+                (
+                    change.region.as_str(),
+                    change.state.as_str(),
+                    change.evidence.as_str(),
+                    change.at,
+                )
+            })
             .collect();
         assert_eq!(
             short,
             [
                 ("a", "Baking", "healthz answered 200: ok", 20),
-                ("a", "Failed", "healthz answered 500", 10),
                 ("reason", "c", "d", 10),
+                ("a", "Failed", "healthz answered 500", 10),
             ]
         );
     }

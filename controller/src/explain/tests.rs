@@ -46,7 +46,9 @@ fn nothing_waits_when_there_is_nothing() {
 #[test]
 fn a_hold_is_explained_with_its_next_look_and_its_commands() {
     let mut state = idle();
-    state.holds.push(hold(HoldReason::Unreachable, &["westus3"]));
+    state
+        .holds
+        .push(hold(HoldReason::Unreachable, &["westus3"]));
     state.holds.push(hold(HoldReason::Drift, &[]));
     let explanation = explain(&state, &seen(&[]), None);
     let [unreachable, drift] = explanation.waiting.as_slice() else {
@@ -55,7 +57,9 @@ fn a_hold_is_explained_with_its_next_look_and_its_commands() {
     assert_eq!(unreachable.since, "1970-01-01T00:15:00Z");
     assert_eq!(unreachable.next.as_deref(), Some("1970-01-01T00:17:40Z"));
     assert!(
-        unreachable.message.starts_with("westus3: no route. Nothing could"),
+        unreachable
+            .message
+            .starts_with("westus3: no route. Nothing could"),
         "{}",
         unreachable.message
     );
@@ -68,7 +72,9 @@ fn a_hold_is_explained_with_its_next_look_and_its_commands() {
 #[test]
 fn one_region_is_told_of_what_concerns_it_alone() {
     let mut state = idle();
-    state.holds.push(hold(HoldReason::Unreachable, &["westus3"]));
+    state
+        .holds
+        .push(hold(HoldReason::Unreachable, &["westus3"]));
     state.holds.push(hold(HoldReason::Unreachable, &["eastus"]));
     state.holds.push(Hold {
         wave: None,
@@ -106,10 +112,7 @@ fn commits_that_wait_say_what_for() {
     );
     state.invalid = None;
     state.not_again = Some(newest);
-    assert_eq!(
-        first(&state).1,
-        ["tidegate retry --reason '…'"]
-    );
+    assert_eq!(first(&state).1, ["tidegate retry --reason '…'"]);
 }
 
 #[test]
@@ -121,5 +124,11 @@ fn a_head_that_nobody_looks_at_is_stalled() {
     };
     let waiting = explain(&idle(), &late, None).waiting;
     assert_eq!(waiting.first().unwrap().reason, WaitReason::Stalled);
-    assert!(waiting.first().unwrap().message.contains("1970-01-01T00:16:40Z"));
+    assert!(
+        waiting
+            .first()
+            .unwrap()
+            .message
+            .contains("1970-01-01T00:16:40Z")
+    );
 }

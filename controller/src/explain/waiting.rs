@@ -31,13 +31,8 @@ pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState) -> Vec<Waiting> 
         return giving_back(rollout);
     }
     if rollout.sealing.is_some() {
-        let message =
-            "The rollout is being ended: moves of branches that are still open are made impossible first. It goes on by itself.";
-        return vec![item(
-            WaitReason::Ending,
-            rollout.opened,
-            message.to_owned(),
-        )];
+        let message = "The rollout is being ended: moves of branches that are still open are made impossible first. It goes on by itself.";
+        return vec![item(WaitReason::Ending, rollout.opened, message.to_owned())];
     }
     let mut waiting = Vec::new();
     let mut current = rollout.waves.iter().filter(|wave| !wave.state.is_passed());
@@ -64,7 +59,8 @@ pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState) -> Vec<Waiting> 
 }
 
 fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Waiting> {
-    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let seconds =
+        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     let deadline = planned.policy.progress_deadline;
     let bake = planned.policy.bake;
     let in_state = |state: RegionState| -> Vec<(&String, &RegionRun)> {
@@ -93,7 +89,8 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
         WaitReason::Promoting,
         RegionState::Promoted,
         None,
-        "The log allows the branch to move, and the push is on its way; it ends by itself.".to_owned(),
+        "The log allows the branch to move, and the push is on its way; it ends by itself."
+            .to_owned(),
     );
     add(
         WaitReason::Applying,
@@ -114,7 +111,11 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
         ),
     );
     let hotfix = rollout.hotfix;
-    let bakes = if hotfix { std::time::Duration::ZERO } else { bake };
+    let bakes = if hotfix {
+        std::time::Duration::ZERO
+    } else {
+        bake
+    };
     add(
         WaitReason::Baking,
         RegionState::Baking,
