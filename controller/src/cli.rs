@@ -24,6 +24,7 @@ pub mod render;
 pub mod rendered;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod status;
 pub mod target;
 pub mod terminal;
@@ -92,6 +93,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    Schema(schema::SchemaArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
     RenderWorker,
@@ -129,6 +131,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments, &terminal),
         Command::Completions(arguments) => completions::run(&arguments, &terminal),
         Command::Man(arguments) => man::run(arguments, &terminal),
+        Command::Schema(arguments) => schema::run(&arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {

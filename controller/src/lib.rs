@@ -11,6 +11,7 @@ pub mod render_worker;
 pub mod repo_template;
 pub mod reporting;
 pub mod requests;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod source;

@@ -116,7 +116,7 @@ pub fn commands_for(hold: &Hold, state: &FleetState) -> Vec<String> {
             words.resume(""),
             words.ending("abort"),
         ]),
-        HoldReason::Unreachable => words.with_skip(&[words.resume("")]),
+        HoldReason::Unreachable | HoldReason::PushRefused => words.with_skip(&[words.resume("")]),
         HoldReason::SharedCause => vec![words.ending("revert"), words.resume("")],
         HoldReason::Drift => vec![words.resume(" --restore"), words.resume(" --adopt")],
         HoldReason::BranchDeleted => vec![words.resume(" --restore")],
@@ -131,7 +131,6 @@ pub fn commands_for(hold: &Hold, state: &FleetState) -> Vec<String> {
                 state.fleet.log_ref()
             ),
         ],
-        HoldReason::PushRefused => words.with_skip(&[words.resume("")]),
         HoldReason::RevertPullRequest => vec![words.merge_revert()],
         HoldReason::RevertImpossible => vec![words.git_revert()],
     }

@@ -12,7 +12,7 @@ fn idle() -> FleetState {
     create(identity, Oid::from_bytes([1; 20]), "me").next
 }
 
-fn seen<'seen>(queued: &'seen [Oid]) -> Seen<'seen> {
+fn seen(queued: &[Oid]) -> Seen<'_> {
     Seen {
         as_of: 1000,
         head: queued.first().copied(),
