@@ -8,13 +8,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod config_repo;
 pub mod demo;
 pub mod error;
+pub mod explain;
 pub mod fetch;
 pub mod history;
 pub mod init;
 pub mod log_view;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod render;
@@ -22,6 +25,7 @@ pub mod rendered;
 pub mod report;
 pub mod request;
 pub mod run;
+pub mod schema;
 pub mod status;
 pub mod target;
 pub mod terminal;
@@ -86,6 +90,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Run(run::RunArgs),
     Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
     History(history::HistoryArgs),
     Approve(verbs::ApproveArgs),
     Hold(verbs::HoldArgs),
@@ -96,6 +101,9 @@ enum Command {
     Revert(verbs::RevertArgs),
     Hotfix(verbs::HotfixArgs),
     Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Schema(schema::SchemaArgs),
     /// Render templates for a parent process, under limits
     #[command(name = render_worker::SUBCOMMAND, hide = true)]
     RenderWorker,
@@ -128,6 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments, &terminal),
         Command::Run(arguments) => run::run(arguments, &terminal),
         Command::Status(arguments) => status::run(arguments, &terminal),
+        Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
         Command::Approve(arguments) => verbs::approve(arguments, &terminal),
         Command::Hold(arguments) => verbs::hold(arguments, &terminal),
@@ -138,6 +147,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Revert(arguments) => verbs::revert(arguments, &terminal),
         Command::Hotfix(arguments) => verbs::hotfix(arguments, &terminal),
         Command::Demo(arguments) => demo::run(arguments, &terminal),
+        Command::Completions(arguments) => completions::run(&arguments, &terminal),
+        Command::Man(arguments) => man::run(arguments, &terminal),
+        Command::Schema(arguments) => schema::run(&arguments, &terminal),
         Command::RenderWorker => render_worker::serve().map_err(CommandError::failed),
     };
     match result {

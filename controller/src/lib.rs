@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod engine;
+pub mod explain;
 pub mod forge;
 pub mod gates;
 pub mod git;
@@ -11,6 +12,7 @@ pub mod render_worker;
 pub mod repo_template;
 pub mod reporting;
 pub mod requests;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 mod signatures;

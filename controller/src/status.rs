@@ -15,6 +15,7 @@ use tidegate_waves::rollout::{
 use crate::engine::EngineError;
 use crate::engine::log::read_state;
 use crate::git::history::{CommitView, History};
+use crate::git::trailers::one_line;
 
 /// Extra time before something that should have happened counts as overdue, in seconds.
 const OVERDUE_SLACK: i64 = 120;
@@ -256,12 +257,17 @@ pub fn status(
     }
 }
 
-fn hold_status(hold: &Hold, as_of: i64) -> HoldStatus {
-    let next = match (hold.until, hold.reason.may_end_by_itself()) {
+/// When a hold is looked at next, if not only a person or a commit can end it.
+pub(crate) fn next_look(hold: &Hold, as_of: i64) -> Option<String> {
+    match (hold.until, hold.reason.may_end_by_itself()) {
         (Some(until), _) => Some(rfc3339(until)),
         (None, true) => Some(rfc3339(as_of.saturating_add(60))),
         (None, false) => None,
-    };
+    }
+}
+
+fn hold_status(hold: &Hold, as_of: i64) -> HoldStatus {
+    let next = next_look(hold, as_of);
     HoldStatus {
         reason: hold.reason,
         since: rfc3339(hold.since),
@@ -370,7 +376,7 @@ fn wave_status(rollout: &Rollout, wave: &WaveRun) -> WaveStatus {
 }
 
 /// Whether something should have happened by now that no newer entry tells of.
-fn is_overdue(state: &FleetState, as_of: i64, head: Option<Oid>, now: i64) -> bool {
+pub(crate) fn is_overdue(state: &FleetState, as_of: i64, head: Option<Oid>, now: i64) -> bool {
     let waited = now.saturating_sub(as_of);
     match state.active() {
         Some(rollout) => match rollout.state {
@@ -426,6 +432,24 @@ pub struct PastRollout {
     pub revert: Option<Oid>,
     /// How each region ended.
     pub regions: BTreeMap<String, tidegate_waves::rollout::RegionState>,
+    /// What people asked for while it was the newest rollout, oldest first.
+    pub requests: Vec<AnsweredRequest>,
+}
+
+/// What a person asked for, and the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnsweredRequest {
+    /// The request's commit.
+    pub commit: Oid,
+    /// What was asked for, and by whom, in the log's words: `hold by A <a@example.com>`.
+    pub request: String,
+    /// Why, if a reason was given.
+    pub reason: Option<String>,
+    /// `None` if it was accepted, else why not.
+    pub refused: Option<String>,
+    /// When it was answered.
+    pub at: String,
 }
 
 /// All rollouts that the log tells of, newest first.
@@ -436,20 +460,54 @@ pub fn history(
 ) -> Result<Vec<PastRollout>, EngineError> {
     let chain = history.chain(None, tip)?.unwrap_or_default();
     let mut rollouts: Vec<PastRollout> = Vec::new();
+    // Requests belong to the rollout that was the newest when they were answered: the next one on the way back.
+    let mut waiting: Vec<AnsweredRequest> = Vec::new();
     for commit in &chain {
+        waiting.extend(answered(commit));
+        let is_opening = commit.trailers().only("Tidegate-Entry") == Some("RolloutOpened");
         // The newest entry of a rollout tells how it ended.
         let Some(id) = rollout_of(commit) else {
             continue;
         };
-        if rollouts.iter().any(|rollout| rollout.id == id) {
-            continue;
+        if !rollouts.iter().any(|rollout| rollout.id == id) {
+            let state = read_state(store, history, commit.id)?;
+            if let Some(rollout) = state.rollout.as_ref().filter(|rollout| rollout.id == id) {
+                rollouts.push(past(rollout, &state.holds));
+            }
         }
-        let state = read_state(store, history, commit.id)?;
-        if let Some(rollout) = state.rollout.as_ref().filter(|rollout| rollout.id == id) {
-            rollouts.push(past(rollout, &state.holds));
+        if is_opening && let Some(opened) = rollouts.iter_mut().find(|known| known.id == id) {
+            opened.requests = std::mem::take(&mut waiting);
+            opened.requests.reverse();
         }
     }
     Ok(rollouts)
+}
+
+/// The request that an entry answers.
+fn answered(commit: &CommitView) -> Option<AnsweredRequest> {
+    let trailers = commit.trailers();
+    let request = trailers.only("Tidegate-Request-Commit")?.parse().ok()?;
+    let answer = trailers.only("Tidegate-Answer")?;
+    let subject = commit.subject();
+    let asked = subject.strip_prefix("Requested: ").unwrap_or(&subject);
+    let asked = ["accepted", "refused"]
+        .iter()
+        .find_map(|verdict| asked.strip_suffix(&format!(": {verdict}")))
+        .unwrap_or(asked);
+    let reason = commit
+        .message
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("reason: "))
+        .map(one_line);
+    Some(AnsweredRequest {
+        commit: request,
+        request: asked.to_owned(),
+        reason,
+        refused: answer
+            .strip_prefix("refused")
+            .map(|why| why.trim().to_owned()),
+        at: rfc3339(commit.seconds),
+    })
 }
 
 /// The rollout that a log entry belongs to.
@@ -486,5 +544,6 @@ fn past(rollout: &Rollout, holds: &[Hold]) -> PastRollout {
             .flat_map(|wave| &wave.regions)
             .map(|(name, run)| (name.clone(), run.state))
             .collect(),
+        requests: Vec::new(),
     }
 }

@@ -2,7 +2,9 @@
 
 mod audit;
 mod bad;
+mod book;
 mod drift;
+mod explain;
 mod fleet;
 mod good;
 mod guards;

@@ -7,6 +7,7 @@ use super::error::CommandError;
 use super::log_view::{LogArgs, LogView};
 use super::output::{OutputFormat, lines, print_structured};
 use super::terminal::Terminal;
+use crate::status::AnsweredRequest;
 
 /// List the rollouts of the past, newest first
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ pub fn run(arguments: HistoryArgs, terminal: &Terminal) -> Result<(), CommandErr
             let wide = output == OutputFormat::Wide;
             let mut header = vec!["ROLLOUT", "STATE", "OPENED", "SUBJECT", "WHY"];
             if wide {
-                header.extend(["AUTHOR", "ENDED", "REVERT"]);
+                header.extend(["AUTHOR", "ENDED", "REVERT", "REQUESTS"]);
             }
             table.set_header(header);
             for rollout in &rollouts {
@@ -73,6 +74,7 @@ pub fn run(arguments: HistoryArgs, terminal: &Terminal) -> Result<(), CommandErr
                         rollout.author.clone(),
                         rollout.ended.clone().unwrap_or_default(),
                         rollout.revert.map(|id| id.short(8)).unwrap_or_default(),
+                        requests(&rollout.requests),
                     ]);
                 }
                 table.add_row(row);
@@ -85,4 +87,19 @@ pub fn run(arguments: HistoryArgs, terminal: &Terminal) -> Result<(), CommandErr
             )
         }
     }
+}
+
+/// What people asked for, one sentence each.
+fn requests(requests: &[AnsweredRequest]) -> String {
+    let sentences: Vec<String> = requests
+        .iter()
+        .map(|request| {
+            let reason = request.reason.as_deref().unwrap_or("no reason given");
+            match &request.refused {
+                None => format!("{}: {reason}", request.request),
+                Some(why) => format!("{}: {reason} (refused: {why})", request.request),
+            }
+        })
+        .collect();
+    sentences.join("; ")
 }

@@ -12,7 +12,9 @@ use super::error::CommandError;
 use super::fetch::{TemporaryRepo, without_user};
 use super::status::no_log;
 use crate::engine::log::read_state;
-use crate::git::history::History;
+use crate::explain::evidence::changes;
+use crate::explain::{Explanation, Seen, explain};
+use crate::git::history::{CommitView, History};
 use crate::git::remote::RemoteUrl;
 use crate::settings::Settings;
 use crate::status::{PastRollout, Status, history, status};
@@ -165,15 +167,95 @@ impl LogView {
         format!("refs/heads/{}", branch.unwrap_or(&self.state.fleet.branch))
     }
 
+    /// The config branch's head, as the server has it now.
+    pub fn head(&self) -> Result<Option<Oid>, CommandError> {
+        let config = self.config_ref();
+        Ok(self.repo.list(&[&config])?.get(&config).copied())
+    }
+
+    /// Looks whether the log has moved, and fetches its newest entry if so.
+    pub fn refresh(&mut self) -> Result<bool, CommandError> {
+        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        let listed = self.repo.list(&[&log])?;
+        if listed.is_empty() {
+            return Err(no_log(
+                &without_user(self.arguments.repo.as_deref().unwrap_or("origin")),
+                &self.arguments.prefix,
+            ));
+        }
+        if listed.get(&log) == Some(&self.tip) {
+            return Ok(false);
+        }
+        self.repo.fetch(&[format!("+{log}:{log}")], Some(1))?;
+        self.tip = self.repo.tip(&log)?;
+        let store = ObjectStore::open(self.repo.path()).map_err(CommandError::failed)?;
+        // Opened anew: a handle remembers where the history was cut off when it was opened.
+        self.history = History::open(self.repo.path()).map_err(CommandError::failed)?;
+        self.state = read_state(&store, &self.history, self.tip).map_err(CommandError::failed)?;
+        Ok(true)
+    }
+
+    /// Whether a commit of the config branch is another one or descends from it; `false` too if it is not
+    /// on the branch.
+    pub fn carries(&self, commit: Oid, other: Oid) -> Result<bool, CommandError> {
+        if commit == other {
+            return Ok(true);
+        }
+        if !self.history.has(commit) || !self.history.has(other) {
+            let config = self.config_ref();
+            self.repo.fetch(&[format!("+{config}:{config}")], None)?;
+        }
+        let whole = History::open(self.repo.path()).map_err(CommandError::failed)?;
+        if !whole.has(commit) || !whole.has(other) {
+            return Ok(false);
+        }
+        whole
+            .is_ancestor(other, commit)
+            .map_err(CommandError::failed)
+    }
+
+    /// Why the fleet stands where it stands; of one region if it is named.
+    pub fn explanation(&self, region: Option<&str>) -> Result<Explanation, CommandError> {
+        let head = self.head()?;
+        let queued = match head {
+            Some(head) => self.queued(head, &self.config_ref())?,
+            None => Vec::new(),
+        };
+        let chain = self.chain()?;
+        let as_of = chain.first().map_or(0, |entry| entry.seconds);
+        let of_rollout = chain.iter().take_while(|entry| {
+            self.state
+                .rollout
+                .as_ref()
+                .is_some_and(|rollout| entry.seconds >= rollout.opened)
+        });
+        Ok(explain(
+            &self.state,
+            &Seen {
+                as_of,
+                head,
+                queued: &queued,
+                changes: &changes(of_rollout),
+                now: Timestamp::now().as_second(),
+            },
+            region,
+        ))
+    }
+
+    /// Every entry of the log, newest first.
+    fn chain(&self) -> Result<Vec<CommitView>, CommandError> {
+        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        self.repo.unshallow(&[format!("+{log}:{log}")])?;
+        // Opened anew: a handle remembers where the history was cut off when it was opened.
+        let whole = History::open(self.repo.path()).map_err(CommandError::failed)?;
+        let chain = whole.chain(None, self.tip).map_err(CommandError::failed)?;
+        Ok(chain.unwrap_or_default())
+    }
+
     /// Where the fleet stands.
     pub fn status(&self, last: bool) -> Result<Status, CommandError> {
-        let branch = self
-            .arguments
-            .branch
-            .clone()
-            .unwrap_or_else(|| self.state.fleet.branch.clone());
-        let config = format!("refs/heads/{branch}");
-        let head = self.repo.list(&[&config])?.get(&config).copied();
+        let config = self.config_ref();
+        let head = self.head()?;
         let seconds = self
             .history
             .commit(self.tip)

@@ -1,14 +1,19 @@
 //! `tidegate status`: where the fleet stands, from git alone.
 
-use std::collections::BTreeMap;
+mod wait;
+
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
+use tidegate_waves::rollout::FleetState;
+use tidegate_waves::selector::LabelSelector;
 
 use super::error::{CommandError, ErrorKind};
 use super::log_view::{LogArgs, LogView};
 use super::output::{OutputFormat, lines, print_structured};
 use super::terminal::{Stream, Style, Terminal};
+use crate::explain::expected;
 use crate::status::{RegionStatus, Status, WaveStatus};
 
 /// Show where the fleet stands: the rollout under way, its waves and regions, and what holds it
@@ -17,6 +22,7 @@ use crate::status::{RegionStatus, Status, WaveStatus};
 Examples:
   tidegate status                         the fleet of the repo in this folder
   tidegate status --repo URL --last       also the rollout that ended last
+  tidegate status --wait --timeout 30m    until the head is through: 0, or 3, 4, 5, 6 (see tidegate --help)
   tidegate status -o json | jq .holds     for scripts
   tidegate status --state Baking -o name  the regions that bake")]
 pub struct StatusArgs {
@@ -27,6 +33,17 @@ pub struct StatusArgs {
     #[arg(long)]
     last: bool,
 
+    /// Wait until the config branch's head (as it is now) or a newer commit is settled
+    ///
+    /// Ends with 0 once it is through, 3 if it is invalid, 4 if it was given back or aborted, 5 if it is held and
+    /// needs a person. What changes meanwhile is said on stderr.
+    #[arg(long)]
+    wait: bool,
+
+    /// The longest to wait, such as 30m; then it ends with 6
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = tidegate_waves::duration::parse)]
+    timeout: Option<Duration>,
+
     /// Only regions in this state (can be repeated)
     #[arg(long, value_name = "STATE")]
     state: Vec<String>,
@@ -35,9 +52,14 @@ pub struct StatusArgs {
     #[arg(long, value_name = "LOCATION")]
     location: Vec<String>,
 
-    /// Only regions with this label, KEY=VALUE (can be repeated)
-    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE")]
-    labels: Vec<String>,
+    /// Only regions with these labels, as kubectl writes it: k=v,k!=v,k in (a,b),!k (can be repeated)
+    #[arg(
+        short = 'l',
+        long = "selector",
+        alias = "label",
+        value_name = "SELECTOR"
+    )]
+    selectors: Vec<LabelSelector>,
 
     /// How to print it
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -49,33 +71,30 @@ pub fn run(arguments: StatusArgs, terminal: &Terminal) -> Result<(), CommandErro
     let StatusArgs {
         log,
         last,
+        wait,
+        timeout,
         state,
         location,
-        labels,
+        selectors,
         output,
     } = arguments;
-    let labels = labels
-        .iter()
-        .map(|label| {
-            label
-                .split_once('=')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .ok_or_else(|| {
-                    CommandError::usage(format!("{label:?} is no label: write KEY=VALUE"))
-                })
-        })
-        .collect::<Result<BTreeMap<_, _>, _>>()?;
-    let view = LogView::open(&log)?;
-    let mut status = view.status(last)?;
+    let mut view = LogView::open(&log)?;
+    let ending = if wait {
+        wait::wait(&mut view, timeout, terminal)?
+    } else {
+        None
+    };
+    // Who waited wants to see how it ended.
+    let mut status = view.status(last || wait)?;
     let wanted = |region: &RegionStatus| {
         (state.is_empty()
             || state
                 .iter()
                 .any(|state| format!("{:?}", region.state).eq_ignore_ascii_case(state)))
             && (location.is_empty() || location.contains(&region.location))
-            && labels
+            && selectors
                 .iter()
-                .all(|(key, value)| region.labels.get(key) == Some(value))
+                .all(|selector| selector.matches(&region.labels))
     };
     for wave in status
         .rollouts
@@ -84,8 +103,37 @@ pub fn run(arguments: StatusArgs, terminal: &Terminal) -> Result<(), CommandErro
     {
         wave.regions.retain(wanted);
     }
+    print(&status, view.state(), output, terminal)?;
+    match ending {
+        None => Ok(()),
+        Some(ErrorKind::TimedOut) => Err(CommandError::new(
+            ErrorKind::TimedOut,
+            "the time given by --timeout has passed, and nothing is settled yet",
+        )
+        .hint("tidegate explain says what it waits for")),
+        Some(ErrorKind::Held) => Err(CommandError::new(
+            ErrorKind::Held,
+            "it is held and needs a person",
+        )
+        .hint("tidegate explain says what ends it")),
+        Some(kind) => Err(CommandError::new(
+            kind,
+            match kind {
+                ErrorKind::InvalidConfig => "the commit is not valid: tidegate validate says why",
+                _ => "the rollout did not succeed",
+            },
+        )),
+    }
+}
+
+fn print(
+    status: &Status,
+    state: &FleetState,
+    output: OutputFormat,
+    terminal: &Terminal,
+) -> Result<(), CommandError> {
     match output {
-        OutputFormat::Json | OutputFormat::Yaml => print_structured(terminal, output, &status),
+        OutputFormat::Json | OutputFormat::Yaml => print_structured(terminal, output, status),
         OutputFormat::Name => {
             let regions = status
                 .rollouts
@@ -94,9 +142,12 @@ pub fn run(arguments: StatusArgs, terminal: &Terminal) -> Result<(), CommandErro
                 .flat_map(|wave| &wave.regions);
             terminal.data(&lines(regions.map(|region| region.name.as_str())))
         }
-        OutputFormat::Table | OutputFormat::Wide => {
-            terminal.data(&table(&status, terminal, output == OutputFormat::Wide))
-        }
+        OutputFormat::Table | OutputFormat::Wide => terminal.data(&table(
+            status,
+            state,
+            terminal,
+            output == OutputFormat::Wide,
+        )),
     }
 }
 
@@ -116,7 +167,7 @@ fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(arguments);
 }
 
-fn table(status: &Status, terminal: &Terminal, wide: bool) -> String {
+fn table(status: &Status, state: &FleetState, terminal: &Terminal, wide: bool) -> String {
     let paint = |style, text: &str| terminal.paint(Stream::Stdout, style, text);
     let head = status
         .source
@@ -129,10 +180,12 @@ fn table(status: &Status, terminal: &Terminal, wide: bool) -> String {
         status.as_of
     );
     if status.overdue {
-        text.push_str(&paint(
-            Style::Error,
-            "STALLED: something should have happened by now; is a controller running?",
-        ));
+        let stalled = format!(
+            "STALLED: {}; nothing was written since {}. Is a controller running?",
+            expected(state),
+            status.as_of
+        );
+        text.push_str(&paint(Style::Error, &stalled));
         text.push('\n');
     }
     for hold in &status.holds {

@@ -580,6 +580,30 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
+    /// The whole list.
+    pub const ALL: [Self; 20] = [
+        Self::Requested,
+        Self::Quarantined,
+        Self::PolicyWithContent,
+        Self::DeletionGuard,
+        Self::ProtectedKind,
+        Self::RegionRemoval,
+        Self::FirstRolloutFailed,
+        Self::OnFailureHold,
+        Self::AlreadySick,
+        Self::EgressDenied,
+        Self::Drift,
+        Self::BranchDeleted,
+        Self::HistoryRewritten,
+        Self::LogDamaged,
+        Self::PushRefused,
+        Self::RevertPullRequest,
+        Self::RevertImpossible,
+        Self::Unstable,
+        Self::Unreachable,
+        Self::SharedCause,
+    ];
+
     /// Whether it may end without a person or a commit.
     #[must_use]
     pub fn may_end_by_itself(self) -> bool {
@@ -672,6 +696,16 @@ pub enum FailureReason {
     Unreachable,
     /// A person asked for the revert.
     Requested,
+}
+
+impl FailureReason {
+    /// The whole list.
+    pub const ALL: [Self; 4] = [
+        Self::Harm,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Requested,
+    ];
 }
 
 /// What went wrong, and on which evidence.
