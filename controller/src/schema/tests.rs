@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 
 const DOCUMENTS: [(Document, &str); 3] = [
@@ -177,5 +179,83 @@ fn a_setting_is_known_to_both_or_to_neither() {
         let broken = settings.replacen(from, to, 1);
         assert!(!reads(&broken), "reader: {to}");
         assert!(!schema_accepts(Document::Settings, &broken), "schema: {to}");
+    }
+}
+
+/// One table of a page: the fields of a document or of a part of it.
+fn table(name: &str, schema: &Value) -> String {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let mut text = format!(
+        "\n### {name}\n\n{}\n\n| field | type | default | meaning |\n|---|---|---|---|\n",
+        schema["description"].as_str().unwrap_or_default()
+    );
+    for (field, about) in schema["properties"].as_object().into_iter().flatten() {
+        let default = match about.get("default") {
+            Some(default) => format!("`{default}`"),
+            None if required.contains(&Value::from(field.as_str())) => "required".to_owned(),
+            None => String::new(),
+        };
+        let meaning = about["description"].as_str().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| `{field}` | {} | {default} | {meaning} |",
+            type_of(about)
+        );
+    }
+    text
+}
+
+fn type_of(schema: &Value) -> String {
+    let named = |schema: &Value| {
+        let reference = schema["$ref"].as_str()?;
+        Some(reference.rsplit('/').next()?.to_owned())
+    };
+    if let Some(name) = named(schema) {
+        return name;
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().map(type_of).collect::<Vec<_>>().join(" or ");
+    }
+    match schema["type"].as_str() {
+        Some("array") => format!("list of {}", type_of(&schema["items"])),
+        Some("object") => "mapping".to_owned(),
+        Some(other) => other.to_owned(),
+        None => "any".to_owned(),
+    }
+}
+
+#[test]
+fn config_reference_page() {
+    let mut page =
+        "# Config reference\n\nGenerated from the schemas that `tidegate schema` prints.\n"
+            .to_owned();
+    for (document, name) in DOCUMENTS {
+        let schema = schema_of(document);
+        let _ = writeln!(page, "\n## {name}");
+        page += &table(schema["title"].as_str().unwrap(), &schema);
+        for (part, about) in schema["$defs"].as_object().into_iter().flatten() {
+            if about.get("properties").is_some() {
+                page += &table(part, about);
+                continue;
+            }
+            let described = about["description"].as_str().unwrap_or_default();
+            let words: Vec<String> = match about["enum"].as_array() {
+                Some(words) => words.iter().map(|word| format!("`{word}`")).collect(),
+                None => vec![type_of(about)],
+            };
+            let _ = writeln!(page, "\n### {part}\n\n{described} {}", words.join(", "));
+        }
+    }
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/src/config-reference.md"
+    );
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, page).unwrap();
+    } else {
+        assert!(
+            std::fs::read_to_string(path).unwrap() == page,
+            "docs/src/config-reference.md is old; UPDATE_DOCS=1 cargo test -p tidegate config_reference_page"
+        );
     }
 }
