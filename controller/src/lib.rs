@@ -1,5 +1,6 @@
 //! The program's rooms: everything that touches the world.
 
+pub mod alerts;
 pub mod cli;
 pub mod clock;
 pub mod engine;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_yaml::DuplicateKeyPolicy;
 use sha2::{Digest as _, Sha256};
 use tidegate_waves::duration;
@@ -288,7 +288,7 @@ pub struct Webhook {
 }
 
 /// Something that is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "these are the words of the rollout's states")]
 pub enum AlertKind {

@@ -14,7 +14,8 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
-use crate::clock::SystemClock;
+use crate::alerts::{Alerts, AlertsError};
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{Ending, Engine, EngineError, FleetOptions, World};
 use crate::forge::poster::poster;
 use crate::forge::{self, Forge};
@@ -329,9 +330,29 @@ impl Prepared {
             .map(forge::build)
             .transpose()
             .map_err(|error| CommandError::usage(error.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let alerts = if fleet.alerts.is_empty() {
+            None
+        } else {
+            let database = folder.join("outbox.db");
+            let opened = Alerts::open(
+                &fleet.alerts,
+                settings.egress,
+                &database,
+                Arc::clone(&clock),
+                identity,
+            );
+            Some(opened.map_err(|error| match error {
+                AlertsError::Receiver(_) | AlertsError::Twice(_) => {
+                    CommandError::usage(error.to_string())
+                }
+                error => CommandError::failed(error.to_string()),
+            })?)
+        };
         let told = Told {
             heard,
             forge,
+            alerts,
             mirror: git_dir.clone(),
             prefix: fleet.prefix.clone(),
             identity: identity.to_owned(),
@@ -357,7 +378,7 @@ impl Prepared {
             remote: mirror,
             store: Arc::new(store),
             mirror: git_dir,
-            clock: Arc::new(SystemClock::new()),
+            clock,
             prober: Arc::new(prober),
             templates: Arc::new(templates),
             source,
@@ -402,6 +423,7 @@ impl Prepared {
 struct Told {
     heard: watch::Receiver<Report>,
     forge: Option<Arc<dyn Forge>>,
+    alerts: Option<Alerts>,
     mirror: PathBuf,
     prefix: String,
     identity: String,
@@ -413,6 +435,7 @@ impl Told {
         let Self {
             heard,
             forge,
+            alerts,
             mirror,
             prefix,
             identity,
@@ -431,6 +454,7 @@ impl Told {
             prefix,
             identity,
             forge,
+            alerts: alerts.clone(),
         });
         let telling = async move {
             let posted = cancel.child_token();
@@ -439,11 +463,16 @@ impl Told {
                     poster.run(posted.clone()).await;
                 }
             };
+            let sending = async {
+                if let Some(alerts) = alerts {
+                    alerts.run(posted.clone()).await;
+                }
+            };
             let reporting = async {
                 reporter.run(heard, cancel.clone()).await;
                 posted.cancel();
             };
-            tokio::join!(posting, reporting);
+            tokio::join!(posting, sending, reporting);
         };
         tokio::spawn(telling.in_current_span())
     }

@@ -42,7 +42,7 @@ pub struct HttpProber {
 impl HttpProber {
     /// A prober that reaches what the rules allow, and these named endpoints.
     pub fn new(rules: EgressRules, endpoints: &[Endpoint]) -> Result<Self, ProberError> {
-        let client = match client(rules).build() {
+        let client = match guarded_client(rules).build() {
             Ok(client) => client,
             Err(error) => {
                 // Gates that ask over plain HTTP, or through endpoints with a CA of their own, still work.
@@ -50,7 +50,7 @@ impl HttpProber {
                     error = %failure::root_cause(&error),
                     "no certificates of this system can be read, gates over https will not reach anything; install ca-certificates"
                 );
-                client(rules)
+                guarded_client(rules)
                     .tls_certs_only([])
                     .build()
                     .map_err(ProberError)?
@@ -183,12 +183,12 @@ impl Prober for HttpProber {
     }
 }
 
-/// How every client of a gate is made: no redirects, no proxy, and names resolved under the rules.
+/// How every client of a gate, or of a receiver of alerts, is made: no redirects, no proxy, and names resolved under the rules.
 ///
 /// Connections are not kept: a new one each time is what a user of the region would need too, it
 /// follows changes of DNS, it is checked against the egress rules, and a server that closes an idle
 /// connection is not mistaken for a sick one.
-fn client(rules: EgressRules) -> ClientBuilder {
+pub(crate) fn guarded_client(rules: EgressRules) -> ClientBuilder {
     Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
@@ -199,7 +199,7 @@ fn client(rules: EgressRules) -> ClientBuilder {
 }
 
 /// The host of a URL if it is an address, however it is written there.
-fn literal_address(url: &Url) -> Option<std::net::IpAddr> {
+pub(crate) fn literal_address(url: &Url) -> Option<std::net::IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 

@@ -19,6 +19,8 @@ use tracing::{info, warn};
 
 use super::entries::{Entries, since};
 use super::{LogEntry, Report};
+use crate::alerts::Alerts;
+use crate::alerts::event::{Event, Links};
 use crate::engine::EngineError;
 use crate::forge::poster::StatusBoard;
 use crate::forge::statuses::{desired, desired_of_entry};
@@ -34,6 +36,9 @@ const TICK: Duration = Duration::from_secs(15);
 /// How long an ending run waits for what has not been told yet.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
+/// How long the forge may take to tell what it knows of the commits of new alerts.
+const LINKS: Duration = Duration::from_secs(3);
+
 /// The least time between two attempts to open a pull request.
 const PULL_REQUEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -48,14 +53,18 @@ pub struct ReporterOptions {
     pub identity: String,
     /// Where statuses and pull requests go, and the board that statuses are wished for on.
     pub forge: Option<(Arc<dyn Forge>, StatusBoard)>,
+    /// Where alerts go.
+    pub alerts: Option<Alerts>,
 }
 
 /// Tells what a fleet's log says.
 #[derive(Debug)]
 pub struct Reporter {
     options: ReporterOptions,
-    /// The newest entry that has been read.
+    /// The newest entry that has been read for statuses and pull requests: all of them can be found out anew.
     known: Option<Oid>,
+    /// The newest entry whose alerts are in the outbox, once the outbox has been asked.
+    told: Option<Oid>,
     proposals: Proposals,
 }
 
@@ -76,6 +85,7 @@ impl Reporter {
         Self {
             options,
             known: None,
+            told: None,
             proposals: Proposals::default(),
         }
     }
@@ -105,6 +115,9 @@ impl Reporter {
             if let Some((_, board)) = &self.options.forge {
                 board.posted().await;
             }
+            if let Some(alerts) = &self.options.alerts {
+                alerts.drained().await;
+            }
         };
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -115,31 +128,101 @@ impl Reporter {
     }
 
     async fn tell(&mut self, report: &Report) {
-        let entries = match tokio::task::block_in_place(|| self.untold(report)) {
-            Ok(entries) => entries,
-            Err(error) => {
-                // The engine meets the same and says so; here it only means: later.
-                info!(%error, "the log cannot be read just now to tell what it says");
-                return;
+        // Alerts first: somebody may have to get up.
+        self.alert(report).await;
+        match tokio::task::block_in_place(|| self.untold(report, self.known)) {
+            Ok(entries) => {
+                self.known = report.tip.as_ref().map(|tip| tip.commit).or(self.known);
+                self.post(report, &entries.entries);
+                self.propose().await;
             }
-        };
-        self.post(report, &entries.entries);
-        self.propose().await;
+            // The engine meets the same and says so; here it only means: later.
+            Err(error) => info!(%error, "the log cannot be read just now to tell what it says"),
+        }
     }
 
-    /// The entries that have not been read yet.
-    fn untold(&mut self, report: &Report) -> Result<Entries, EngineError> {
+    /// The entries after `known` up to the report's.
+    fn untold(&self, report: &Report, known: Option<Oid>) -> Result<Entries, EngineError> {
         let Some(tip) = report.tip.as_ref().map(|tip| tip.commit) else {
             return Ok(Entries::default());
         };
-        if self.known == Some(tip) {
+        if known == Some(tip) {
             return Ok(Entries::default());
         }
         let store = ObjectStore::open(&self.options.mirror)?;
         let history = History::open(&self.options.mirror)?;
-        let entries = since(&store, &history, self.known, tip, ENTRIES)?;
-        self.known = Some(tip);
-        Ok(entries)
+        since(&store, &history, known, tip, ENTRIES)
+    }
+
+    /// Puts what is new into the outbox, and reminds of what still stands.
+    async fn alert(&mut self, report: &Report) {
+        let Some(alerts) = self.options.alerts.clone() else {
+            return;
+        };
+        let tip = report.tip.as_ref().map(|tip| tip.commit);
+        if tip.is_some() && tip != self.told {
+            let read = tokio::task::block_in_place(|| {
+                let place = match self.told {
+                    Some(told) => Some(told),
+                    None => alerts.place().unwrap_or_else(|error| {
+                        warn!(%error, "what was told before is not known");
+                        None
+                    }),
+                };
+                let entries = self.untold(report, place)?;
+                let known = place.is_some() && entries.complete;
+                Ok::<_, EngineError>(alerts.events_of(&entries.entries, known))
+            });
+            match read {
+                Ok(mut events) => {
+                    self.link(&mut events).await;
+                    match tokio::task::block_in_place(|| alerts.take(&events, tip)) {
+                        Ok(()) => self.told = tip,
+                        Err(error) => warn!(%error, "alerts cannot be queued"),
+                    }
+                }
+                Err(error) => {
+                    info!(%error, "the log cannot be read just now to alert of what it says");
+                }
+            }
+        }
+        if let Err(error) = tokio::task::block_in_place(|| alerts.remind(report)) {
+            warn!(%error, "nobody can be reminded");
+        }
+    }
+
+    /// Adds what the forge knows of the commits. It has a few seconds; without it an alert says all the same what
+    /// happened.
+    async fn link(&self, events: &mut [Event]) {
+        let Some((forge, _)) = &self.options.forge else {
+            return;
+        };
+        let mut known: BTreeMap<Oid, Links> = BTreeMap::new();
+        let deadline = Instant::now() + LINKS;
+        for event in events {
+            let Some(source) = event.source else {
+                continue;
+            };
+            if !known.contains_key(&source) {
+                let asked = tokio::time::timeout_at(deadline, forge.commit(source)).await;
+                let links = match asked {
+                    Ok(Ok(info)) => Links {
+                        commit: info.url,
+                        pull_request: info.pull_request.map(|pull| pull.url),
+                        author: info.author,
+                    },
+                    Ok(Err(error)) => {
+                        info!(%error, "an alert goes without its links");
+                        Links::default()
+                    }
+                    Err(_) => Links::default(),
+                };
+                known.insert(source, links);
+            }
+            if let Some(links) = known.get(&source) {
+                event.links.clone_from(links);
+            }
+        }
     }
 
     /// Whether this controller holds the log: then it is the one that tells.

@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Client, Identity, Url};
 use tidegate_waves::gate::Sample;
 
-use super::{client, denied, unreachable};
+use super::{denied, guarded_client, unreachable};
 use crate::gates::egress::EgressRules;
 use crate::settings::Endpoint;
 
@@ -186,7 +186,7 @@ fn has_hidden_dots(path: &str) -> bool {
 
 /// The error says nothing: what a parser quotes may be a key.
 fn build(rules: EgressRules, files: &TlsFiles) -> Result<Client, ()> {
-    let mut builder = client(rules);
+    let mut builder = guarded_client(rules);
     if let Some(ca) = &files.ca {
         let certificates = Certificate::from_pem_bundle(ca).map_err(drop)?;
         if certificates.is_empty() {
