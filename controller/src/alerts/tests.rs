@@ -45,7 +45,10 @@ pub(super) fn event(kind: AlertKind) -> Event {
     }
 }
 
-/// A state of the log as an older version wrote it: a rollout under way.
+/// Whether a delivery is as it should be.
+type Check = fn(&Delivery) -> bool;
+
+/// The state at the beginning of a log.
 fn state(holder: &str) -> FleetState {
     let mut state = tidegate_waves::rollout::create(
         tidegate_waves::rollout::FleetIdentity {
@@ -299,11 +302,7 @@ async fn what_a_receiver_answers_decides_what_becomes_of_an_alert() {
     let told = event(AlertKind::Failed);
     let refused = |delivery: &Delivery| matches!(delivery, Delivery::Refused { .. });
     let later = |delivery: &Delivery| matches!(delivery, Delivery::Later { .. });
-    let cases: [(
-        Option<Response>,
-        fn(&Delivery) -> bool,
-        fn(&Delivery) -> bool,
-    ); 8] = [
+    let cases: [(Option<Response>, Check, Check); 8] = [
         (
             Some(Response::text(200, "ok")),
             |d| *d == Delivery::Done,

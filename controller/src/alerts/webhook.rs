@@ -1,4 +1,4 @@
-//! Any receiver of alerts: CloudEvents 1.0 in JSON, signed as Standard Webhooks says.
+//! Any receiver of alerts: events of `CloudEvents` 1.0 in JSON, signed as Standard Webhooks says.
 //!
 //! Sources: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>,
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.

@@ -197,30 +197,26 @@ impl Reporter {
         let Some((forge, _)) = &self.options.forge else {
             return;
         };
-        let mut known: BTreeMap<Oid, Links> = BTreeMap::new();
         let deadline = Instant::now() + LINKS;
-        for event in events {
-            let Some(source) = event.source else {
-                continue;
+        let sources: BTreeSet<Oid> = events.iter().filter_map(|event| event.source).collect();
+        for source in sources {
+            let links = match tokio::time::timeout_at(deadline, forge.commit(source)).await {
+                Ok(Ok(info)) => Links {
+                    commit: info.url,
+                    pull_request: info.pull_request.map(|pull| pull.url),
+                    author: info.author,
+                },
+                Ok(Err(error)) => {
+                    info!(%error, "an alert goes without its links");
+                    continue;
+                }
+                Err(_) => return,
             };
-            if !known.contains_key(&source) {
-                let asked = tokio::time::timeout_at(deadline, forge.commit(source)).await;
-                let links = match asked {
-                    Ok(Ok(info)) => Links {
-                        commit: info.url,
-                        pull_request: info.pull_request.map(|pull| pull.url),
-                        author: info.author,
-                    },
-                    Ok(Err(error)) => {
-                        info!(%error, "an alert goes without its links");
-                        Links::default()
-                    }
-                    Err(_) => Links::default(),
-                };
-                known.insert(source, links);
-            }
-            if let Some(links) = known.get(&source) {
-                event.links.clone_from(links);
+            for event in events
+                .iter_mut()
+                .filter(|event| event.source == Some(source))
+            {
+                event.links.clone_from(&links);
             }
         }
     }
