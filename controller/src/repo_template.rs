@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::schema::{Document, text_of};
+
 /// A file or folder of the new config repo could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
@@ -20,7 +22,7 @@ macro_rules! embedded {
     };
 }
 
-/// Every file of the template: its path, `/` between components, and its content.
+/// Every file of the template that lies in `repo-template/`: its path, `/` between components, and its content.
 pub const FILES: &[(&str, &str)] = embedded! {
     "README.md"
     "argocd/applicationset.yaml"
@@ -51,17 +53,32 @@ pub const FILES: &[(&str, &str)] = embedded! {
     "values/ring/pilot.yaml"
 };
 
-/// Writes all of the template's files into a folder, which must exist.
-pub fn write_into(folder: &Path) -> Result<(), WriteError> {
-    for (path, content) in FILES {
+/// The schemas that the first lines of the template's documents name, as this version of the program knows them.
+pub const SCHEMAS: &[(&str, Document)] = &[
+    ("schemas/fleet.schema.json", Document::Fleet),
+    ("schemas/region.schema.json", Document::Region),
+];
+
+/// Writes all of the template's files, its schemas too, into a folder, which must exist; gives their number.
+pub fn write_into(folder: &Path) -> Result<usize, WriteError> {
+    let schemas: Vec<(&str, String)> = SCHEMAS
+        .iter()
+        .map(|(path, document)| (*path, text_of(*document)))
+        .collect();
+    let schemas = schemas
+        .iter()
+        .map(|(path, content)| (*path, content.as_str()));
+    let mut count = 0;
+    for (path, content) in FILES.iter().copied().chain(schemas) {
         let path = folder.join(path);
         let written = path
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| fs::write(&path, content));
         written.map_err(|source| WriteError { path, source })?;
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -93,11 +110,38 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_embedded() {
         let folder = tempfile::tempdir().unwrap();
-        write_into(folder.path()).unwrap();
+        let count = write_into(folder.path()).unwrap();
         for (path, content) in FILES {
             let written = fs::read_to_string(folder.path().join(path)).unwrap();
             assert_eq!(written, *content, "{path}");
         }
+        let mut found = Vec::new();
+        files_below(folder.path(), "", &mut found);
+        assert_eq!(found.len(), count);
+    }
+
+    #[test]
+    fn every_document_names_a_schema_that_is_written_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        write_into(folder.path()).unwrap();
+        let mut seen = 0;
+        for (path, content) in FILES {
+            let wanted = match path.split('/').collect::<Vec<_>>().as_slice() {
+                ["tidegate.yaml"] => Document::Fleet,
+                ["regions", _] => Document::Region,
+                _ => continue,
+            };
+            let named = content
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix("# yaml-language-server: $schema="))
+                .unwrap_or_else(|| panic!("{path} names no schema"));
+            let schema = folder.path().join(path).parent().unwrap().join(named);
+            let schema = fs::read_to_string(schema).unwrap();
+            assert_eq!(schema, text_of(wanted), "{path}");
+            seen += 1;
+        }
+        assert_eq!(seen, 9);
     }
 
     #[test]

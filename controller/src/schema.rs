@@ -35,6 +35,12 @@ pub fn schema_of(document: Document) -> Value {
     schema
 }
 
+/// The same as the text of a file.
+#[must_use]
+pub fn text_of(document: Document) -> String {
+    format!("{:#}\n", schema_of(document))
+}
+
 /// A field that may be left out may not therefore be `null`.
 fn without_null(schema: &mut Value) {
     match schema {

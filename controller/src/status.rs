@@ -2,20 +2,16 @@
 //!
 //! Everything here is read from git; no server is needed.
 
+mod past;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{
-    FleetState, Hold, Rollout, RolloutState, SourceRevert, WaveRun, WaveState,
-};
+use tidegate_waves::rollout::{FleetState, Hold, Rollout, RolloutState, WaveRun, WaveState};
 
-use crate::engine::EngineError;
-use crate::engine::log::read_state;
-use crate::git::history::{CommitView, History};
-use crate::git::trailers::one_line;
+pub use past::{AnsweredRequest, PastRollout, history};
 
 /// Extra time before something that should have happened counts as overdue, in seconds.
 const OVERDUE_SLACK: i64 = 120;
@@ -403,147 +399,5 @@ pub(crate) fn is_overdue(state: &FleetState, as_of: i64, head: Option<Oid>, now:
                 && state.not_again != head
                 && waited > MOVING_TAKES
         }
-    }
-}
-
-/// One rollout of the past.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PastRollout {
-    /// Its id.
-    pub id: String,
-    /// The source commit.
-    pub source: Oid,
-    /// The commits that it carried, newest first.
-    pub commits: Vec<Oid>,
-    /// The first line of the source commit's message.
-    pub subject: String,
-    /// Who wrote it.
-    pub author: String,
-    /// How it ended, or where it stands.
-    pub state: RolloutState,
-    /// When it opened.
-    pub opened: String,
-    /// When it ended.
-    pub ended: Option<String>,
-    /// Why it did not succeed.
-    pub reason: Option<String>,
-    /// The commit that reverted it on the config branch.
-    pub revert: Option<Oid>,
-    /// How each region ended.
-    pub regions: BTreeMap<String, tidegate_waves::rollout::RegionState>,
-    /// What people asked for while it was the newest rollout, oldest first.
-    pub requests: Vec<AnsweredRequest>,
-}
-
-/// What a person asked for, and the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AnsweredRequest {
-    /// The request's commit.
-    pub commit: Oid,
-    /// What was asked for, and by whom, in the log's words: `hold by A <a@example.com>`.
-    pub request: String,
-    /// Why, if a reason was given.
-    pub reason: Option<String>,
-    /// `None` if it was accepted, else why not.
-    pub refused: Option<String>,
-    /// When it was answered.
-    pub at: String,
-}
-
-/// All rollouts that the log tells of, newest first.
-pub fn history(
-    store: &ObjectStore,
-    history: &History,
-    tip: Oid,
-) -> Result<Vec<PastRollout>, EngineError> {
-    let chain = history.chain(None, tip)?.unwrap_or_default();
-    let mut rollouts: Vec<PastRollout> = Vec::new();
-    // Requests belong to the rollout that was the newest when they were answered: the next one on the way back.
-    let mut waiting: Vec<AnsweredRequest> = Vec::new();
-    for commit in &chain {
-        waiting.extend(answered(commit));
-        let is_opening = commit.trailers().only("Tidegate-Entry") == Some("RolloutOpened");
-        // The newest entry of a rollout tells how it ended.
-        let Some(id) = rollout_of(commit) else {
-            continue;
-        };
-        if !rollouts.iter().any(|rollout| rollout.id == id) {
-            let state = read_state(store, history, commit.id)?;
-            if let Some(rollout) = state.rollout.as_ref().filter(|rollout| rollout.id == id) {
-                rollouts.push(past(rollout, &state.holds));
-            }
-        }
-        if is_opening && let Some(opened) = rollouts.iter_mut().find(|known| known.id == id) {
-            opened.requests = std::mem::take(&mut waiting);
-            opened.requests.reverse();
-        }
-    }
-    Ok(rollouts)
-}
-
-/// The request that an entry answers.
-fn answered(commit: &CommitView) -> Option<AnsweredRequest> {
-    let trailers = commit.trailers();
-    let request = trailers.only("Tidegate-Request-Commit")?.parse().ok()?;
-    let answer = trailers.only("Tidegate-Answer")?;
-    let subject = commit.subject();
-    let asked = subject.strip_prefix("Requested: ").unwrap_or(&subject);
-    let asked = ["accepted", "refused"]
-        .iter()
-        .find_map(|verdict| asked.strip_suffix(&format!(": {verdict}")))
-        .unwrap_or(asked);
-    let reason = commit
-        .message
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("reason: "))
-        .map(one_line);
-    Some(AnsweredRequest {
-        commit: request,
-        request: asked.to_owned(),
-        reason,
-        refused: answer
-            .strip_prefix("refused")
-            .map(|why| why.trim().to_owned()),
-        at: rfc3339(commit.seconds),
-    })
-}
-
-/// The rollout that a log entry belongs to.
-fn rollout_of(commit: &CommitView) -> Option<String> {
-    commit
-        .trailers()
-        .only("Tidegate-Rollout")
-        .map(str::to_owned)
-}
-
-fn past(rollout: &Rollout, holds: &[Hold]) -> PastRollout {
-    let newest = rollout.commits.first();
-    PastRollout {
-        id: rollout.id.clone(),
-        source: rollout.source,
-        commits: rollout.commits.iter().map(|commit| commit.id).collect(),
-        subject: newest
-            .map(|commit| commit.subject.clone())
-            .unwrap_or_default(),
-        author: newest
-            .map(|commit| commit.author.clone())
-            .unwrap_or_default(),
-        state: rollout.state,
-        opened: rfc3339(rollout.opened),
-        ended: rollout.ended.map(rfc3339),
-        reason: reason(rollout, holds),
-        revert: match rollout.source_revert {
-            SourceRevert::Pushed { commit } | SourceRevert::Proposed { commit } => Some(commit),
-            _ => None,
-        },
-        regions: rollout
-            .waves
-            .iter()
-            .flat_map(|wave| &wave.regions)
-            .map(|(name, run)| (name.clone(), run.state))
-            .collect(),
-        requests: Vec::new(),
     }
 }

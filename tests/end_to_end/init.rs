@@ -10,7 +10,7 @@ fn writes_the_template_and_says_what_comes_next() {
     let answer = sandbox.tidegate(&["init", "shop-config"]).exits(0);
     assert_eq!(answer.stdout, "");
     insta::assert_snapshot!(answer.stderr, @r"
-    Wrote a config repo of 27 files to shop-config.
+    Wrote a config repo of 29 files to shop-config.
 
     Next:
       cd shop-config
@@ -22,6 +22,12 @@ fn writes_the_template_and_says_what_comes_next() {
     for (path, content) in tidegate_controller::repo_template::FILES {
         let written = fs::read_to_string(sandbox.path("shop-config").join(path)).unwrap();
         assert_eq!(written, *content, "{path}");
+    }
+    for document in ["fleet", "region"] {
+        let path = format!("shop-config/schemas/{document}.schema.json");
+        let written = fs::read_to_string(sandbox.path(&path)).unwrap();
+        let printed = sandbox.tidegate(&["schema", document]).exits(0).stdout;
+        assert_eq!(written, printed, "{path}");
     }
     let left: Vec<_> = fs::read_dir(sandbox.path("")).unwrap().collect();
     assert_eq!(left.len(), 1, "nothing is left beside it: {left:?}");

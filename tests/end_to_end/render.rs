@@ -68,7 +68,7 @@ fn an_invalid_repo_renders_nothing() {
         .tidegate(&["render"])
         .exits(3)
         .prints_nothing()
-        .says("tidegate.yaml:45:1: error: ");
+        .says("tidegate.yaml:46:1: error: ");
 }
 
 #[test]

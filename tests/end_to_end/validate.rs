@@ -68,19 +68,19 @@ fn all_errors_are_said_at_once_with_place_snippet_and_hint() {
         sandbox.replace("regions/westeurope.yaml", "location:", "locaton:");
     });
     insta::assert_snapshot!(answer.stderr, @r#"
-    regions/westeurope.yaml:4:1: error: unknown field `locaton` in region "westeurope"
+    regions/westeurope.yaml:5:1: error: unknown field `locaton` in region "westeurope"
       |
-    4 | locaton: westeurope
+    5 | locaton: westeurope
       | ^^^^^^^
       hint: did you mean `location`?
-    tidegate.yaml:26:11: error: `bake` of wave "broad": "30" is not a duration: a unit is missing
+    tidegate.yaml:27:11: error: `bake` of wave "broad": "30" is not a duration: a unit is missing
        |
-    26 |     bake: 30
+    27 |     bake: 30
        |           ^^
       hint: write whole numbers with the units ms, s, m or h, such as 30s, 10m or 1h30m
-    tidegate.yaml:45:1: error: unknown field `onFailre` in the fleet
+    tidegate.yaml:46:1: error: unknown field `onFailre` in the fleet
        |
-    45 | onFailre: revert
+    46 | onFailre: revert
        | ^^^^^^^^
       hint: did you mean `onFailure`?
     error: the config repo is invalid: 3 errors
@@ -96,7 +96,7 @@ fn json_has_every_error_with_its_place() {
     let report: Value = serde_json::from_str(&answer.stdout).unwrap();
     assert_eq!(report["valid"], false);
     assert_eq!(report["errors"][0]["file"], "tidegate.yaml");
-    assert_eq!(report["errors"][0]["line"], 45);
+    assert_eq!(report["errors"][0]["line"], 46);
     assert_eq!(report["errors"][0]["column"], 1);
     assert_eq!(report["errors"][0]["region"], Value::Null);
     assert_eq!(report["errors"][0]["hint"], "did you mean `onFailure`?");
@@ -128,7 +128,7 @@ fn region_in_no_wave() {
             sandbox.replace("regions/eastus2.yaml", "ring: broad", "ring: browd");
             sandbox.write("values/ring/browd.yaml", "{}\n");
         },
-        "regions/eastus2.yaml:3:7: error: ",
+        "regions/eastus2.yaml:4:7: error: ",
     );
 }
 
@@ -142,7 +142,7 @@ fn region_in_two_waves() {
                 "regions: [westus3, eastus2]",
             );
         },
-        "tidegate.yaml:24:5: error: region \"eastus2\" is in wave \"canary\" and in wave \"broad\"",
+        "tidegate.yaml:25:5: error: region \"eastus2\" is in wave \"canary\" and in wave \"broad\"",
     );
 }
 
@@ -171,7 +171,7 @@ fn a_wave_names_a_region_that_is_not_there() {
                 "regions: [westus3, estus2]",
             );
         },
-        "tidegate.yaml:17:24: error: wave \"canary\" names region \"estus2\", which does not exist",
+        "tidegate.yaml:18:24: error: wave \"canary\" names region \"estus2\", which does not exist",
     );
 }
 
@@ -185,7 +185,7 @@ fn unknown_gate() {
                 "bake: 30m\n    gates: [healthy]",
             );
         },
-        "tidegate.yaml:27:13: error: ",
+        "tidegate.yaml:28:13: error: ",
     );
 }
 
@@ -199,15 +199,15 @@ fn unknown_gate_type() {
 fn reserved_and_bad_names() {
     one_error(
         |sandbox| sandbox.replace("tidegate.yaml", "name: pilot", "name: log"),
-        "tidegate.yaml:19:11: error: ",
+        "tidegate.yaml:20:11: error: ",
     );
     one_error(
         |sandbox| sandbox.replace("tidegate.yaml", "name: pilot", "name: Pilot_1"),
-        "tidegate.yaml:19:11: error: ",
+        "tidegate.yaml:20:11: error: ",
     );
     one_error(
         |sandbox| sandbox.replace("tidegate.yaml", "name: shop", "name: the shop"),
-        "tidegate.yaml:5:7: error: ",
+        "tidegate.yaml:6:7: error: ",
     );
 }
 
@@ -240,7 +240,7 @@ fn a_path_that_leaves_the_repo() {
         |sandbox| {
             sandbox.replace("tidegate.yaml", "- values/fleet.yaml", "- ../../etc/passwd");
         },
-        "tidegate.yaml:10:5: error: ",
+        "tidegate.yaml:11:5: error: ",
     );
 }
 
@@ -248,7 +248,7 @@ fn a_path_that_leaves_the_repo() {
 fn a_missing_layer() {
     one_error(
         |sandbox| std::fs::remove_file(sandbox.path("values/ring/pilot.yaml")).unwrap(),
-        "tidegate.yaml:11:5: error: the values file values/ring/pilot.yaml does not exist (regions northeurope, southeastasia)",
+        "tidegate.yaml:12:5: error: the values file values/ring/pilot.yaml does not exist (regions northeurope, southeastasia)",
     );
 }
 
@@ -444,7 +444,7 @@ fn a_fleet_in_a_folder_of_the_repo_is_named_from_the_root() {
     sandbox
         .tidegate(&["validate", "fleets/shop"])
         .exits(3)
-        .says("fleets/shop/tidegate.yaml:45:1: error: ");
+        .says("fleets/shop/tidegate.yaml:46:1: error: ");
     sandbox.tidegate(&["validate", "fleets/shop@HEAD"]).exits(0);
     sandbox
         .tidegate(&["validate", ".@HEAD", "--path", "fleets/shop"])
@@ -537,11 +537,11 @@ fn what_is_wrong_with_documents_hides_nothing_that_is_wrong_with_templates_and_m
         })
         .collect();
     insta::assert_snapshot!(places.join("\n"), @r"
-    regions/westus3.yaml:8:9 YAML syntax: mismatched bracket '[' closed by '}'
+    regions/westus3.yaml:9:9 YAML syntax: mismatched bracket '[' closed by '}'
     templates/nameless.yaml:1:1 the object has no metadata.name
     templates/notes.txt:1:1 this file is neither a manifest nor a template nor a partial
     templates/typo.yaml.hbs:1:1 `values.versoin` is not set
     templates/unparsed.yaml.hbs:2:1 this is no template expression that can be read
-    tidegate.yaml:45:1 unknown field `onFailre` in the fleet
+    tidegate.yaml:46:1 unknown field `onFailre` in the fleet
     ");
 }

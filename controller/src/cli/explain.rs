@@ -132,3 +132,141 @@ fn prose(explanation: &Explanation, terminal: &Terminal) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tidegate_waves::oid::Oid;
+    use tidegate_waves::rollout::{FleetIdentity, FleetState, Hold, HoldReason, create};
+
+    use super::super::Cli;
+    use crate::explain::{Seen, commands_for, explain};
+
+    /// The words that a shell makes of a line as it is printed here: quotes and comments are all that it uses.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        let mut characters = line.chars();
+        while let Some(character) = characters.next() {
+            let last = words.last_mut().unwrap();
+            match character {
+                '\'' => quoted = !quoted,
+                '\\' if !quoted => last.extend(characters.next()),
+                ' ' if !quoted => words.push(String::new()),
+                '#' if !quoted && last.is_empty() => break,
+                other => last.push(other),
+            }
+        }
+        assert!(!quoted, "an open quote: {line}");
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// The `tidegate` commands in a printed line, which may be several behind each other.
+    fn own(line: &str) -> Vec<Vec<String>> {
+        let all = words(line);
+        all.split(|word| word == "&&")
+            .filter(|command| command.first().is_some_and(|word| word == "tidegate"))
+            .map(<[String]>::to_vec)
+            .collect()
+    }
+
+    #[track_caller]
+    fn parses(line: &str) {
+        let commands = own(line);
+        assert_eq!(
+            commands.is_empty(),
+            !line.starts_with("tidegate "),
+            "{line}"
+        );
+        for command in commands {
+            if let Err(error) = Cli::try_parse_from(&command) {
+                panic!("{line}\n{error}");
+            }
+        }
+    }
+
+    fn state() -> FleetState {
+        let identity = FleetIdentity {
+            name: "shop".to_owned(),
+            branch: "it's main".to_owned(),
+            path: String::new(),
+            prefix: "tidegate".to_owned(),
+        };
+        create(identity, Oid::from_bytes([1; 20]), "me").next
+    }
+
+    #[test]
+    fn every_command_that_ends_a_hold_is_one_of_the_program() {
+        let full = Hold {
+            reason: HoldReason::Requested,
+            since: 0,
+            message: "why".to_owned(),
+            source: Some(Oid::from_bytes([0x12; 20])),
+            rollout: Some("12121212-7".to_owned()),
+            wave: Some("canary".to_owned()),
+            regions: vec!["westus3".to_owned(), "eastus2".to_owned()],
+            until: None,
+        };
+        let bare = Hold {
+            source: None,
+            rollout: None,
+            wave: None,
+            regions: Vec::new(),
+            ..full.clone()
+        };
+        for reason in HoldReason::ALL {
+            for hold in [&full, &bare] {
+                let hold = Hold {
+                    reason,
+                    ..hold.clone()
+                };
+                let commands = commands_for(&hold, &state());
+                assert!(!commands.is_empty(), "{reason:?}");
+                for command in commands {
+                    parses(&command);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_about_what_waits_is_one_of_the_program() {
+        let newest = Oid::from_bytes([0xab; 20]);
+        let queued = [newest];
+        let seen = |now| Seen {
+            as_of: 0,
+            head: Some(newest),
+            queued: &queued,
+            changes: &[],
+            now,
+        };
+        let invalid = FleetState {
+            invalid: Some(newest),
+            ..state()
+        };
+        let aborted = FleetState {
+            not_again: Some(newest),
+            ..state()
+        };
+        for (state, now) in [(state(), 1_000_000), (invalid, 0), (aborted, 0)] {
+            let commands: Vec<String> = explain(&state, &seen(now), None)
+                .waiting
+                .into_iter()
+                .flat_map(|item| item.commands)
+                .collect();
+            assert!(!commands.is_empty(), "{state:?}");
+            commands.iter().for_each(|command| parses(command));
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_a_shell_reads_it() {
+        let read = |line: &str| words(line).join("|");
+        assert_eq!(
+            read("tidegate skip --reason 'it'\\''s a b'  # c d"),
+            "tidegate|skip|--reason|it's a b"
+        );
+        assert_eq!(own("git x && tidegate y 'a && b'").len(), 1);
+    }
+}

@@ -95,9 +95,14 @@ fn requests(requests: &[AnsweredRequest]) -> String {
         .iter()
         .map(|request| {
             let reason = request.reason.as_deref().unwrap_or("no reason given");
+            let signature = match &request.verified {
+                Some(principal) => format!("signature verified: {principal}"),
+                None => "signature not verified".to_owned(),
+            };
+            let asked = format!("{} ({signature}): {reason}", request.request);
             match &request.refused {
-                None => format!("{}: {reason}", request.request),
-                Some(why) => format!("{}: {reason} (refused: {why})", request.request),
+                None => asked,
+                Some(why) => format!("{asked} (refused: {why})"),
             }
         })
         .collect();

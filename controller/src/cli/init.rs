@@ -13,7 +13,7 @@ use crate::repo_template;
 /// Write a config repo that works, ready to commit
 ///
 /// DIR gets a fleet of 8 regions in 3 waves with two small apps, layered values, a health gate and an
-/// Argo CD ApplicationSet, all with comments that explain them. DIR must be absent or empty.
+/// Argo CD ApplicationSet, all with comments that explain them, and the schemas for editors. DIR must be absent or empty.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub struct InitArgs {
 /// Runs the command.
 pub fn run(arguments: InitArgs, terminal: &Terminal) -> Result<(), CommandError> {
     let InitArgs { dir } = arguments;
-    match contents(&dir)? {
+    let count = match contents(&dir)? {
         Contents::Absent => create(&dir)?,
         Contents::Empty => fill(&dir)?,
         Contents::Something(name) => {
@@ -38,12 +38,11 @@ pub fn run(arguments: InitArgs, terminal: &Terminal) -> Result<(), CommandError>
             ))
             .hint("name a folder that does not exist yet"));
         }
-    }
+    };
     let has_git = dir.join(".git").exists();
     let strong = |text: &str| terminal.paint(Stream::Stderr, Style::Strong, text);
     terminal.say(&format!(
-        "Wrote a config repo of {} files to {}.",
-        repo_template::FILES.len(),
+        "Wrote a config repo of {count} files to {}.",
         dir.display()
     ));
     terminal.say("");
@@ -96,8 +95,8 @@ fn contents(dir: &Path) -> Result<Contents, CommandError> {
     Ok(Contents::Empty)
 }
 
-/// Writes beside `dir` and renames, so that `dir` is there whole or not at all.
-fn create(dir: &Path) -> Result<(), CommandError> {
+/// Writes beside `dir` and renames, so that `dir` is there whole or not at all; gives the number of files.
+fn create(dir: &Path) -> Result<usize, CommandError> {
     let cannot = |error: io::Error| {
         CommandError::failed(format!("cannot create {}: {error}", dir.display()))
     };
@@ -110,15 +109,16 @@ fn create(dir: &Path) -> Result<(), CommandError> {
     // A temporary folder is private to its owner; a config repo need not be.
     let inner = stage.path().join("repo");
     fs::create_dir(&inner).map_err(cannot)?;
-    repo_template::write_into(&inner).map_err(CommandError::failed)?;
-    fs::rename(&inner, dir).map_err(cannot)
+    let count = repo_template::write_into(&inner).map_err(CommandError::failed)?;
+    fs::rename(&inner, dir).map_err(cannot)?;
+    Ok(count)
 }
 
 /// Writes into a folder inside `dir` and moves everything up: renaming over `dir` itself would leave a
 /// shell that stands in it in a folder that is gone.
-fn fill(dir: &Path) -> Result<(), CommandError> {
+fn fill(dir: &Path) -> Result<usize, CommandError> {
     let stage = stage_in(dir)?;
-    repo_template::write_into(stage.path()).map_err(CommandError::failed)?;
+    let count = repo_template::write_into(stage.path()).map_err(CommandError::failed)?;
     let cannot = |error: io::Error| {
         CommandError::failed(format!("cannot write into {}: {error}", dir.display()))
     };
@@ -138,7 +138,8 @@ fn fill(dir: &Path) -> Result<(), CommandError> {
             let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
         }
         cannot(error)
-    })
+    })?;
+    Ok(count)
 }
 
 fn stage_in(folder: &Path) -> Result<tempfile::TempDir, CommandError> {

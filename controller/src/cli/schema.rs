@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::error::CommandError;
 use super::terminal::Terminal;
-use crate::schema::{Document, schema_of};
+use crate::schema::{Document, text_of};
 
 /// Print the JSON Schema of a document, for editors
 #[derive(Debug, Args)]
@@ -20,5 +20,5 @@ pub struct SchemaArgs {
 
 /// Runs `tidegate schema`.
 pub fn run(arguments: &SchemaArgs, terminal: &Terminal) -> Result<(), CommandError> {
-    terminal.json(&schema_of(arguments.document))
+    terminal.data(&text_of(arguments.document))
 }

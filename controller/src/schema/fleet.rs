@@ -79,7 +79,7 @@ pub struct Wave {
     /// Its regions by label, in the order of names.
     pub selector: Option<Selector>,
     /// How many regions are promoted and not yet through at once.
-    #[schemars(extend("default" = 1))]
+    #[schemars(extend("default" = 1, "not" = { "enum": [0, "0", "0%"] }))]
     pub max_concurrent: Option<Amount>,
     /// How long a region counts there.
     #[schemars(extend("default" = "healthy"))]
@@ -96,14 +96,24 @@ pub struct Wave {
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"), extend("default" = "30m"))]
     pub progress_deadline: Option<String>,
     /// How long a region must stay healthy.
-    #[schemars(regex(pattern = r"^(0|([0-9]+(ms|s|m|h))+)$"), extend("default" = "10m"))]
-    pub bake: Option<String>,
+    #[schemars(extend("default" = "10m"))]
+    pub bake: Option<Duration>,
     /// The names of the gates that judge this wave; by default all.
     pub gates: Option<Vec<String>>,
     /// What a failure leads to here; by default as the fleet says.
     pub on_failure: Option<OnFailure>,
     /// What an unreachable region leads to here; by default as the fleet says.
     pub on_unreachable: Option<OnUnreachable>,
+}
+
+/// A duration such as `1h30m`, or nothing.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum Duration {
+    /// Nothing, as a number.
+    Nothing(#[schemars(extend("const" = 0))] u8),
+    /// Whole numbers with the units `ms`, `s`, `m` and `h`.
+    Text(#[schemars(regex(pattern = r"^(0|([0-9]+(ms|s|m|h))+)$"))] String),
 }
 
 /// A number of regions, or a whole percentage of the wave, rounded down.
@@ -228,12 +238,12 @@ pub struct Gate {
     pub http: Http,
     /// The first sample comes no sooner than this after the promotion.
     #[schemars(extend("default" = "0s"))]
-    pub settle: Option<String>,
+    pub settle: Option<Settle>,
     /// From one sample to the next.
-    #[schemars(extend("default" = "10s"))]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$|\{\{"), extend("default" = "10s"))]
     pub every: Option<String>,
     /// The longest that a sample may take; at most `every`.
-    #[schemars(extend("default" = "5s"))]
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$|\{\{"), extend("default" = "5s"))]
     pub timeout: Option<String>,
     /// So many healthy samples in a row make it healthy.
     #[schemars(extend("default" = 3))]
@@ -241,6 +251,16 @@ pub struct Gate {
     /// So many harmful samples in a row make it fail.
     #[schemars(extend("default" = 3))]
     pub failures: Option<Count>,
+}
+
+/// A duration such as `1h30m`, nothing, or an expression that gives one of them.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum Settle {
+    /// Nothing, as a number.
+    Nothing(#[schemars(extend("const" = 0))] u8),
+    /// Whole numbers with the units `ms`, `s`, `m` and `h`, or an expression.
+    Text(#[schemars(regex(pattern = r"^(0|([0-9]+(ms|s|m|h))+)$|\{\{"))] String),
 }
 
 /// A number from 1 on, or an expression that gives one.

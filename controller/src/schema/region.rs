@@ -37,5 +37,8 @@ pub struct Exclude {
     /// Why.
     pub reason: String,
     /// The last day of it (`2027-01-31`) or an RFC 3339 time; once past it only warns.
+    #[schemars(regex(
+        pattern = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    ))]
     pub until: Option<String>,
 }

@@ -15,7 +15,7 @@ fn committed_schemas_are_current() {
             "{}/../docs/schema/{name}.schema.json",
             env!("CARGO_MANIFEST_DIR")
         );
-        let wanted = serde_json::to_string_pretty(&schema_of(document)).unwrap() + "\n";
+        let wanted = text_of(document);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, wanted).unwrap();
         } else {
@@ -28,12 +28,16 @@ fn committed_schemas_are_current() {
     }
 }
 
-/// As much of a validator as these schemas need; patterns aside.
+/// As much of a validator as these schemas need.
 fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
-    if let Some(reference) = schema["$ref"].as_str() {
+    let reference_fits = schema["$ref"].as_str().is_none_or(|reference| {
         let place = reference.strip_prefix('#').unwrap();
-        return accepts(root, root.pointer(place).unwrap(), value);
-    }
+        accepts(root, root.pointer(place).unwrap(), value)
+    });
+    let pattern_fits = schema["pattern"].as_str().is_none_or(|pattern| {
+        let pattern = regex_automata::meta::Regex::new(pattern).unwrap();
+        value.as_str().is_none_or(|text| pattern.is_match(text))
+    });
     let is = |name: &str| match name {
         "object" => value.is_object(),
         "array" => value.is_array(),
@@ -83,7 +87,9 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
                 }
             })
     });
-    type_fits
+    reference_fits
+        && type_fits
+        && pattern_fits
         && const_fits
         && enum_fits
         && not_fits
@@ -116,43 +122,182 @@ fn the_templates_documents_are_accepted() {
 
 const FLEET: &str = "apiVersion: tidegate.dev/v1alpha1\nkind: Fleet\nname: shop\nvalues: [{ path: v.yaml, optional: true }]\nwaves:\n  - { name: canary, regions: [a], maxConcurrent: 2, bake: 0s }\ngates:\n  - { name: g, http: { url: \"https://x/\", expect: { status: [200, 204], json: { /v: 1 } } }, failures: 2 }\nonFailure: hold\nrevert: { source: never }\nguards: { maxDeletedObjectsPercent: 5 }\n";
 
-/// What the renderer says of the same fleet.
-fn checker_accepts(text: &str) -> bool {
+const FLEET_BY_LABEL: &str = "apiVersion: tidegate.dev/v1alpha1\nkind: Fleet\nname: shop\nwaves:\n  - { name: canary, selector: { matchLabels: {} } }\ngates: []\n";
+
+/// The region that a fleet needs for its canary.
+const MEMBER: &str = "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: a\nlabels: { t: u }\n";
+
+const REGION: &str = "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: b\nlocation: x\ncluster: c\nlabels: { t: u }\nvalues: { n: 1 }\nexclude: { reason: move, until: 2027-01-31 }\n";
+
+/// What the renderer says of a fleet with one region.
+fn checker_accepts(fleet: &str, region: &str) -> bool {
     let tree = tidegate_renderer::source::MemoryTree::new()
-        .with("tidegate.yaml", text)
-        .with(
-            "regions/a.yaml",
-            "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: a\n",
-        );
+        .with("tidegate.yaml", fleet)
+        .with("regions/a.yaml", region);
     tidegate_renderer::config::load(&tree, "").is_ok()
 }
 
+/// What the schema and the checker say of a document in which a piece of text is replaced, and whether they agree.
+#[track_caller]
+fn both_say(document: Document, whole: &str, from: &str, to: &str, wanted: bool) {
+    let changed = whole.replacen(from, to, 1);
+    assert_ne!(changed, whole, "{from}");
+    let checker = match document {
+        Document::Fleet => checker_accepts(&changed, MEMBER),
+        _ => checker_accepts(FLEET_BY_LABEL, &format!("{MEMBER}---\n{changed}")),
+    };
+    assert_eq!(checker, wanted, "checker: {to}");
+    assert_eq!(schema_accepts(document, &changed), wanted, "schema: {to}");
+}
+
 #[test]
-fn schema_and_checker_agree() {
-    assert!(checker_accepts(FLEET) && schema_accepts(Document::Fleet, FLEET));
+fn schema_and_checker_refuse_the_same_fleets() {
+    assert!(checker_accepts(FLEET, MEMBER) && schema_accepts(Document::Fleet, FLEET));
     for (from, to) in [
         ("kind: Fleet", "kind: Region"),
         ("name: shop\n", ""),
+        ("name: shop", "name: Shop"),
+        ("name: shop", "name: shop-"),
         ("onFailure: hold", "onFailure: retry"),
         ("onFailure: hold", "onFailures: hold"),
         ("source: never", "source: maybe"),
         ("Percent: 5", "Percent: 101"),
+        ("Percent: 5", "Percent: 5%"),
         ("Percent: 5", "Percents: 5"),
         ("name: canary", "name: log"),
         ("regions: [a]", "regions: [a], selector: {}"),
         ("regions: [a], ", ""),
         ("maxConcurrent: 2", "maxConcurent: 2"),
+        ("maxConcurrent: 2", "maxConcurrent: 0"),
+        ("maxConcurrent: 2", "maxConcurrent: 0%"),
+        ("maxConcurrent: 2", "maxConcurrent: 101%"),
+        ("maxConcurrent: 2", "maxConcurrent: 12.5%"),
+        ("maxConcurrent: 2", "maxConcurrent: -1"),
+        ("maxConcurrent: 2", "maxConcurrent: half"),
+        ("bake: 0s", "bake: 30"),
+        ("bake: 0s", "bake: 1.5h"),
+        ("bake: 0s", "bake: 2d"),
+        ("bake: 0s", "bake: \"1h 30m\""),
+        ("bake: 0s", "bake: -5m"),
+        ("bake: 0s", "bake: \"\""),
+        ("bake: 0s", "progressDeadline: 0"),
         ("failures: 2", "failures: 0"),
         ("failures: 2", "failure: 2"),
+        ("failures: 2", "settle: 30"),
+        ("failures: 2", "every: 0"),
+        ("failures: 2", "timeout: 5 s"),
         ("url: \"https://x/\", ", ""),
         ("optional: true", "optionally: true"),
         ("gates:\n  - { name: g, ", "gates:\n  - { "),
     ] {
-        let broken = FLEET.replacen(from, to, 1);
-        assert_ne!(broken, FLEET, "{from}");
-        assert!(!checker_accepts(&broken), "checker: {to}");
-        assert!(!schema_accepts(Document::Fleet, &broken), "schema: {to}");
+        both_say(Document::Fleet, FLEET, from, to, false);
     }
+}
+
+/// An editor that marks what is right teaches people to overlook its marks.
+#[test]
+fn the_schema_refuses_no_fleet_that_the_checker_accepts() {
+    for (from, to) in [
+        ("bake: 0s", "bake: 0"),
+        ("bake: 0s", "bake: \"0\""),
+        ("bake: 0s", "bake: 1h30m, progressDeadline: 1h500ms"),
+        ("maxConcurrent: 2", "maxConcurrent: 100%"),
+        ("maxConcurrent: 2", "maxConcurrent: 7%"),
+        ("maxConcurrent: 2", "maxConcurrent: \"2\""),
+        ("maxConcurrent: 2", "maxFailures: 0%"),
+        ("failures: 2", "failures: \"{{values.failures}}\""),
+        ("failures: 2", "settle: 0, every: 1m, timeout: 30s"),
+        (
+            "failures: 2",
+            "settle: \"{{values.settle}}\", every: \"{{values.n}}s\"",
+        ),
+        ("status: [200, 204]", "status: \"{{values.status}}\""),
+        (
+            "regions: [a]",
+            "selector: { matchExpressions: [{ key: t, operator: In, values: [u] }] }",
+        ),
+        ("path: v.yaml", "path: \"values/{{labels.t}}.yaml\""),
+        ("onFailure: hold", "onFailure: isolate\nonUnreachable: fail"),
+        (
+            "Percent: 5",
+            "Percent: 0, policyWithContent: allow, protectedKinds: [Service, Deployment.apps]",
+        ),
+    ] {
+        both_say(Document::Fleet, FLEET, from, to, true);
+    }
+}
+
+#[test]
+fn schema_and_checker_agree_about_regions() {
+    for (from, to) in [
+        ("kind: Region", "kind: Fleet"),
+        ("v1alpha1", "v2"),
+        ("name: b\n", ""),
+        ("name: b", "name: b_b"),
+        ("name: b", "name: 12"),
+        ("name: b", "nam: b"),
+        ("location: x", "locaton: x"),
+        ("location: x", "location: [x]"),
+        ("t: u", "t: 1"),
+        ("labels: { t: u }", "labels:"),
+        ("values: { n: 1 }", "values: [1]"),
+        ("reason: move", "reasons: move"),
+        ("reason: move, ", ""),
+        ("2027-01-31", "tomorrow"),
+        ("2027-01-31", "2027-13-01"),
+        ("2027-01-31", "2027-1-31"),
+        ("2027-01-31", "31.01.2027"),
+        ("2027-01-31", "\"2027-01-31 18:00:00Z\""),
+        ("2027-01-31", "\"2027-01-31T18:00:00\""),
+        ("2027-01-31", "\"2027-01-31T18:00:00+2\""),
+        ("2027-01-31", "\"2027-01-31T25:00:00Z\""),
+        ("2027-01-31", "\"2027-01-31T18:00:00.Z\""),
+    ] {
+        both_say(Document::Region, REGION, from, to, false);
+    }
+    for (from, to) in [
+        ("location: x", "location: elsewhere"),
+        ("location: x\n", ""),
+        ("n: 1", "n: null, deep: { list: [1, a] }"),
+        (", until: 2027-01-31", ""),
+        ("2027-01-31", "\"2027-01-31T18:00:00Z\""),
+        ("2027-01-31", "\"2027-01-31T23:59:60.25+02:00\""),
+    ] {
+        both_say(Document::Region, REGION, from, to, true);
+    }
+}
+
+/// The book's examples of documents, and of the settings.
+#[test]
+fn the_books_documents_are_accepted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src");
+    let mut seen = 0;
+    for page in std::fs::read_dir(folder).unwrap() {
+        let page = page.unwrap().path();
+        if page.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&page).unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let starts = |line: &str| block.lines().any(|found| found == line);
+            let (document, whole) = if starts("kind: Fleet") {
+                (Document::Fleet, block.to_owned())
+            } else if starts("kind: Region") {
+                (Document::Region, block.to_owned())
+            } else if starts("fleets:") {
+                // What an example is about is shown, and no more.
+                let repo = "    repo: https://git.example.com/a.git\n    requests:";
+                let whole = block.replacen("    requests:", repo, 1);
+                (Document::Settings, whole)
+            } else {
+                continue;
+            };
+            assert!(schema_accepts(document, &whole), "{page:?}:\n{block}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 1);
 }
 
 #[test]
@@ -167,6 +312,8 @@ fn a_setting_is_known_to_both_or_to_neither() {
     assert!(reads(settings) && schema_accepts(Document::Settings, settings));
     for (from, to) in [
         ("poll", "polls"),
+        ("poll: 10s", "poll: 1.5h"),
+        ("poll: 10s", "poll: soon"),
         ("loopback", "loopBack"),
         ("    repo: https://git.example.com/a.git\n", ""),
         ("unsigned: refuse", "unsigned: no"),

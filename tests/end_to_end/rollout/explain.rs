@@ -114,6 +114,9 @@ fn a_wait_ends_with_how_the_commit_ended() {
     assert_eq!(requests[0]["commit"], hold.as_str(), "{requests}");
     assert_eq!(requests[0]["reason"], "the database moves");
     assert_eq!(requests[0]["refused"], Value::Null);
+    let by = requests[0]["by"].as_str().unwrap();
+    assert!(by.starts_with("Jo Engineer <"), "{requests}");
+    assert_eq!(requests[0]["verified"], Value::Null);
     assert!(
         requests[0]["request"]
             .as_str()

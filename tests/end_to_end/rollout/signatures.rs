@@ -121,6 +121,12 @@ fn where_signatures_are_demanded_only_an_allowed_key_counts() {
         "{message}"
     );
     let good = fleet.tip(REQUESTS);
+    let requests = fleet.history(&[])[0]["requests"].clone();
+    let held = requests.as_array().unwrap().last().unwrap();
+    assert_eq!(held["commit"], good.as_str(), "{requests}");
+    assert_eq!(held["by"], "jo <jo@example.com>", "{requests}");
+    assert_eq!(held["verified"], "jo@shop", "{requests}");
+    assert!(requests[0]["verified"].is_null(), "{requests}");
 
     // The same words, signature included, on top of the branch: another commit, which the signature does not fit.
     let replayed = fleet.copied(Some(&good), |text| text);
