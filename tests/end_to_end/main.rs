@@ -14,6 +14,7 @@ mod crash;
 mod documents;
 mod faults;
 mod forge_github;
+mod forge_story;
 mod git;
 mod gitea;
 mod init;
