@@ -196,9 +196,8 @@ mod tests {
         create(identity, Oid::from_bytes([1; 20]), "me").next
     }
 
-    #[test]
-    fn every_command_that_ends_a_hold_is_one_of_the_program() {
-        let full = Hold {
+    fn full() -> Hold {
+        Hold {
             reason: HoldReason::Requested,
             since: 0,
             message: "why".to_owned(),
@@ -207,7 +206,12 @@ mod tests {
             wave: Some("canary".to_owned()),
             regions: vec!["westus3".to_owned(), "eastus2".to_owned()],
             until: None,
-        };
+        }
+    }
+
+    #[test]
+    fn every_command_that_ends_a_hold_is_one_of_the_program() {
+        let full = full();
         let bare = Hold {
             source: None,
             rollout: None,
@@ -256,7 +260,48 @@ mod tests {
                 .flat_map(|item| item.commands)
                 .collect();
             assert!(!commands.is_empty(), "{state:?}");
-            commands.iter().for_each(|command| parses(command));
+            for command in commands {
+                parses(&command);
+            }
+        }
+    }
+
+    fn page(name: &str) -> String {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src");
+        std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+    }
+
+    #[test]
+    fn the_operators_pages_name_commands_of_the_program() {
+        let mut seen = 0;
+        for name in ["operating.md", "break-glass.md", "starting-and-leaving.md"] {
+            // Every other piece between two backticks is code.
+            for code in page(name).split('`').skip(1).step_by(2) {
+                if code.starts_with("tidegate ") {
+                    parses(code);
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
+
+    #[test]
+    fn the_operators_page_names_for_each_hold_what_explain_does() {
+        let page = page("operating.md");
+        for reason in HoldReason::ALL {
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{reason:?}` |")))
+                .unwrap();
+            let hold = Hold { reason, ..full() };
+            for command in commands_for(&hold, &state())
+                .iter()
+                .flat_map(|line| own(line))
+            {
+                let verb = format!("`tidegate {}", command.get(1).unwrap());
+                assert!(row.contains(&verb), "{verb} is not in {row}");
+            }
         }
     }
 

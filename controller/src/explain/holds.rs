@@ -103,21 +103,15 @@ pub fn commands_for(hold: &Hold, state: &FleetState) -> Vec<String> {
         | HoldReason::ProtectedKind
         | HoldReason::RegionRemoval => vec![words.approve(), words.git_revert()],
         HoldReason::FirstRolloutFailed => vec![words.resume(""), words.ending("abort")],
-        HoldReason::OnFailureHold => vec![
-            words.ending("revert"),
-            words.resume(""),
-            words.ending("abort"),
-        ],
+        HoldReason::OnFailureHold => words.with_revert(&[words.resume(""), words.ending("abort")]),
         HoldReason::AlreadySick | HoldReason::EgressDenied => {
             words.with_skip(&[words.resume(""), words.ending("abort")])
         }
-        HoldReason::Unstable => words.with_skip(&[
-            words.ending("revert"),
-            words.resume(""),
-            words.ending("abort"),
-        ]),
+        HoldReason::Unstable => {
+            words.with_skip(&words.with_revert(&[words.resume(""), words.ending("abort")]))
+        }
         HoldReason::Unreachable | HoldReason::PushRefused => words.with_skip(&[words.resume("")]),
-        HoldReason::SharedCause => vec![words.ending("revert"), words.resume("")],
+        HoldReason::SharedCause => words.with_revert(&[words.resume("")]),
         HoldReason::Drift => vec![words.resume(" --restore"), words.resume(" --adopt")],
         HoldReason::BranchDeleted => vec![words.resume(" --restore")],
         HoldReason::HistoryRewritten => vec![match hold.source {
@@ -166,6 +160,13 @@ impl Words<'_> {
             "tidegate {verb}{} --reason '…'",
             option("--rollout", self.rollout())
         )
+    }
+
+    /// Taking the rollout back, first, where anything succeeded before it; else that is refused.
+    fn with_revert(&self, others: &[String]) -> Vec<String> {
+        let is_first = self.state.active().is_some_and(|rollout| rollout.first);
+        let revert = (!is_first).then(|| self.ending("revert"));
+        revert.into_iter().chain(others.iter().cloned()).collect()
     }
 
     fn approve(&self) -> String {
@@ -382,6 +383,25 @@ mod tests {
                 "tidegate resume --adopt --wave canary"
             ]
         );
+    }
+
+    #[test]
+    fn nothing_that_would_be_refused_is_proposed_in_the_first_rollout() {
+        let reverts = |first: bool| {
+            let mut state = crate::forge::statuses::fixture();
+            state.rollout.as_mut().unwrap().first = first;
+            assert!(state.active().is_some());
+            let reasons = HoldReason::ALL.into_iter().filter(|reason| {
+                let commands = commands_for(&hold(*reason), &state);
+                assert!(!commands.is_empty(), "{reason:?}");
+                commands
+                    .iter()
+                    .any(|command| command.starts_with("tidegate revert"))
+            });
+            reasons.collect::<Vec<_>>()
+        };
+        assert_eq!(reverts(true), []);
+        assert_eq!(reverts(false).len(), 3);
     }
 
     #[test]

@@ -373,7 +373,7 @@ mod tests;
 /// The state in the middle of a rollout: `r0` of the canary is done, `r1` of pilot is being promoted, broad
 /// waits.
 #[cfg(test)]
-pub(super) fn fixture() -> FleetState {
+pub(crate) fn fixture() -> FleetState {
     let files: BTreeMap<String, serde_json::Value> = serde_json::from_str(include_str!(
         "../../../waves/src/rollout/tests/fixtures/schema-1.json"
     ))

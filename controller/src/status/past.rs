@@ -192,7 +192,7 @@ mod tests {
     use crate::git::history::Person;
 
     fn entry(subject: &str, lines: &[&str]) -> CommitView {
-        let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+        let lines = format!("    {}\n", lines.join("\n    "));
         CommitView {
             id: Oid::ZERO,
             parents: Vec::new(),

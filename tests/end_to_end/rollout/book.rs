@@ -93,3 +93,23 @@ fn a_region_is_given_back_by_hand_and_a_controller_holds_on_it() {
     fleet.settle(0);
     assert_eq!(fleet.tree("canary", "westus3"), tree);
 }
+
+#[test]
+fn a_fleet_is_left_with_git_alone() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    let tree = fleet.tree("canary", "westus3");
+    let [take_over, delete] = examples("starting-and-leaving.md").try_into().unwrap();
+    let said = run(&fleet, &take_over);
+    assert!(said.contains("westus3"), "{said}");
+    assert_eq!(
+        fleet.server.tip(REPO, "refs/heads/main:clusters/westus3"),
+        tree
+    );
+    // A controller that still runs is not in the way: such folders are none of the fleet's.
+    fleet.settle(0);
+    assert_eq!(fleet.tree("canary", "westus3"), tree);
+    run(&fleet, &delete);
+    let left = fleet.git(&["for-each-ref", "--format=%(refname)"]);
+    assert_eq!(left, "refs/heads/main");
+}
