@@ -12,6 +12,7 @@ mod people;
 mod priorities;
 mod properties;
 mod recovered;
+mod reverts;
 mod safety;
 mod shared_cause;
 mod stories;
