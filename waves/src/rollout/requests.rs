@@ -567,7 +567,13 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
     let under_way = turn.rollout().is_some_and(|rollout| {
         rollout.source == to || rollout.commits.iter().any(|commit| commit.id == to)
     });
-    if !waits || under_way {
+    if under_way {
+        return Err(format!(
+            "{} is in the newest rollout already; what waits can be a hotfix",
+            to.short(8)
+        ));
+    }
+    if !waits {
         return Err(format!(
             "{} is not the commit that waits ({} is)",
             to.short(8),
