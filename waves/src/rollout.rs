@@ -41,9 +41,9 @@ pub use observation::{
 pub use opening::{create, would_be_held};
 pub use state::{
     Asked, Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
-    Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState, Rollout,
-    RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp, Waiver, WaveRun,
-    WaveState,
+    Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState,
+    RevertObstacle, Rollout, RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp,
+    Waiver, WaveRun, WaveState,
 };
 pub use turn::decide;
 pub use watch::{RegionWatch, Watch};

@@ -37,6 +37,9 @@ const REMEMBERED: usize = 16;
 /// How many commits directly after a failed one, and of the newest, are looked at for one that undid it.
 const LOOKED_AT_FOR_UNDOING: usize = 100;
 
+/// How many of the paths in which a revert conflicts are named.
+const CONFLICTS_NAMED: usize = 5;
+
 /// What rendering a commit needs.
 pub(super) struct Context<'a> {
     pub(super) store: &'a Arc<ObjectStore>,
@@ -660,14 +663,23 @@ fn revert_result(
     tip: Oid,
 ) -> Result<RevertResult, EngineError> {
     let Some(base) = base else {
-        return Ok(RevertResult::NotOnChain);
+        return Ok(RevertResult::NotOnChain { tree: None });
     };
+    let tree = history.commit(base)?.tree;
     if !history.same_first_parent_chain(base, source)? {
-        return Ok(RevertResult::NotOnChain);
+        return Ok(RevertResult::NotOnChain { tree: Some(tree) });
     }
     Ok(match history.revert_merge(tip, source, base)? {
         MergeResult::Nothing => RevertResult::Nothing,
         MergeResult::Clean(tree) => RevertResult::Clean { tree },
-        MergeResult::Conflict(paths) => RevertResult::Conflict { paths },
+        MergeResult::Conflict(paths) => RevertResult::Conflict {
+            count: paths.len(),
+            paths: paths
+                .iter()
+                .take(CONFLICTS_NAMED)
+                .map(|path| one_line(path))
+                .collect(),
+            tree,
+        },
     })
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use tidegate_waves::rollout::{FleetIdentity, Rollout, SourceRevert};
+use tidegate_waves::rollout::{FleetIdentity, RevertObstacle, Rollout, SourceRevert};
 
 use super::{Forge, ForgeError, NewPullRequest, PullRequest};
 use crate::engine::message;
@@ -118,10 +118,20 @@ fn body(fleet: &FleetIdentity, rollout: &Rollout) -> String {
         }
     }
     let branch = verbatim(&fleet.branch);
+    match &rollout.revert_obstacle {
+        None => {
+            let _ = writeln!(
+                text,
+                "\nMerging this takes the following off {branch} again. It changes nothing in any region: they have their last good manifests already."
+            );
+        }
+        Some(obstacle) => {
+            let _ = writeln!(text, "\n{}", by_hand(obstacle, &branch));
+        }
+    }
     let _ = writeln!(
         text,
-        "\nMerging this takes the following off {branch} again. It changes nothing in any region: they have their last good manifests already. \
-         Until it is merged, commits on top of these bring the failed content along and are held, unless they fix it \
+        "\nUntil it is merged, commits on top of these bring the failed content along and are held, unless they fix it \
          (`Tidegate-Fixes: {}` in their message) or undo it. Closing this instead leaves that to you.\n",
         rollout.source
     );
@@ -139,6 +149,31 @@ fn body(fleet: &FleetIdentity, rollout: &Rollout) -> String {
         let _ = writeln!(text, "* and {more} more");
     }
     text
+}
+
+/// What a person has to do where no merge alone takes the commits back.
+fn by_hand(obstacle: &RevertObstacle, branch: &str) -> String {
+    let why = match obstacle {
+        RevertObstacle::Conflict { paths, count } => {
+            let named: Vec<String> = paths.iter().map(|path| verbatim(path)).collect();
+            let more = match count.saturating_sub(paths.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(
+                "**This conflicts** with later commits on {branch}, in {}{more}, and has to be resolved by hand.",
+                named.join(", ")
+            )
+        }
+        RevertObstacle::NotOnChain => format!(
+            "**This needs a look before it is merged**: the rollout did not start from a first-parent ancestor of its commit, so history on {branch} was rewritten or merged the other way round."
+        ),
+    };
+    format!(
+        "{why} The branch of this pull request stands on the commit that failed and has the files of the commit before the rollout; \
+         keep from {branch} what came later and is wanted, and take the following off. \
+         Where what is merged has the old content again, it changes nothing in any region: they have their last good manifests already."
+    )
 }
 
 /// Text from outside so that it is shown as it stands: no links, images, or mentions come of it.
@@ -273,6 +308,27 @@ mod tests {
             "{}",
             new.body
         );
+    }
+
+    #[test]
+    fn a_revert_that_conflicts_says_where_and_asks_to_be_resolved() {
+        let (fleet, mut rollout) = proposed();
+        let plain = body(&fleet, &rollout);
+        assert!(!plain.contains("by hand"), "{plain}");
+        rollout.revert_obstacle = Some(RevertObstacle::Conflict {
+            paths: vec!["values/app.yaml".to_owned(), "a`b".to_owned()],
+            count: 4,
+        });
+        let text = body(&fleet, &rollout);
+        assert!(
+            text.contains("**This conflicts** with later commits on `main`, in `values/app.yaml`, `a'b` and 2 more, and has to be resolved by hand."),
+            "{text}"
+        );
+        assert!(text.contains("Tidegate-Fixes: "), "{text}");
+        rollout.revert_obstacle = Some(RevertObstacle::NotOnChain);
+        let text = body(&fleet, &rollout);
+        assert!(text.contains("needs a look before it is merged"), "{text}");
+        assert!(!text.contains("conflicts"), "{text}");
     }
 
     #[tokio::test]

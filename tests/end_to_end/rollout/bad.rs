@@ -311,35 +311,6 @@ fn a_revert_keeps_what_came_after_the_bad_commit_and_carries_it_as_an_ordinary_r
 }
 
 #[test]
-fn where_the_revert_conflicts_the_regions_are_given_back_and_a_person_is_asked() {
-    let fleet = Fleet::new();
-    fleet.settle(0);
-    let good = fleet.trees();
-    let mut running = fleet.background();
-    fleet.force("westus3", Some((200, r#"{"version":"1"}"#)));
-    fleet.release("2", "westus3", "Version 2");
-    let entries = fleet.log().len();
-    fleet.wait_for(&mut running, "RolloutOpened", entries);
-    // The same lines again: what was there before cannot come back by a merge.
-    let later = fleet.release("3", "westus3", "Version 3, on the same lines");
-    fleet.wait_until(&mut running, "the queue", |fleet| {
-        fleet.status(&[])["queued"] == serde_json::json!([later])
-    });
-    fleet.force("westus3", None);
-    fleet.wait_for(&mut running, "Reverted", entries);
-    assert_eq!(fleet.tip(MAIN), later);
-    assert_eq!(fleet.trees()[0], good[0]);
-    let holds: Vec<String> = fleet.holds();
-    assert!(
-        holds.contains(&"RevertImpossible".to_owned())
-            || holds.contains(&"RevertPullRequest".to_owned()),
-        "{holds:?}"
-    );
-    stop(running);
-    fleet.audit();
-}
-
-#[test]
 fn an_answer_that_is_merely_old_or_missing_is_no_harm() {
     // Stale and unreachable evidence holds the wave back, and never fails it.
     let fleet = Fleet::new();

@@ -1,5 +1,7 @@
 //! Commits that land while something is under way, and config branches that a server protects.
 
+use tidegate_testkit::work::try_git;
+
 use super::fleet::{Fleet, MAIN, REPO, app, stop};
 
 #[test]
@@ -134,6 +136,90 @@ fn where_main_is_protected_the_revert_waits_on_a_branch_and_its_merge_settles() 
     fleet.settle(0);
     assert_eq!(fleet.versions(), ["3"; 4]);
     assert_eq!(proposals(&fleet), 1);
+    fleet.audit();
+}
+
+#[test]
+fn a_revert_that_conflicts_waits_on_a_branch_that_a_person_merges() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    let base = fleet.tip(MAIN);
+    let good = fleet.trees();
+    let mut running = fleet.background();
+    // The canary keeps answering for the old version until the next commit has landed.
+    fleet.force("westus3", Some((200, r#"{"version":"1"}"#)));
+    let entries = fleet.log().len();
+    let bad = fleet.release("2", "westus3", "Version 2");
+    fleet.wait_for(&mut running, "RolloutOpened", entries);
+    let later = fleet.publish(
+        &[
+            ("values/app.yaml", &app("3", "none")),
+            ("notes.md", "Who to call\n"),
+        ],
+        "Version 3",
+    );
+    fleet.wait_until(&mut running, "the queue", |fleet| {
+        fleet.status(&[])["queued"] == serde_json::json!([later])
+    });
+    fleet.force("westus3", None);
+    fleet.wait_for(&mut running, "Reverted", entries);
+    stop(running);
+    fleet.settle(5);
+    assert_eq!(fleet.trees(), good, "a conflict blocks no give-back");
+    assert_eq!(fleet.tip(MAIN), later, "main is left to people");
+    assert_eq!(fleet.state(), "RolledBack");
+    assert!(
+        fleet.holds().contains(&"RevertPullRequest".to_owned()),
+        "{:?}",
+        fleet.holds()
+    );
+    let rollout = fleet.newest("Failed").rollout().unwrap().to_owned();
+    let branch = format!("refs/heads/tidegate-revert/{rollout}");
+    let revert = fleet.tip(&branch);
+    assert_eq!(
+        fleet.git(&["log", "-1", "--format=%P %s", &revert]),
+        format!("{bad} Revert \"Version 2\"")
+    );
+    assert_eq!(
+        fleet.git(&["rev-parse", &format!("{revert}^{{tree}}")]),
+        fleet.git(&["rev-parse", &format!("{base}^{{tree}}")])
+    );
+    let status = fleet.status(&[]);
+    let hold = status["holds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|hold| hold["reason"] == "RevertPullRequest")
+        .unwrap();
+    let message = hold["message"].as_str().unwrap();
+    assert!(
+        message.contains("conflicts with later commits in values/app.yaml"),
+        "{message}"
+    );
+    assert!(
+        message.contains("resolve that in the pull request"),
+        "{message}"
+    );
+
+    // A person merges it and resolves the conflict: the version goes back, the notes stay.
+    let entries = fleet.log().len();
+    fleet.work.git(&["fetch", "-q", "origin", &branch]);
+    let merged = try_git(
+        &fleet.work.path(""),
+        &["merge", "-q", "--no-ff", "--no-commit", "FETCH_HEAD"],
+    );
+    assert!(!merged.status.success(), "it conflicts as was said");
+    fleet.work.write("values/app.yaml", app("1", "none"));
+    fleet.work.commit("Merge the revert");
+    fleet.work.push("main");
+    fleet.settle(0);
+    assert_eq!(fleet.holds(), [""; 0], "{}", fleet.story());
+    assert_eq!(fleet.kinds(entries), ["NoChange"], "{}", fleet.story());
+    assert_eq!(fleet.trees(), good);
+    assert_eq!(fleet.git(&["show", "main:notes.md"]), "Who to call");
+    fleet.release("4", "none", "Version 4");
+    fleet.settle(0);
+    assert_eq!(fleet.versions(), ["4"; 4]);
     fleet.audit();
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidegate_testkit::git_server::{PASSWORD, USERNAME};
 use tidegate_testkit::tidegate::{Answer, Tidegate};
 
-use super::fleet::{FLEET, Fleet, REQUESTS, stop};
+use super::fleet::{FLEET, Fleet, MAIN, REQUESTS, stop};
 
 /// A canary that still shows the old revision: neither healthy nor harmed.
 const OLD: Option<(u16, &str)> = Some((200, r#"{"version":"1"}"#));
@@ -243,6 +243,38 @@ fn abort_retry_skip_hotfix_and_revert_do_what_they_say() {
     assert_eq!(asked["by"], "jo <jo@example.com>");
     assert_eq!(asked["reason"], "customers complain");
     assert_eq!(asked["commit"], fleet.tip(REQUESTS).as_str());
+    stop(running);
+    fleet.audit();
+}
+
+#[test]
+fn one_region_is_taken_back_while_the_others_go_on() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    let good = fleet.trees();
+    let entries = fleet.log().len();
+    let mut running = fleet.background();
+    fleet.force("northeurope", OLD);
+    let source = fleet.release("2", "none", "Version 2");
+    fleet.wait_until(&mut running, "the pilot waits for northeurope", |fleet| {
+        let regions = fleet.regions();
+        regions["northeurope"] == "Verifying" && regions["eastus"] == "Done"
+    });
+    fleet.asks(&["revert", "--region", "eastus", "--reason", "too slow"], 0);
+    fleet.wait_until(&mut running, "eastus has its last good", |fleet| {
+        fleet.regions()["eastus"] == "Reverted"
+    });
+    assert_eq!(fleet.trees()[1], good[1]);
+    fleet.force("northeurope", None);
+    fleet.wait_for(&mut running, "Succeeded", entries);
+    assert_eq!(fleet.versions(), ["2", "1", "2", "2"]);
+    assert_eq!(fleet.tip(MAIN), source, "the config branch stays as it is");
+    let answer = fleet.asks(&["revert", "--region", "eastus"], 1);
+    assert!(
+        answer.stderr.contains("use `tidegate revert`"),
+        "{}",
+        answer.stderr
+    );
     stop(running);
     fleet.audit();
 }

@@ -180,13 +180,20 @@ pub enum RevertResult {
         /// The tree.
         tree: Oid,
     },
-    /// These paths conflict.
+    /// Later commits are in the way.
     Conflict {
-        /// The paths, at most a few.
+        /// The first few of the paths that conflict, one line each.
         paths: Vec<String>,
+        /// How many conflict.
+        count: usize,
+        /// The tree of the source that the rollout started from: a revert directly on the failed source.
+        tree: Oid,
     },
-    /// The settled source is not on the failed source's first-parent chain.
-    NotOnChain,
+    /// The source that the rollout started from is not on the failed source's first-parent chain.
+    NotOnChain {
+        /// Its tree; `None` if the rollout started from nothing.
+        tree: Option<Oid>,
+    },
 }
 
 /// Which gates a sample was taken with.

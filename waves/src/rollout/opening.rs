@@ -499,6 +499,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         sealing: None,
         failure: None,
         source_revert: SourceRevert::None,
+        revert_obstacle: None,
         waived_quarantine: waived(state, candidate, valid, waiver.retry),
         inherited: inherited(state, &valid.wanted),
         asked: Vec::new(),

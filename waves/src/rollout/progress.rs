@@ -26,9 +26,7 @@ pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
     if let Some(writing) = begin_holds(turn).or_else(|| end_holds(turn)) {
         return Some(writing);
     }
-    if is_stopped(&turn.next) {
-        return None;
-    }
+    // A hold never blocks a revert.
     let drafts = isolated_give_backs(turn);
     if !drafts.is_empty() {
         return Some(
@@ -38,6 +36,9 @@ pub(super) fn go_on(turn: &mut Turn<'_>) -> Option<Writing> {
             )
             .drafts(drafts),
         );
+    }
+    if is_stopped(&turn.next) {
+        return None;
     }
     advance_waves(turn)
 }

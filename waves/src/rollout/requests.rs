@@ -1,5 +1,6 @@
 //! What people ask for: each request gets exactly one answer in the log.
 
+use super::failure::isolate_by_request;
 use super::observation::{CandidateOutcome, Request, RequestOption, Verb};
 use super::state::{
     Asked, Failure, FailureReason, Hold, HoldReason, LeftOut, RegionState, RolloutState, Sealing,
@@ -456,13 +457,16 @@ fn retry_settled(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftInte
     Ok(Vec::new())
 }
 
-/// The failure path by hand, also after a rollout succeeded.
+/// The failure path by hand, also after a rollout succeeded; during one, for single regions too.
 fn revert(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, String> {
     if !request.regions.is_empty() {
-        return Err(
-            "revert takes back the newest rollout as a whole; to change single regions back, commit their earlier content on the config branch and let it roll out"
-                .to_owned(),
-        );
+        if request.to.is_some() {
+            return Err(
+                "regions go back to their last good trees, to no commit of one's choice; ask without --to"
+                    .to_owned(),
+            );
+        }
+        return isolate_by_request(turn, request);
     }
     if let Some(to) = request.to {
         goes_back_to(turn, to)?;
@@ -563,7 +567,13 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
     let under_way = turn.rollout().is_some_and(|rollout| {
         rollout.source == to || rollout.commits.iter().any(|commit| commit.id == to)
     });
-    if !waits || under_way {
+    if under_way {
+        return Err(format!(
+            "{} is in the newest rollout already; what waits can be a hotfix",
+            to.short(8)
+        ));
+    }
+    if !waits {
         return Err(format!(
             "{} is not the commit that waits ({} is)",
             to.short(8),

@@ -268,6 +268,9 @@ pub struct Rollout {
     pub failure: Option<Failure>,
     /// How far the revert of the config branch is.
     pub source_revert: SourceRevert,
+    /// Why the revert of the config branch is left to a pull request in which people finish it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revert_obstacle: Option<RevertObstacle>,
     /// Quarantined commits that it was opened in spite of (it fixes them, or a person waived them): its
     /// success ends their quarantine.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -775,6 +778,39 @@ pub enum SourceRevert {
     NotWanted,
     /// No merge can take the change back; a person has to.
     Impossible,
+}
+
+/// What keeps a revert from being made by a merge alone. The pull request's branch then stands on the failed
+/// commit itself and has the content of the commit that the rollout started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum RevertObstacle {
+    /// Later commits changed the same places.
+    Conflict {
+        /// The first few of the paths that conflict.
+        paths: Vec<String>,
+        /// How many conflict.
+        count: usize,
+    },
+    /// The source that the rollout started from is not on the failed source's first-parent chain.
+    NotOnChain,
+}
+
+impl std::fmt::Display for RevertObstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Conflict { paths, count } => {
+                write!(f, "it conflicts with later commits in {}", paths.join(", "))?;
+                match count.saturating_sub(paths.len()) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+            Self::NotOnChain => {
+                f.write_str("the rollout did not start from a first-parent ancestor of its commit")
+            }
+        }
+    }
 }
 
 impl SourceRevert {

@@ -195,8 +195,10 @@ pub fn retry(arguments: RetryArgs, terminal: &Terminal) -> Result<(), CommandErr
 Examples:
   tidegate revert --reason \"customers see errors\"   the newest rollout
   tidegate revert 9f3c2e1a-57                        that rollout, or nothing if a newer one has begun
+  tidegate revert --region westus3                   that region alone, while the rollout is under way
 
-Regions get their last good back and the commit is reverted on the config branch.
+Regions get their last good back and the commit is reverted on the config branch. With --region these regions alone
+go back, the others go on, and the config branch stays as it is; `tidegate retry --region` tries them again.
 Exit codes: 0 accepted, 1 refused, 6 no answer yet.")]
 pub struct RevertArgs {
     /// The rollout (default: the newest)
@@ -207,7 +209,7 @@ pub struct RevertArgs {
     #[arg(long, value_name = "SHA")]
     to: Option<String>,
 
-    /// Only this region (can be repeated)
+    /// Only this region, of the rollout under way (can be repeated)
     #[arg(long = "region", value_name = "NAME")]
     regions: Vec<String>,
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ending::finish;
-use super::judge::is_isolated;
 use super::source_revert::{SourceStep, revert_source};
-use crate::fleet::OnFailure;
 use crate::log::{DraftIntent, EntryKind, FolderChange, Intent, MoveKind};
 use crate::oid::Oid;
 use crate::rollout::state::{HoldReason, RegionState, RolloutState, SourceRevert};
@@ -214,35 +212,6 @@ fn target_of(turn: &Turn<'_>, region: &str) -> Option<Oid> {
     Some(target.unwrap_or(good))
 }
 
-/// Give-backs of isolated regions whose branch is free for one.
-pub(in crate::rollout) fn isolated_give_backs(turn: &mut Turn<'_>) -> Vec<DraftIntent> {
-    let Some(rollout) = turn.rollout() else {
-        return Vec::new();
-    };
-    let isolated: BTreeSet<String> = rollout
-        .waves
-        .iter()
-        .filter(|wave| {
-            rollout
-                .plan
-                .wave(&wave.name)
-                .is_some_and(|planned| planned.policy.on_failure == OnFailure::Isolate)
-        })
-        .flat_map(|wave| &wave.regions)
-        .filter(|(region, run)| {
-            matches!(run.state, RegionState::Failed | RegionState::TimedOut)
-                && is_isolated(turn, rollout, region)
-        })
-        .map(|(region, _)| region.clone())
-        .collect();
-    if isolated.is_empty() {
-        return Vec::new();
-    }
-    let (drafts, _) = give_backs_of(turn, |region| isolated.contains(region));
-    mark_reverting(turn, &drafts);
-    drafts
-}
-
 /// A region that this rollout moved to another wave is found again on the branch that still holds its last
 /// good, unless its folder is about to leave that one.
 pub(in crate::rollout) fn return_moved_regions(turn: &mut Turn<'_>) {
@@ -288,7 +257,7 @@ pub(in crate::rollout) fn give_backs(turn: &mut Turn<'_>) -> (Vec<DraftIntent>, 
     give_backs_of(turn, |_| true)
 }
 
-fn give_backs_of(
+pub(in crate::rollout) fn give_backs_of(
     turn: &mut Turn<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> (Vec<DraftIntent>, Vec<String>) {

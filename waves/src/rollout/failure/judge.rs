@@ -1,17 +1,16 @@
 //! Harm, and what the policy makes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::ending::end_with;
-use super::give_back::isolated_give_backs;
+use super::isolation::{is_isolated, isolate};
 use crate::fleet::{Gate, OnFailure, OnUnreachable};
 use crate::gate::{GateFold, GateState};
 use crate::log::EntryKind;
 use crate::plan::PlannedWave;
 use crate::rollout::holds::is_held_for;
 use crate::rollout::state::{
-    Baseline, Failure, FailureReason, HoldReason, Quarantined, RegionRun, RegionState, Rollout,
-    Sealing,
+    Baseline, Failure, FailureReason, HoldReason, RegionRun, RegionState, Rollout, Sealing,
 };
 use crate::rollout::turn::{Turn, Writing};
 use crate::rollout::watch::Elsewhere;
@@ -215,33 +214,12 @@ fn tolerate(turn: &mut Turn<'_>, failure: &Failure, why: &str) -> Writing {
     region_failed_entry(failure, why)
 }
 
-fn region_failed_entry(failure: &Failure, what: &str) -> Writing {
+pub(in crate::rollout) fn region_failed_entry(failure: &Failure, what: &str) -> Writing {
     Writing::new(
         EntryKind::RegionFailed,
         format!("{} failed: {} ({what})", failure.region, failure.evidence),
     )
     .wave(&failure.wave)
-}
-
-/// The failed region alone gets its last good tree back; the rest go on.
-fn isolate(turn: &mut Turn<'_>, failure: &Failure) -> Option<Writing> {
-    region_failed(turn, failure);
-    let rollout = turn.rollout()?;
-    let (source, base, id) = (rollout.source, rollout.base, rollout.id.clone());
-    let tree = rollout.plan.regions.get(&failure.region)?.tree;
-    turn.next.quarantine.push(Quarantined {
-        source,
-        base,
-        rollout: id,
-        digests: BTreeMap::from([(failure.region.clone(), tree)]),
-        isolated: true,
-        reason: failure.evidence.clone(),
-    });
-    let drafts = isolated_give_backs(turn);
-    Some(
-        region_failed_entry(failure, "isolated: it alone gets its last good tree back")
-            .drafts(drafts),
-    )
 }
 
 /// Whether no failure is tolerated in this wave: it is the canary, or the first wave that the rollout changes.
@@ -255,13 +233,6 @@ pub(in crate::rollout) fn is_strict(rollout: &Rollout, wave: &str) -> bool {
         .first()
         .is_some_and(|canary| canary.name == wave)
         || first_changed.is_some_and(|run| run.name == wave)
-}
-
-/// Whether this rollout isolated the region.
-pub(in crate::rollout) fn is_isolated(turn: &Turn<'_>, rollout: &Rollout, region: &str) -> bool {
-    turn.next.quarantine.iter().any(|item| {
-        item.isolated && item.rollout == rollout.id && item.digests.contains_key(region)
-    })
 }
 
 fn failures_of(turn: &Turn<'_>, rollout: &Rollout, wave: &PlannedWave) -> usize {

@@ -1,8 +1,9 @@
 //! The revert of the config branch: as a commit, or as a branch for a pull request.
 
 use crate::log::{DraftIntent, EntryKind, MoveKind};
-use crate::rollout::observation::RevertResult;
-use crate::rollout::state::{HoldReason, SourceRevert};
+use crate::oid::Oid;
+use crate::rollout::observation::{RevertFacts, RevertResult};
+use crate::rollout::state::{HoldReason, RevertObstacle, SourceRevert};
 use crate::rollout::turn::{Turn, Writing};
 
 pub(in crate::rollout) enum SourceStep {
@@ -21,11 +22,17 @@ pub(in crate::rollout) fn revert_source(turn: &mut Turn<'_>) -> SourceStep {
         SourceRevert::Proposing => true,
         SourceRevert::Proposed { commit } => {
             let reference = turn.next.fleet.revert_ref(&rollout.id);
-            let message = format!(
-                "the revert {} waits on {reference}; merge it into {}",
-                commit.short(8),
-                turn.next.fleet.branch
-            );
+            let branch = &turn.next.fleet.branch;
+            let message = match &rollout.revert_obstacle {
+                None => format!(
+                    "the revert {} waits on {reference}; merge it into {branch}",
+                    commit.short(8)
+                ),
+                Some(obstacle) => format!(
+                    "the revert {} waits on {reference}, because {obstacle}; resolve that in the pull request and merge it into {branch}",
+                    commit.short(8)
+                ),
+            };
             let hold = turn.hold(HoldReason::RevertPullRequest, message.clone());
             return if turn.add_hold(hold) {
                 SourceStep::Write(Box::new(Writing::new(
@@ -84,50 +91,71 @@ pub(in crate::rollout) fn revert_source(turn: &mut Turn<'_>) -> SourceStep {
             impossible(turn, &format!("{config} does not exist"))
         };
     };
-    match &facts.result {
+    let facts = facts.clone();
+    propose_or_push(turn, facts, &target, source, proposing)
+}
+
+/// Writes the intent of the revert: onto the config branch, or as a branch where that cannot be.
+fn propose_or_push(
+    turn: &mut Turn<'_>,
+    facts: RevertFacts,
+    target: &str,
+    source: Oid,
+    proposing: bool,
+) -> SourceStep {
+    let (tree, onto, obstacle) = match facts.result {
         RevertResult::Nothing => {
             if let Some(rollout) = turn.rollout_mut() {
                 rollout.source_revert = SourceRevert::NotNeeded;
             }
-            SourceStep::Settled
+            return SourceStep::Settled;
         }
-        RevertResult::Clean { tree } => {
-            let draft = DraftIntent {
-                reference: target.clone(),
-                old: if proposing {
-                    crate::oid::Oid::ZERO
-                } else {
-                    facts.tip
-                },
-                kind: MoveKind::SourceRevert,
-                wave: String::new(),
-                folders: Vec::new(),
-                given: Some(*tree),
-                onto: proposing.then_some(facts.tip),
-                rollout: Some(id),
-                source: Some(source),
-            };
-            SourceStep::Write(Box::new(
-                Writing::new(EntryKind::Intent, format!("revert the source on {target}"))
-                    .drafts(vec![draft]),
-            ))
+        RevertResult::Clean { tree } => (tree, facts.tip, None),
+        // Directly on the failed commit no revert conflicts: what is in the way shows where it is merged.
+        RevertResult::Conflict { paths, count, tree } => (
+            tree,
+            source,
+            Some(RevertObstacle::Conflict { paths, count }),
+        ),
+        RevertResult::NotOnChain { tree: Some(tree) } => {
+            (tree, source, Some(RevertObstacle::NotOnChain))
         }
-        RevertResult::Conflict { paths } => {
-            let message = format!(
-                "reverting {} on {config} conflicts in {}",
-                source.short(8),
-                paths.join(", ")
-            );
-            impossible(turn, &message)
+        RevertResult::NotOnChain { tree: None } => {
+            let message = format!("nothing was rolled out before {}", source.short(8));
+            return impossible(turn, &message);
         }
-        RevertResult::NotOnChain => {
-            let message = format!(
-                "the settled source is not on the first-parent chain of {}",
-                source.short(8)
-            );
-            impossible(turn, &message)
+    };
+    if let Some(found) = &obstacle
+        && !proposing
+    {
+        turn.lines.push(format!(
+            "{} cannot be reverted on {}: {found}",
+            source.short(8),
+            turn.next.fleet.config_ref()
+        ));
+        if let Some(rollout) = turn.rollout_mut() {
+            rollout.source_revert = SourceRevert::Proposing;
         }
+        return revert_source(turn);
     }
+    if let Some(rollout) = turn.rollout_mut() {
+        rollout.revert_obstacle = obstacle;
+    }
+    let draft = DraftIntent {
+        reference: target.to_owned(),
+        old: if proposing { Oid::ZERO } else { facts.tip },
+        kind: MoveKind::SourceRevert,
+        wave: String::new(),
+        folders: Vec::new(),
+        given: Some(tree),
+        onto: proposing.then_some(onto),
+        rollout: Some(facts.rollout),
+        source: Some(source),
+    };
+    SourceStep::Write(Box::new(
+        Writing::new(EntryKind::Intent, format!("revert the source on {target}"))
+            .drafts(vec![draft]),
+    ))
 }
 
 fn impossible(turn: &mut Turn<'_>, message: &str) -> SourceStep {

@@ -368,6 +368,17 @@ impl World {
         }
     }
 
+    fn store_files(&mut self, files: Files) -> Oid {
+        let tree = id(&("files", &files));
+        self.trees.insert(tree, files);
+        tree
+    }
+
+    fn tree_of(&mut self, source: Oid) -> Oid {
+        let files = self.files(Some(source));
+        self.store_files(files)
+    }
+
     pub(super) fn revert_facts(&mut self, state: &FleetState) -> Option<RevertFacts> {
         let rollout = state.rollout.as_ref()?;
         let tip = self.head()?;
@@ -381,7 +392,9 @@ impl World {
         let result = if earlier {
             RevertResult::Nothing
         } else if !on_chain {
-            RevertResult::NotOnChain
+            RevertResult::NotOnChain {
+                tree: rollout.base.map(|base| self.tree_of(base)),
+            }
         } else {
             let ours = self.files(Some(tip));
             match merge(
@@ -389,13 +402,15 @@ impl World {
                 &ours,
                 &self.files(rollout.base),
             ) {
-                Err(path) => RevertResult::Conflict { paths: vec![path] },
+                Err(path) => RevertResult::Conflict {
+                    paths: vec![path],
+                    count: 1,
+                    tree: self.tree_of(rollout.base?),
+                },
                 Ok(merged) if merged == ours => RevertResult::Nothing,
-                Ok(merged) => {
-                    let tree = id(&("files", &merged));
-                    self.trees.insert(tree, merged);
-                    RevertResult::Clean { tree }
-                }
+                Ok(merged) => RevertResult::Clean {
+                    tree: self.store_files(merged),
+                },
             }
         };
         Some(RevertFacts {

@@ -3,7 +3,7 @@
 use super::world::{Fault, MAIN, Spec, World};
 use crate::fleet::{OnFailure, RevertSource};
 use crate::log::EntryKind;
-use crate::rollout::{HoldReason, RegionState, RequestOption, RolloutState, SourceRevert, Verb};
+use crate::rollout::{HoldReason, RegionState, RequestOption, RolloutState, Verb};
 
 fn holding() -> Spec {
     Spec::small().every_wave(|wave| wave.on_failure = OnFailure::Hold)
@@ -379,71 +379,6 @@ fn the_whole_range_is_reverted_and_newer_commits_stay() {
         "the superseded part of the range goes too"
     );
     assert_eq!(head.files["notes"], "newer");
-}
-
-#[test]
-fn a_revert_that_conflicts_is_left_to_a_person() {
-    let mut world = World::settled(Spec::small());
-    world.bad_words.insert("v2".to_owned());
-    world.commit(&[("all", "v2")]);
-    world.run_until_last(EntryKind::RolloutOpened);
-    world.commit(&[("all", "v3")]);
-    world.run();
-    assert!(
-        world.holds().contains(&HoldReason::RevertImpossible),
-        "{}",
-        world.story()
-    );
-    assert_eq!(world.rollout_state(), RolloutState::RolledBack);
-    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
-    // A person puts it right: that ends the hold.
-    world.commit(&[("all", "v1")]);
-    world.run();
-    assert_eq!(world.holds(), [], "{}", world.story());
-}
-
-#[test]
-fn a_protected_config_branch_gets_a_branch_for_a_pull_request() {
-    let mut world = World::settled(Spec::small());
-    world.bad_words.insert("v2".to_owned());
-    world.faults.insert(MAIN.to_owned(), Fault::Refused);
-    let bad = world.commit(&[("all", "v2")]);
-    world.run();
-    let rollout = world.state().rollout.clone().unwrap();
-    assert!(
-        matches!(rollout.source_revert, SourceRevert::Proposed { .. }),
-        "{}",
-        world.story()
-    );
-    assert_eq!(rollout.state, RolloutState::RolledBack);
-    assert!(world.holds().contains(&HoldReason::RevertPullRequest));
-    let proposed = world.refs[&format!("refs/heads/tidegate-revert/{}", rollout.id)];
-    assert_eq!(world.sources[&proposed].parent, Some(bad));
-    // Merged by a person.
-    world.refs.insert(MAIN.to_owned(), proposed);
-    world.run();
-    assert_eq!(world.last(), EntryKind::NoChange, "{}", world.story());
-    assert_eq!(world.holds(), []);
-    assert!(
-        world.state().intents.is_empty(),
-        "the refused move closed when the branch moved"
-    );
-}
-
-#[test]
-fn a_pull_request_is_proposed_where_the_policy_wants_one() {
-    let mut spec = Spec::small();
-    spec.policy.revert.source = RevertSource::PullRequest;
-    let mut world = World::settled(spec);
-    world.bad_words.insert("v2".to_owned());
-    let bad = world.commit(&[("all", "v2")]);
-    world.run();
-    assert!(
-        world.holds().contains(&HoldReason::RevertPullRequest),
-        "{}",
-        world.story()
-    );
-    assert_eq!(world.refs[MAIN], bad);
 }
 
 #[test]

@@ -218,6 +218,10 @@ fn apply(world: &mut World, event: &Event) {
             if matches!(verb, Verb::Skip) {
                 request.regions = vec![REGIONS[usize::from(*region)].to_owned()];
             }
+            // Half of the reverts are of one region alone.
+            if verb == Verb::Revert && *option < 2 {
+                request.regions = vec![REGIONS[usize::from(*region)].to_owned()];
+            }
             if verb == Verb::Hotfix {
                 request.to = head;
             }

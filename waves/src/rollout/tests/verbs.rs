@@ -15,32 +15,32 @@ const VERBS: [Verb; 8] = [
     Verb::Hotfix,
 ];
 
-fn idle() -> World {
+pub(super) fn idle() -> World {
     World::settled(Spec::small())
 }
 
-fn succeeded() -> World {
+pub(super) fn succeeded() -> World {
     let mut world = idle();
     world.commit(&[("all", "v2")]);
     world.run();
     world
 }
 
-fn running() -> World {
+pub(super) fn running() -> World {
     let mut world = idle();
     world.commit(&[("all", "v2")]);
     world.run_until_last(EntryKind::WavePassed);
     world
 }
 
-fn held_by_request() -> World {
+pub(super) fn held_by_request() -> World {
     let mut world = running();
     world.request(Verb::Hold);
     world.run_until_last(EntryKind::Requested);
     world
 }
 
-fn waiting_for_approval() -> World {
+pub(super) fn waiting_for_approval() -> World {
     let mut world = idle();
     let other = world.spec(Spec::small().members("broad", &["r3"]));
     world.commit(&[("spec", &other)]);
@@ -48,14 +48,14 @@ fn waiting_for_approval() -> World {
     world
 }
 
-fn aborted() -> World {
+pub(super) fn aborted() -> World {
     let mut world = running();
     world.request(Verb::Abort);
     world.run();
     world
 }
 
-fn drifted() -> World {
+pub(super) fn drifted() -> World {
     let mut world = idle();
     world.drift("pilot", "r1", None);
     world.run();
