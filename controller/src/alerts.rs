@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tidegate_waves::log::EntryKind;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::HoldReason;
+use tidegate_waves::rollout::{Hold, HoldReason};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -37,8 +37,18 @@ const FIRST_REMINDER: i64 = 60 * 60;
 /// … and how often after that.
 const REMINDERS: i64 = 4 * 60 * 60;
 
-/// How long one alert is tried before the next of its rollout gets its turn.
-const LONGEST_TRYING: i64 = 60 * 60;
+/// How long one alert keeps the later ones of its rollout back while it cannot be sent.
+const PATIENCE: i64 = 60 * 60;
+
+/// How long one alert is tried at least …
+const LONGEST_TRYING: i64 = 24 * 60 * 60;
+
+/// … and how often.
+const FEWEST_TRIES: u32 = 10;
+
+/// How much later than its holder a controller that does not hold the log reminds: the holder may be gone, and where
+/// nothing is to be done nobody takes over.
+const STANDBY_WAITS: i64 = 15 * 60;
 
 /// The first wait after a failure; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: u64 = 1;
@@ -58,9 +68,17 @@ pub enum AlertsError {
     /// No HTTP client can be made.
     #[error("alerts: no HTTP client can be made: {0}")]
     Client(#[source] reqwest::Error),
-    /// The outbox cannot be used.
+    /// Not even an outbox in memory can be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+}
+
+impl AlertsError {
+    /// Whether the settings are what is wrong.
+    #[must_use]
+    pub fn is_of_settings(&self) -> bool {
+        matches!(self, Self::Receiver(_) | Self::Twice(_))
+    }
 }
 
 /// One receiver.
@@ -79,6 +97,8 @@ pub struct Alerts {
     clock: Arc<dyn Clock>,
     /// The identity of this controller.
     me: String,
+    /// The fleet's name and prefix.
+    fleet: (String, String),
     changed: Arc<Notify>,
     drained: Arc<Notify>,
 }
@@ -91,6 +111,7 @@ impl Alerts {
         database: &Path,
         clock: Arc<dyn Clock>,
         me: &str,
+        (fleet, prefix): (&str, &str),
     ) -> Result<Self, AlertsError> {
         let http = sink::Http::new(egress).map_err(AlertsError::Client)?;
         let mut receivers: Vec<Receiver> = Vec::new();
@@ -120,11 +141,33 @@ impl Alerts {
             // If it cannot be made, opening the database says why.
             drop(std::fs::create_dir_all(folder));
         }
+        let outbox = match Outbox::open(database) {
+            Ok(outbox) => outbox,
+            Err(error) => {
+                warn!(%error, "alerts that wait are kept in memory alone, and are lost with the process");
+                Outbox::in_memory()?
+            }
+        };
+        let names: Vec<String> = receivers
+            .iter()
+            .map(|receiver| receiver.name.clone())
+            .collect();
+        match outbox.keep_sinks(&names) {
+            Ok(0) => {}
+            Ok(dropped) => warn!(
+                dropped,
+                "alerts for receivers that the settings name no more are dropped"
+            ),
+            Err(error) => {
+                warn!(%error, "alerts for receivers that the settings name no more may wait")
+            }
+        }
         Ok(Self {
             receivers,
-            outbox: Arc::new(Mutex::new(Outbox::open(database)?)),
+            outbox: Arc::new(Mutex::new(outbox)),
             clock,
             me: me.to_owned(),
+            fleet: (fleet.to_owned(), prefix.to_owned()),
             changed: Arc::new(Notify::new()),
             drained: Arc::new(Notify::new()),
         })
@@ -144,20 +187,30 @@ impl Alerts {
         self.outbox().place()
     }
 
-    /// What entries tell that this controller has to say. Without a memory (`known` is false) the newest rollout is
-    /// told from its opening, unless the log has been still for long.
-    #[must_use]
-    pub fn events_of(&self, entries: &[LogEntry], known: bool) -> Vec<Event> {
+    /// What entries tell that this controller has to say, and what the holder of the log has to say last, for when this
+    /// one takes over. Without a memory (`known` is false) the newest rollout is told from its opening, unless the log
+    /// has been still for long. Blocks on the disk.
+    pub fn read(&self, entries: &[LogEntry], known: bool) -> Result<Read, OutboxError> {
         let entries = if known {
             entries
         } else {
             where_to_begin(entries, self.now())
         };
-        events_of(entries, &self.me)
+        let withheld = if known {
+            self.outbox().withheld()?
+        } else {
+            Vec::new()
+        };
+        Ok(read(entries, &self.me, withheld, known))
     }
 
-    /// Queues events for every receiver that wants them. Blocks on the disk.
-    pub fn take(&self, events: &[Event], place: Option<Oid>) -> Result<(), OutboxError> {
+    /// Queues what was read up to `place` in the log. Blocks on the disk.
+    pub fn take(&self, read: &Read, place: Oid) -> Result<(), OutboxError> {
+        self.queue(&read.events, Some((place, &read.withheld)))
+    }
+
+    /// Queues events for every receiver that wants them.
+    fn queue(&self, events: &[Event], place: Option<(Oid, &[Event])>) -> Result<(), OutboxError> {
         let rows: Vec<(String, Event)> = self
             .receivers
             .iter()
@@ -177,9 +230,14 @@ impl Alerts {
     /// Tells what only time brings about: that the log does not move or cannot be trusted, and again what a person
     /// still has to end. Blocks on the disk.
     pub fn remind(&self, report: &Report) -> Result<(), OutboxError> {
+        if report.tip.is_none() && report.trouble.is_none() {
+            // Nothing has been looked at yet.
+            return Ok(());
+        }
         let now = self.now();
-        let standing = standing(report, &self.me, now);
+        let standing = self.standing(report, now);
         let mut told = Vec::new();
+        let mut reminders = Vec::new();
         for subject in &standing {
             let known = self.outbox().reminder(&subject.what)?;
             let reminder = known.unwrap_or(Reminder {
@@ -191,8 +249,9 @@ impl Alerts {
                     now
                 },
             });
-            let next = if reminder.next <= now {
-                told.push(subject.event(reminder, now));
+            let due = reminder.next.saturating_add(subject.later);
+            let next = if due <= now {
+                told.push((subject.event)(reminder, now));
                 Reminder {
                     told: reminder.told.saturating_add(1),
                     next: now.saturating_add(if reminder.told == 0 {
@@ -206,15 +265,90 @@ impl Alerts {
                 reminder
             };
             if known != Some(next) {
-                self.outbox().remind(&subject.what, next)?;
+                reminders.push((subject.what.clone(), next));
             }
         }
-        let whats: Vec<String> = standing.into_iter().map(|subject| subject.what).collect();
-        self.outbox().keep_reminders(&whats)?;
+        // In this order: what is queued twice is sent once, what is not queued is never sent.
         if !told.is_empty() {
-            self.take(&told, None)?;
+            self.queue(&told, None)?;
         }
-        Ok(())
+        for (what, reminder) in reminders {
+            self.outbox().remind(&what, reminder)?;
+        }
+        let whats: Vec<String> = standing.into_iter().map(|subject| subject.what).collect();
+        self.outbox().keep_reminders(&whats)
+    }
+
+    /// What stands now that needs a person.
+    fn standing(&self, report: &Report, now: i64) -> Vec<Standing> {
+        let mut found: Vec<Standing> = Vec::new();
+        let holds_the_log = report
+            .tip
+            .as_ref()
+            .is_none_or(|tip| tip.state.holder == self.me);
+        let later = if holds_the_log { 0 } else { STANDBY_WAITS };
+        if let Some(tip) = &report.tip {
+            let needs_a_person = |hold: &&Hold| !hold.reason.may_end_by_itself();
+            for hold in tip.state.holds.iter().filter(needs_a_person) {
+                let (state, hold_again) = (Arc::clone(&tip.state), hold.clone());
+                found.push(Standing {
+                    what: event::key(hold),
+                    began: hold.since,
+                    is_told_by_the_log: true,
+                    later,
+                    event: Box::new(move |reminder, now| {
+                        event::of_hold(&state, &hold_again, now, None, reminder.told)
+                    }),
+                });
+            }
+        }
+        let state = report.tip.as_ref().map(|tip| Arc::clone(&tip.state));
+        let damage = report
+            .trouble
+            .as_ref()
+            .filter(|trouble| trouble.log_is_damaged);
+        let overdue = report
+            .tip
+            .as_ref()
+            .filter(|tip| crate::status::is_overdue(&tip.state, tip.seconds, report.head, now));
+        let (what, kind, reason, message) = match (damage, overdue) {
+            (Some(damage), _) => (
+                "LogDamaged",
+                AlertKind::Held,
+                Some(HoldReason::LogDamaged),
+                damage.message.clone(),
+            ),
+            (None, Some(tip)) => {
+                let expected = crate::explain::expected(&tip.state);
+                let message = match &report.trouble {
+                    Some(trouble) => format!("{expected}: {}", trouble.message),
+                    None => expected,
+                };
+                ("Stalled", AlertKind::Stalled, None, message)
+            }
+            (None, None) => return found,
+        };
+        let fleet = self.fleet.clone();
+        found.push(Standing {
+            what: what.to_owned(),
+            began: now,
+            is_told_by_the_log: false,
+            later,
+            event: Box::new(move |reminder, now| {
+                let at = (now, reminder.began);
+                let fleet = (fleet.0.as_str(), fleet.1.as_str());
+                event::of_trouble(
+                    kind,
+                    fleet,
+                    state.as_deref(),
+                    reason,
+                    &message,
+                    at,
+                    reminder.told,
+                )
+            }),
+        });
+        found
     }
 
     /// Hands alerts over until it is cancelled.
@@ -243,28 +377,40 @@ impl Alerts {
     }
 
     async fn serve(&self, receiver: &Receiver, cancel: &CancellationToken) {
+        // What was handed over and is not written down yet: nothing else is sent before it is, or it would be sent again.
+        let mut unsettled: Option<(outbox::Due, Delivery)> = None;
         loop {
             let changed = self.changed.notified();
+            if let Some((due, delivery)) = &unsettled {
+                match tokio::task::block_in_place(|| self.settle(receiver, due, delivery)) {
+                    Ok(()) => {
+                        unsettled = None;
+                        self.drained.notify_waiters();
+                    }
+                    Err(error) => {
+                        let wait = unusable(&error);
+                        tokio::select! {
+                            () = cancel.cancelled() => return,
+                            () = tokio::time::sleep(wait) => {}
+                        }
+                    }
+                }
+                continue;
+            }
             let now = self.now();
-            let due = tokio::task::block_in_place(|| self.outbox().due(&receiver.name, now));
+            let due =
+                tokio::task::block_in_place(|| self.outbox().due(&receiver.name, now, PATIENCE));
             let wait = match due {
                 Ok(Some(due)) => {
                     let delivery = tokio::select! {
                         () = cancel.cancelled() => return,
                         delivery = receiver.sink.send(&due.event) => delivery,
                     };
-                    let settled =
-                        tokio::task::block_in_place(|| self.settle(receiver, &due, delivery));
-                    match settled {
-                        Ok(()) => {
-                            self.drained.notify_waiters();
-                            continue;
-                        }
-                        Err(error) => self.unusable(&error),
-                    }
+                    unsettled = Some((due, delivery));
+                    continue;
                 }
                 Ok(None) => tokio::task::block_in_place(|| self.pause(receiver, now)),
-                Err(error) => self.unusable(&error),
+                Err(error) => unusable(&error),
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -282,22 +428,15 @@ impl Alerts {
                 Duration::from_secs(seconds.unsigned_abs())
             }
             Ok(None) => Duration::from_secs(60),
-            Err(error) => self.unusable(&error),
+            Err(error) => unusable(&error),
         }
-    }
-
-    /// The database fails: said, and tried again later. Rollouts do not depend on it.
-    #[expect(clippy::unused_self, reason = "it belongs to the receivers' loop")]
-    fn unusable(&self, error: &OutboxError) -> Duration {
-        warn!(%error, "alerts wait");
-        Duration::from_secs(30)
     }
 
     fn settle(
         &self,
         receiver: &Receiver,
         due: &outbox::Due,
-        delivery: Delivery,
+        delivery: &Delivery,
     ) -> Result<(), OutboxError> {
         let (sink, id) = (&receiver.name, &due.event.id);
         let kind = due.event.kind;
@@ -314,27 +453,33 @@ impl Alerts {
                     why,
                     "the alert is refused and not sent again"
                 );
-                self.outbox().end(due.number, End::Dead, &why)
+                self.outbox().end(due.number, End::Dead, why)
             }
             Delivery::Later { why, after } => {
                 let now = self.now();
-                if now.saturating_sub(due.queued) > LONGEST_TRYING {
+                if now.saturating_sub(due.queued) > LONGEST_TRYING && due.attempts >= FEWEST_TRIES {
                     warn!(
                         sink,
                         id,
                         ?kind,
                         why,
-                        "the alert could not be sent for an hour and is given up"
+                        "the alert could not be sent for a day and is given up"
                     );
-                    return self.outbox().end(due.number, End::Dead, &why);
+                    return self.outbox().end(due.number, End::Dead, why);
                 }
                 let wait = after.map_or_else(|| back_off(due), |after| after.as_secs().max(1));
                 info!(sink, id, ?kind, why, wait, "the alert is sent later");
                 let until = now.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX));
-                self.outbox().put_off(due.number, until, &why)
+                self.outbox().put_off(due.number, until, why)
             }
         }
     }
+}
+
+/// The database fails: said, and tried again later. Rollouts do not depend on it.
+fn unusable(error: &OutboxError) -> Duration {
+    warn!(%error, "alerts wait");
+    Duration::from_secs(30)
 }
 
 /// 1 s, 2 s, 4 s … up to five minutes, and up to a quarter more, so that not everything comes back at once.
@@ -362,25 +507,36 @@ fn where_to_begin(entries: &[LogEntry], now: i64) -> &[LogEntry] {
     entries.get(opening..).unwrap_or_default()
 }
 
-/// The events of the entries that `me` wrote. Whoever takes over says the last thing that the other wrote once more:
-/// it may have died before saying it.
-fn events_of(entries: &[LogEntry], me: &str) -> Vec<Event> {
-    let mut found = Vec::new();
-    let mut last_of_another: Vec<Event> = Vec::new();
+/// What was read from entries of the log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// What this controller tells.
+    pub events: Vec<Event>,
+    /// The last that another has to tell.
+    pub withheld: Vec<Event>,
+}
+
+/// The events of the entries that `me` wrote. Whoever takes the log over says the last thing that the other wrote once
+/// more (`withheld`, where it was read earlier): it may have died before saying it. So does one that begins without a
+/// memory, whose predecessor it may be.
+fn read(entries: &[LogEntry], me: &str, withheld: Vec<Event>, known: bool) -> Read {
+    let mut read = Read {
+        events: Vec::new(),
+        withheld,
+    };
     for entry in entries {
         let new = events(entry);
-        if entry.after.holder != me {
-            if !new.is_empty() {
-                last_of_another = new;
-            }
-            continue;
+        if entry.after.holder == me {
+            read.events.append(&mut read.withheld);
+            read.events.extend(new);
+        } else if !new.is_empty() {
+            read.withheld = new;
         }
-        if entry.kind == EntryKind::TakeOver {
-            found.append(&mut last_of_another);
-        }
-        found.extend(new);
     }
-    found
+    if !known {
+        read.events.append(&mut read.withheld);
+    }
+    read
 }
 
 /// Something that a person has to end.
@@ -389,77 +545,9 @@ struct Standing {
     began: i64,
     /// Its first alert comes from the entry that began it.
     is_told_by_the_log: bool,
+    /// How many seconds later than usual it is said.
+    later: i64,
     event: Box<dyn Fn(Reminder, i64) -> Event>,
-}
-
-impl Standing {
-    fn event(&self, reminder: Reminder, now: i64) -> Event {
-        (self.event)(reminder, now)
-    }
-}
-
-/// What stands now that needs a person, if `me` is the one to say so.
-fn standing(report: &Report, me: &str, now: i64) -> Vec<Standing> {
-    let Some(tip) = report.tip.as_ref().filter(|tip| tip.state.holder == me) else {
-        return Vec::new();
-    };
-    let mut found: Vec<Standing> = Vec::new();
-    for hold in &tip.state.holds {
-        if hold.reason.may_end_by_itself() {
-            continue;
-        }
-        let (state, hold_again) = (Arc::clone(&tip.state), hold.clone());
-        found.push(Standing {
-            what: event::key(hold),
-            began: hold.since,
-            is_told_by_the_log: true,
-            event: Box::new(move |reminder, now| {
-                event::of_hold(&state, &hold_again, now, None, reminder.told)
-            }),
-        });
-    }
-    let mut trouble = |what: &str, kind, reason, message: String| {
-        let state = Arc::clone(&tip.state);
-        found.push(Standing {
-            what: what.to_owned(),
-            began: now,
-            is_told_by_the_log: false,
-            event: Box::new(move |reminder, now| {
-                event::of_trouble(
-                    kind,
-                    &state,
-                    reason,
-                    &message,
-                    (now, reminder.began),
-                    reminder.told,
-                )
-            }),
-        });
-    };
-    if let Some(damage) = report
-        .trouble
-        .as_ref()
-        .filter(|trouble| trouble.log_is_damaged)
-    {
-        let reason = Some(HoldReason::LogDamaged);
-        trouble(
-            "LogDamaged",
-            AlertKind::Held,
-            reason,
-            damage.message.clone(),
-        );
-    } else if crate::status::is_overdue(&tip.state, tip.seconds, report.head, now) {
-        let why = report
-            .trouble
-            .as_ref()
-            .map(|trouble| trouble.message.clone());
-        let message = match why {
-            Some(why) => format!("{}: {why}", crate::explain::expected(&tip.state)),
-            None => crate::explain::expected(&tip.state),
-        };
-        trouble("Stalled", AlertKind::Stalled, None, message);
-    }
-    found
 }
 
 #[cfg(test)]

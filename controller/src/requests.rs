@@ -31,13 +31,19 @@ pub(crate) fn unanswered(
         None => (history.chain(None, tip)?.unwrap_or_default(), true),
     };
     let begun = begun()?;
-    let Some(commit) = chain.last() else {
+    // Whatever stands on a rewritten branch may have been answered before: one refusal of its tip answers all of it.
+    let oldest = if rewritten {
+        chain.first()
+    } else {
+        chain.last()
+    };
+    let Some(commit) = oldest else {
         return Ok(Vec::new());
     };
     let mut request = read(commit);
     let why = if rewritten {
         Some(
-            "the requests branch was rewritten, so that this may have been answered before; ask again"
+            "the requests branch was rewritten, so that this and what stands below it may have been answered before; ask again"
                 .to_owned(),
         )
     } else if commit.seconds < begun && request.verb != Verb::Hold {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{FleetState, Hold, Rollout, RolloutState, WaveRun, WaveState};
+use tidegate_waves::rollout::{FleetState, Hold, Rollout, RolloutState, Verb, WaveRun, WaveState};
 
 pub use past::{AnsweredRequest, PastRollout, history};
 
@@ -322,6 +322,14 @@ fn reason(rollout: &Rollout, holds: &[Hold]) -> Option<String> {
     };
     match rollout.state {
         RolloutState::Held => held(),
+        RolloutState::Aborted => rollout
+            .asked
+            .iter()
+            .rfind(|asked| asked.verb == Verb::Abort)
+            .map(|asked| match asked.reason.as_str() {
+                "" => format!("aborted by {}", asked.by),
+                reason => format!("aborted by {}: {reason}", asked.by),
+            }),
         _ => rollout
             .failure
             .as_ref()

@@ -131,7 +131,7 @@ fn a_bad_commit_is_told_in_order_with_everything_that_on_call_needs() {
         "healthz answered 500",
         "Roll 2-bad out",
         "Given back",
-        "retry",
+        "tidegate explain",
     ] {
         assert!(body.contains(part), "{part} in {body}");
     }

@@ -422,7 +422,7 @@ async fn a_proposed_revert_is_one_pull_request_whoever_opens_it() {
         if lost {
             github.fail_next([Fault::Spared, Fault::Lost]);
             let error = ensure(forge.as_ref(), &fleet, &rollout).await.unwrap_err();
-            assert!(error.is_retryable(), "{error}");
+            assert_eq!(error.retry_after(), None, "{error}");
         }
         for _ in 0..2 {
             let found = ensure(forge.as_ref(), &fleet, &rollout).await.unwrap();

@@ -40,18 +40,20 @@ fn statuses_and_the_pull_request_arrive_whatever_the_forge_answers_first() {
     // GitHub knows of a branch what git was told.
     github.add_branch(&format!("tidegate-revert/{}", rollout.id));
     running.wait_until("the pull request", LONG, || github.pulls().len() == 1);
-    running.wait_until("the last status", LONG, || {
-        github
-            .standing(&bad)
-            .get("tidegate/rollout")
-            .is_some_and(|(state, text)| state == "failure" && text.contains("waits to be merged"))
+    running.wait_until("the last statuses", LONG, || {
+        let standing = github.standing(&bad);
+        let is = |context: &str, wanted: &str| {
+            standing
+                .get(context)
+                .is_some_and(|(state, text)| format!("{state}: {text}").contains(wanted))
+        };
+        is("tidegate/rollout", "waits to be merged")
+            && is("tidegate/wave/broad", "failure")
+            && is("tidegate/render", "success")
     });
     let pull = &github.pulls()[0];
     assert_eq!(pull.title, "Revert \"Roll 2-bad out\"");
     assert_eq!(pull.base, "main");
-    let standing = github.standing(&bad);
-    assert_eq!(standing["tidegate/render"].0, "success");
-    assert_eq!(standing["tidegate/wave/broad"].0, "failure");
     assert_eq!(github.faults_left(), 0);
     running.terminate();
     let answer = running.wait(LONG);

@@ -135,10 +135,7 @@ pub fn of_hold(
     let rollout = state.rollout.as_ref().filter(|rollout| {
         hold.rollout.as_ref().is_some_and(|id| *id == rollout.id) || !rollout.state.is_terminal()
     });
-    let mut event = match rollout {
-        Some(rollout) => blank(kind, state, Some(rollout)),
-        None => blank(kind, state, None),
-    };
+    let mut event = blank(kind, &state.fleet.name, rollout);
     if let Some(source) = hold.source {
         event.source = Some(source);
         if rollout.is_none_or(|rollout| rollout.source != source) {
@@ -165,27 +162,28 @@ pub fn of_hold(
     event
 }
 
-/// Something that no entry of the log tells of: the log does not move, or cannot be trusted. `began` tells one
-/// occasion from the next.
+/// Something that no entry of the log tells of: the log does not move, or cannot be trusted (then there may be no
+/// state). `began` tells one occasion from the next.
 #[must_use]
 pub fn of_trouble(
     kind: AlertKind,
-    state: &FleetState,
+    (fleet, prefix): (&str, &str),
+    state: Option<&FleetState>,
     reason: Option<HoldReason>,
     message: &str,
     (at, began): (i64, i64),
     reminder: u32,
 ) -> Event {
-    let active = state.active();
-    let mut event = blank(kind, state, active);
+    let active = state.and_then(FleetState::active);
+    let mut event = blank(kind, fleet, active);
     event.at = at;
     event.message = one_line(message);
     event.reason = reason.map(|reason| format!("{reason:?}"));
     event.commands = vec!["tidegate explain".to_owned()];
     event.reminder = reminder;
     event.id = id(&[
-        &state.fleet.name,
-        &state.fleet.prefix,
+        fleet,
+        prefix,
         &format!("{kind:?} {reason:?}"),
         &began.to_string(),
         &reminder.to_string(),
@@ -222,7 +220,7 @@ fn turn_of_rollout(
 }
 
 fn of_rollout(kind: AlertKind, state: &FleetState, rollout: &Rollout, entry: &LogEntry) -> Event {
-    let mut event = blank(kind, state, Some(rollout));
+    let mut event = blank(kind, &state.fleet.name, Some(rollout));
     event.at = entry.seconds;
     event.message = match &rollout.failure {
         Some(failure) if !matches!(kind, AlertKind::Opened | AlertKind::Succeeded) => {
@@ -236,8 +234,8 @@ fn of_rollout(kind: AlertKind, state: &FleetState, rollout: &Rollout, entry: &Lo
             format!("tidegate abort --rollout {}", rollout.id),
         ],
         AlertKind::Succeeded => vec![format!("tidegate revert {}", rollout.id)],
-        AlertKind::RevertIncomplete => vec!["tidegate explain".to_owned()],
-        _ => vec![format!("tidegate retry --rollout {}", rollout.id)],
+        // What was taken back is not tried again by a command: a commit that mends it is.
+        _ => vec!["tidegate explain".to_owned()],
     };
     event.id = id(&[
         &state.fleet.name,
@@ -249,14 +247,14 @@ fn of_rollout(kind: AlertKind, state: &FleetState, rollout: &Rollout, entry: &Lo
     event
 }
 
-fn blank(kind: AlertKind, state: &FleetState, rollout: Option<&Rollout>) -> Event {
+fn blank(kind: AlertKind, fleet: &str, rollout: Option<&Rollout>) -> Event {
     let newest = rollout.and_then(|rollout| rollout.commits.first());
     let failure = rollout.and_then(|rollout| rollout.failure.as_ref());
     let named = |name: &String| (!name.is_empty()).then(|| name.clone());
     Event {
         id: String::new(),
         kind,
-        fleet: state.fleet.name.clone(),
+        fleet: fleet.to_owned(),
         rollout: rollout.map(|rollout| rollout.id.clone()),
         at: 0,
         message: String::new(),

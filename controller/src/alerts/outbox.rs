@@ -18,7 +18,7 @@ const VERSION: i64 = 1;
 const KEPT: i64 = 1000;
 
 const TABLES: &str = "
-    CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), log TEXT NOT NULL) STRICT;
+    CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), log TEXT NOT NULL, withheld TEXT NOT NULL) STRICT;
     CREATE TABLE outbox (
         number INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, id TEXT NOT NULL, rollout TEXT NOT NULL,
         body TEXT NOT NULL, queued INTEGER NOT NULL, next INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -49,6 +49,23 @@ pub enum OutboxError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+impl OutboxError {
+    /// Whether the file is no database, a damaged one, or one of a newer version.
+    fn is_unreadable(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Database { source, .. } => {
+                matches!(source, rusqlite::Error::IntegralValueOutOfRange(..))
+                    || matches!(
+                        source.sqlite_error_code(),
+                        Some(DatabaseCorrupt | NotADatabase)
+                    )
+            }
+            Self::Body { .. } => false,
+        }
+    }
 }
 
 /// An alert that is due.
@@ -95,24 +112,32 @@ impl Outbox {
     /// Opens the database, or makes it. One that is damaged, or of a newer version, is set aside.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let opened = Self::try_open(path);
+        // Anything else, such as a full disk, says nothing about what is in it.
         if let Err(error) = &opened
-            && path.exists()
+            && error.is_unreadable()
         {
             let aside = path.with_extension("unusable");
             tracing::warn!(
                 %error, aside = %aside.display(),
                 "the outbox is set aside and begun anew; alerts that had not been sent are read from the log again"
             );
-            for suffix in ["-wal", "-shm"] {
-                let mut beside = path.as_os_str().to_owned();
-                beside.push(suffix);
-                // What is not there need not go.
-                drop(std::fs::remove_file(beside));
+            for suffix in ["", "-wal", "-shm"] {
+                let with_suffix = |path: &Path| {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(suffix);
+                    name
+                };
+                // What is not there need not go; what stays is said by the second attempt.
+                drop(std::fs::rename(with_suffix(path), with_suffix(&aside)));
             }
-            drop(std::fs::rename(path, aside));
             return Self::try_open(path);
         }
         opened
+    }
+
+    /// One in memory, for when there is no place on disk: what waits is lost with the process.
+    pub fn in_memory() -> Result<Self, OutboxError> {
+        Self::try_open(Path::new(":memory:"))
     }
 
     fn try_open(path: &Path) -> Result<Self, OutboxError> {
@@ -174,11 +199,25 @@ impl Outbox {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
-    /// Takes events for sinks, and the place in the log that they were read up to, together.
+    /// The last events that another controller had to tell, for when this one takes over.
+    pub fn withheld(&self) -> Result<Vec<Event>, OutboxError> {
+        let text: Option<String> = self
+            .connection
+            .query_row("SELECT withheld FROM place", [], |row| row.get(0))
+            .optional()
+            .map_err(self.failed())?;
+        // What another version wrote is not understood; it was another controller's to tell.
+        Ok(text
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default())
+    }
+
+    /// Takes events for sinks, and together with them the place in the log that they were read up to and what
+    /// another controller had to tell last.
     pub fn take(
         &mut self,
         events: &[(String, Event)],
-        place: Option<Oid>,
+        place: Option<(Oid, &[Event])>,
         now: i64,
     ) -> Result<(), OutboxError> {
         let failed = self.failed();
@@ -190,6 +229,16 @@ impl Outbox {
             })?;
             rows.push((sink, event, body));
         }
+        let place = match place {
+            Some((place, withheld)) => {
+                let body = serde_json::to_string(withheld).map_err(|source| OutboxError::Body {
+                    path: self.path.clone(),
+                    source,
+                })?;
+                Some((place.to_string(), body))
+            }
+            None => None,
+        };
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -199,10 +248,11 @@ impl Outbox {
                     params![sink, event.id, event.rollout.as_deref().unwrap_or_default(), body, now],
                 )?;
             }
-            if let Some(place) = place {
+            if let Some((place, withheld)) = &place {
                 transaction.execute(
-                    "INSERT INTO place (one, log) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET log = ?1",
-                    [place.to_string()],
+                    "INSERT INTO place (one, log, withheld) VALUES (1, ?1, ?2)
+                     ON CONFLICT (one) DO UPDATE SET log = ?1, withheld = ?2",
+                    [place, withheld],
                 )?;
             }
             transaction.execute(
@@ -215,41 +265,60 @@ impl Outbox {
     }
 
     /// The next alert of a sink that is due: within a rollout the oldest goes first, and while it is put off the
-    /// others of that rollout wait.
-    pub fn due(&self, sink: &str, now: i64) -> Result<Option<Due>, OutboxError> {
-        let row = self
-            .connection
-            .query_row(
-                "SELECT number, body, queued, attempts FROM outbox AS mine
-                 WHERE sink = ?1 AND state = 'waits' AND next <= ?2 AND NOT EXISTS (
-                    SELECT 1 FROM outbox AS before WHERE before.sink = mine.sink AND before.rollout = mine.rollout
-                        AND before.state = 'waits' AND before.number < mine.number)
-                 ORDER BY number LIMIT 1",
-                params![sink, now],
-                |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, String>(1)?,
-                        row.get::<_, i64>(2)?,
-                        row.get::<_, u32>(3)?,
-                    ))
-                },
+    /// others of that rollout wait, but for no longer than `patience` seconds.
+    pub fn due(&self, sink: &str, now: i64, patience: i64) -> Result<Option<Due>, OutboxError> {
+        loop {
+            let row = self
+                .connection
+                .query_row(
+                    "SELECT number, body, queued, attempts FROM outbox AS mine
+                     WHERE sink = ?1 AND state = 'waits' AND next <= ?2 AND NOT EXISTS (
+                        SELECT 1 FROM outbox AS before WHERE before.sink = mine.sink AND before.rollout = mine.rollout
+                            AND before.state = 'waits' AND before.number < mine.number AND before.queued > ?3)
+                     ORDER BY number LIMIT 1",
+                    params![sink, now, now.saturating_sub(patience)],
+                    |row| {
+                        Ok((
+                            row.get::<_, i64>(0)?,
+                            row.get::<_, String>(1)?,
+                            row.get::<_, i64>(2)?,
+                            row.get::<_, u32>(3)?,
+                        ))
+                    },
+                )
+                .optional()
+                .map_err(self.failed())?;
+            let Some((number, body, queued, attempts)) = row else {
+                return Ok(None);
+            };
+            match serde_json::from_str(&body) {
+                Ok(event) => {
+                    return Ok(Some(Due {
+                        number,
+                        event,
+                        queued,
+                        attempts,
+                    }));
+                }
+                // Another version wrote it. It must not keep the others from being sent.
+                Err(error) => {
+                    tracing::warn!(sink, number, %error, "an alert in the outbox cannot be read and is dropped");
+                    self.end(number, End::Dead, &error.to_string())?;
+                }
+            }
+        }
+    }
+
+    /// Ends what waits for receivers that are not among these.
+    pub fn keep_sinks(&self, sinks: &[String]) -> Result<usize, OutboxError> {
+        let sinks = serde_json::Value::from(sinks).to_string();
+        self.connection
+            .execute(
+                "UPDATE outbox SET state = 'dead', why = 'there is no such receiver any more'
+                 WHERE state = 'waits' AND sink NOT IN (SELECT value FROM json_each(?1))",
+                [sinks],
             )
-            .optional()
-            .map_err(self.failed())?;
-        let Some((number, body, queued, attempts)) = row else {
-            return Ok(None);
-        };
-        let event = serde_json::from_str(&body).map_err(|source| OutboxError::Body {
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(Some(Due {
-            number,
-            event,
-            queued,
-            attempts,
-        }))
+            .map_err(self.failed())
     }
 
     /// When the next alert of a sink may be due; `None` if none waits.
@@ -356,7 +425,7 @@ mod tests {
         event.rollout = Some(rollout.to_owned());
         let place = Oid::from_bytes([7; 20]);
         outbox
-            .take(&[("oncall".to_owned(), event)], Some(place), 100)
+            .take(&[("oncall".to_owned(), event)], Some((place, &[])), 100)
             .unwrap();
     }
 
@@ -372,25 +441,34 @@ mod tests {
         // The same event is taken once.
         queued(&mut outbox, "a", 1);
         assert_eq!(outbox.waiting().unwrap(), 3);
-        let first = outbox.due("oncall", 100).unwrap().unwrap();
+        let first = outbox.due("oncall", 100, 3600).unwrap().unwrap();
         assert_eq!(first.event.id, "a-1");
         outbox
             .put_off(first.number, 160, "Slack answers 503")
             .unwrap();
-        let other = outbox.due("oncall", 100).unwrap().unwrap();
+        let other = outbox.due("oncall", 100, 3600).unwrap().unwrap();
         assert_eq!(other.event.id, "b-1");
         outbox.end(other.number, End::Sent, "").unwrap();
-        assert!(outbox.due("oncall", 100).unwrap().is_none());
+        assert!(outbox.due("oncall", 100, 3600).unwrap().is_none());
         assert_eq!(outbox.next("oncall").unwrap(), Some(100));
-        assert!(outbox.due("elsewhere", 100).unwrap().is_none());
+        assert!(outbox.due("elsewhere", 100, 3600).unwrap().is_none());
         drop(outbox);
         // All of it is there after a crash.
         let outbox = Outbox::open(&path).unwrap();
         assert_eq!(outbox.place().unwrap(), Some(Oid::from_bytes([7; 20])));
-        let again = outbox.due("oncall", 160).unwrap().unwrap();
+        let again = outbox.due("oncall", 160, 3600).unwrap().unwrap();
         assert_eq!((again.event.id.as_str(), again.attempts), ("a-1", 1));
+        // One that could not be sent for long keeps the others back no longer, and is still tried.
+        outbox
+            .put_off(again.number, 9000, "Slack answers 503")
+            .unwrap();
+        let passed = outbox.due("oncall", 8000, 3600).unwrap().unwrap();
+        assert_eq!(passed.event.id, "a-2");
         outbox.end(again.number, End::Dead, "no").unwrap();
-        assert_eq!(outbox.due("oncall", 160).unwrap().unwrap().event.id, "a-2");
+        assert_eq!(
+            outbox.due("oncall", 160, 3600).unwrap().unwrap().event.id,
+            "a-2"
+        );
     }
 
     #[test]
@@ -404,6 +482,25 @@ mod tests {
         newer.pragma_update(None, "user_version", 99).unwrap();
         drop(newer);
         let outbox = Outbox::open(&folder.path().join("newer.db")).unwrap();
+        assert_eq!(outbox.waiting().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_nobody_can_be_sent_keeps_nothing_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(&folder.path().join("outbox.db")).unwrap();
+        queued(&mut outbox, "a", 1);
+        queued(&mut outbox, "a", 2);
+        outbox
+            .connection
+            .execute("UPDATE outbox SET body = '{}' WHERE id = 'a-1'", [])
+            .unwrap();
+        assert_eq!(
+            outbox.due("oncall", 100, 3600).unwrap().unwrap().event.id,
+            "a-2"
+        );
+        assert_eq!(outbox.keep_sinks(&["oncall".to_owned()]).unwrap(), 0);
+        assert_eq!(outbox.keep_sinks(&["renamed".to_owned()]).unwrap(), 1);
         assert_eq!(outbox.waiting().unwrap(), 0);
     }
 

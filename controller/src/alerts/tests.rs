@@ -39,7 +39,7 @@ pub(super) fn event(kind: AlertKind) -> Event {
             at: 1_764_079_800,
             commit: Oid::from_bytes([3; 20]),
         }],
-        commands: vec!["tidegate retry --rollout 9f3c2e1a-12".to_owned()],
+        commands: vec!["tidegate explain".to_owned()],
         reminder: 0,
         links: Links::default(),
     }
@@ -101,7 +101,7 @@ fn a_hold_is_told_once_by_the_one_who_wrote_it_and_once_more_by_who_takes_over()
         entry(2, EntryKind::Progress, &held, &held),
         entry(3, EntryKind::TakeOver, &held, &taken),
     ];
-    let of_a = events_of(&entries, "a");
+    let of_a = read(&entries, "a", Vec::new(), true).events;
     assert_eq!(of_a.len(), 1);
     assert_eq!(of_a[0].kind, AlertKind::Held);
     assert_eq!(of_a[0].reason.as_deref(), Some("DeletionGuard"));
@@ -111,12 +111,27 @@ fn a_hold_is_told_once_by_the_one_who_wrote_it_and_once_more_by_who_takes_over()
         of_a[0].commands
     );
     // The same event, known by its id.
-    assert_eq!(events_of(&entries, "b"), of_a);
-    assert!(events_of(&entries[..2], "b").is_empty());
+    assert_eq!(read(&entries, "b", Vec::new(), true).events, of_a);
+    assert!(read(&entries[..2], "b", Vec::new(), true).events.is_empty());
+    // Also where it was read long before.
+    let earlier = read(&entries[..2], "b", Vec::new(), true);
+    assert_eq!(earlier.withheld, of_a);
+    assert_eq!(
+        read(&entries[2..], "b", earlier.withheld, true).events,
+        of_a
+    );
+    // One that begins without a memory may be the successor of the one that died.
+    assert_eq!(read(&entries[..2], "b", Vec::new(), false).events, of_a);
     // Drift is a kind of its own.
     let mut drifted = free.clone();
     drifted.holds.push(hold(HoldReason::Drift, 1001));
-    let drift = events_of(&[entry(4, EntryKind::Drift, &free, &drifted)], "a");
+    let drift = read(
+        &[entry(4, EntryKind::Drift, &free, &drifted)],
+        "a",
+        Vec::new(),
+        true,
+    )
+    .events;
     assert_eq!(drift[0].kind, AlertKind::Drift);
 }
 
@@ -149,7 +164,15 @@ fn alerts(folder: &Path, url: &str, clock: Arc<dyn Clock>) -> Alerts {
         loopback: true,
         link_local: false,
     };
-    Alerts::open(&[alert], egress, &folder.join("outbox.db"), clock, "a").unwrap()
+    Alerts::open(
+        &[alert],
+        egress,
+        &folder.join("outbox.db"),
+        clock,
+        "a",
+        ("shop", "tidegate"),
+    )
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,12 +214,42 @@ async fn who_is_needed_is_reminded_after_an_hour_and_then_every_four() {
     });
     assert_eq!(waiting(&report, 0), 3);
     assert_eq!(waiting(&report, 0), 3);
-    // Over is over, and a standby says nothing.
-    if let Some(tip) = &mut report.tip {
-        Arc::make_mut(&mut tip.state).holder = "b".to_owned();
-    }
-    assert_eq!(waiting(&report, 9), 3);
+    // A restart that has looked at nothing yet forgets nothing.
+    alerts.remind(&Report::default()).unwrap();
+    assert!(alerts.outbox().reminder("LogDamaged").unwrap().is_some());
+    // Over is over.
+    report.trouble = None;
+    assert_eq!(waiting(&report, 0), 3);
     assert_eq!(alerts.outbox().reminder("LogDamaged").unwrap(), None);
+    // The holder may be gone: another controller reminds in its place, a little later.
+    let standby = Arc::make_mut(&mut report.tip.as_mut().unwrap().state);
+    standby.holder = "b".to_owned();
+    assert_eq!(waiting(&report, 4), 3);
+    clock.advance(Duration::from_secs(16 * 60));
+    alerts.remind(&report).unwrap();
+    assert_eq!(alerts.outbox().waiting().unwrap(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_trusted_is_told_also_by_one_that_has_never_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let alerts = alerts(folder.path(), "http://127.0.0.1:9/", clock);
+    let report = Report {
+        trouble: Some(Trouble {
+            log_is_damaged: true,
+            message: "the log was rewound".to_owned(),
+        }),
+        ..Report::default()
+    };
+    alerts.remind(&report).unwrap();
+    let due = alerts
+        .outbox()
+        .due("hook", i64::MAX, PATIENCE)
+        .unwrap()
+        .unwrap();
+    assert_eq!(due.event.fleet, "shop");
+    assert_eq!(due.event.reason.as_deref(), Some("LogDamaged"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,9 +281,9 @@ async fn a_receiver_that_fails_gets_everything_in_order_and_once_more_after_a_cr
         event.id = format!("event-{number}");
         event
     };
-    first.take(&[make(1), make(2)], None).unwrap();
+    first.queue(&[make(1), make(2)], None).unwrap();
     // A kind that nobody wants is not queued.
-    first.take(&[event(AlertKind::Opened)], None).unwrap();
+    first.queue(&[event(AlertKind::Opened)], None).unwrap();
     // What a crash between sending and marking leaves behind.
     std::fs::copy(
         folder.path().join("outbox.db"),

@@ -14,11 +14,11 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
-use crate::alerts::{Alerts, AlertsError};
+use crate::alerts::Alerts;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Ending, Engine, EngineError, FleetOptions, World};
 use crate::forge::poster::poster;
-use crate::forge::{self, Forge};
+use crate::forge::{self, Forge, ForgeSettingsError};
 use crate::gates::egress::EgressRules;
 use crate::gates::http::HttpProber;
 use crate::git::child::Surroundings;
@@ -324,12 +324,15 @@ impl Prepared {
         let templates = ChildWorkers::new()
             .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
         let (reports, heard) = watch::channel(Report::default());
-        let forge = fleet
-            .forge
-            .as_ref()
-            .map(forge::build)
-            .transpose()
-            .map_err(|error| CommandError::usage(error.to_string()))?;
+        let forge = match fleet.forge.as_ref().map(forge::build).transpose() {
+            Ok(forge) => forge,
+            // A file that is not mounted yet must not keep commits from being rolled out.
+            Err(error @ ForgeSettingsError::Authority { .. }) => {
+                warn!(%error, "no statuses are posted before a restart");
+                None
+            }
+            Err(error) => return Err(CommandError::usage(error.to_string())),
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let alerts = if fleet.alerts.is_empty() {
             None
@@ -341,13 +344,18 @@ impl Prepared {
                 &database,
                 Arc::clone(&clock),
                 identity,
+                (fleet.name.as_deref().unwrap_or_default(), &fleet.prefix),
             );
-            Some(opened.map_err(|error| match error {
-                AlertsError::Receiver(_) | AlertsError::Twice(_) => {
-                    CommandError::usage(error.to_string())
+            match opened {
+                Ok(alerts) => Some(alerts),
+                Err(error) if error.is_of_settings() => {
+                    return Err(CommandError::usage(error.to_string()));
                 }
-                error => CommandError::failed(error.to_string()),
-            })?)
+                Err(error) => {
+                    error!(%error, "no alerts are sent before a restart");
+                    None
+                }
+            }
         };
         let told = Told {
             heard,

@@ -34,12 +34,12 @@ pub enum EnsureError {
 }
 
 impl EnsureError {
-    /// Whether the same may succeed later without anybody's doing.
+    /// How long the forge wants to be left alone, if it says so.
     #[must_use]
-    pub fn is_retryable(&self) -> bool {
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
-            Self::Forge { source, .. } => source.is_retryable(),
-            Self::Message { .. } => false,
+            Self::Forge { source, .. } => source.retry_after(),
+            Self::Message { .. } => None,
         }
     }
 }

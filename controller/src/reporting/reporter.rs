@@ -2,7 +2,8 @@
 //!
 //! It listens to the engine's reports and reads the log itself from where it last stopped, so that nothing is
 //! missed while entries come faster than they are told. Nobody waits for it: the engine does not know whether
-//! anybody listens. Where several controllers work on a fleet, the one that holds the log tells.
+//! anybody listens. Where several controllers work on a fleet, the one that holds the log tells; the others tell what
+//! still stands a while later, for where nothing is to be done nobody takes over from a holder that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use tidegate_renderer::tree::ObjectStore;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{FleetIdentity, Rollout, SourceRevert};
+use tidegate_waves::rollout::{FleetIdentity, FleetState, HoldReason, Rollout, SourceRevert};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,11 @@ use tracing::{info, warn};
 
 use super::entries::{Entries, since};
 use super::{LogEntry, Report};
-use crate::alerts::Alerts;
 use crate::alerts::event::{Event, Links};
+use crate::alerts::{Alerts, Read};
 use crate::engine::EngineError;
 use crate::forge::poster::StatusBoard;
-use crate::forge::statuses::{desired, desired_of_entry};
+use crate::forge::statuses::{DesiredStatus, desired, desired_of_entry, merge};
 use crate::forge::{Forge, pull_request};
 use crate::git::history::History;
 
@@ -39,8 +40,15 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// How long the forge may take to tell what it knows of the commits of new alerts.
 const LINKS: Duration = Duration::from_secs(3);
 
-/// The least time between two attempts to open a pull request.
-const PULL_REQUEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long the log must stand still before a controller that does not hold it posts what it says: what the holder
+/// has posted is seen on the forge by then, and not posted again.
+const STANDBY_POSTS: Duration = Duration::from_secs(60);
+
+/// The first wait after a failed attempt to open a pull request; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest wait between two attempts to open a pull request.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What a reporter needs to know.
 #[derive(Debug)]
@@ -63,6 +71,10 @@ pub struct Reporter {
     options: ReporterOptions,
     /// The newest entry that has been read for statuses and pull requests: all of them can be found out anew.
     known: Option<Oid>,
+    /// When the log was last seen to move.
+    moved: Instant,
+    /// Statuses that a standby wishes for, until it is its turn to post.
+    wishes: Vec<DesiredStatus>,
     /// The newest entry whose alerts are in the outbox, once the outbox has been asked.
     told: Option<Oid>,
     proposals: Proposals,
@@ -73,9 +85,13 @@ pub struct Reporter {
 struct Proposals {
     /// By rollout, those of which no pull request is known.
     open: BTreeMap<String, (FleetIdentity, Rollout)>,
-    /// The rollouts whose pull request is known, or refused for good.
+    /// The rollouts whose pull request is known.
     done: BTreeSet<String>,
     not_before: Option<Instant>,
+    /// How many attempts in a row have failed.
+    failures: u32,
+    /// What was last said of a failure.
+    said: Option<String>,
 }
 
 impl Reporter {
@@ -85,6 +101,8 @@ impl Reporter {
         Self {
             options,
             known: None,
+            moved: Instant::now(),
+            wishes: Vec::new(),
             told: None,
             proposals: Proposals::default(),
         }
@@ -99,18 +117,24 @@ impl Reporter {
                 () = cancel.cancelled() => return,
                 () = self.tell(&report) => {}
             }
+            // A new report comes first: what is asked of the forge just then is asked again later.
+            let idle = async {
+                self.propose(&report).await;
+                tokio::time::sleep(TICK).await;
+            };
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(TICK) => {}
+                () = idle => {}
                 changed = reports.changed() => if changed.is_err() {
                     break;
                 },
             }
         }
+        let report = reports.borrow().clone();
         let last_words = async {
-            while !self.proposals.open.is_empty() {
-                tokio::time::sleep(PULL_REQUEST_PAUSE).await;
-                self.propose().await;
+            while !self.proposals.open.is_empty() && self.is_to_post(&report) {
+                self.propose(&report).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             if let Some((_, board)) = &self.options.forge {
                 board.posted().await;
@@ -132,9 +156,12 @@ impl Reporter {
         self.alert(report).await;
         match tokio::task::block_in_place(|| self.untold(report, self.known)) {
             Ok(entries) => {
-                self.known = report.tip.as_ref().map(|tip| tip.commit).or(self.known);
+                let tip = report.tip.as_ref().map(|tip| tip.commit);
+                if tip != self.known {
+                    self.moved = Instant::now();
+                }
+                self.known = tip.or(self.known);
                 self.post(report, &entries.entries);
-                self.propose().await;
             }
             // The engine meets the same and says so; here it only means: later.
             Err(error) => info!(%error, "the log cannot be read just now to tell what it says"),
@@ -160,7 +187,9 @@ impl Reporter {
             return;
         };
         let tip = report.tip.as_ref().map(|tip| tip.commit);
-        if tip.is_some() && tip != self.told {
+        if let Some(tip) = tip
+            && Some(tip) != self.told
+        {
             let read = tokio::task::block_in_place(|| {
                 let place = match self.told {
                     Some(told) => Some(told),
@@ -171,13 +200,17 @@ impl Reporter {
                 };
                 let entries = self.untold(report, place)?;
                 let known = place.is_some() && entries.complete;
-                Ok::<_, EngineError>(alerts.events_of(&entries.entries, known))
+                let read = alerts.read(&entries.entries, known);
+                Ok::<_, EngineError>(read.unwrap_or_else(|error| {
+                    warn!(%error, "what another controller told last is not known");
+                    Read::default()
+                }))
             });
             match read {
-                Ok(mut events) => {
-                    self.link(&mut events).await;
-                    match tokio::task::block_in_place(|| alerts.take(&events, tip)) {
-                        Ok(()) => self.told = tip,
+                Ok(mut read) => {
+                    self.link(&mut read.events).await;
+                    match tokio::task::block_in_place(|| alerts.take(&read, tip)) {
+                        Ok(()) => self.told = Some(tip),
                         Err(error) => warn!(%error, "alerts cannot be queued"),
                     }
                 }
@@ -221,49 +254,60 @@ impl Reporter {
         }
     }
 
-    /// Whether this controller holds the log: then it is the one that tells.
-    fn holds_the_log(&self, report: &Report) -> bool {
-        report
-            .tip
-            .as_ref()
-            .is_none_or(|tip| tip.state.holder == self.options.identity)
+    /// Whether this controller is the one to post: it holds the log, or whoever does has had its time.
+    fn is_to_post(&self, report: &Report) -> bool {
+        report.tip.as_ref().is_none_or(|tip| {
+            tip.state.holder == self.options.identity || self.moved.elapsed() >= STANDBY_POSTS
+        })
     }
 
     fn post(&mut self, report: &Report, entries: &[LogEntry]) {
+        let is_to_post = self.is_to_post(report);
         let Some((_, board)) = &self.options.forge else {
             return;
         };
-        // A standby remembers too, so that it can tell all of it once it has taken over.
         for entry in entries {
-            if let Some(rollout) = &entry.after.rollout {
-                self.proposals.take(&entry.after.fleet, rollout);
-            }
+            self.proposals.take(&entry.after);
+            merge(
+                &mut self.wishes,
+                desired_of_entry(&self.options.prefix, entry),
+            );
         }
-        if !self.holds_the_log(report) {
-            return;
+        merge(&mut self.wishes, desired(&self.options.prefix, report));
+        if is_to_post {
+            board.want(std::mem::take(&mut self.wishes));
         }
-        for entry in entries {
-            board.want(desired_of_entry(&self.options.prefix, entry));
-        }
-        board.want(desired(&self.options.prefix, report));
     }
 
     /// Opens the pull requests that are still missing.
-    async fn propose(&mut self) {
-        let Some((forge, _)) = &self.options.forge else {
+    async fn propose(&mut self, report: &Report) {
+        if !self.is_to_post(report) {
             return;
-        };
-        self.proposals.open_all(forge.as_ref()).await;
+        }
+        if let Some((forge, _)) = &self.options.forge {
+            self.proposals.open_all(forge.as_ref()).await;
+        }
     }
 }
 
 impl Proposals {
-    fn take(&mut self, fleet: &FleetIdentity, rollout: &Rollout) {
+    /// Takes what an entry says of the newest revert, and forgets older ones that nobody waits for any more.
+    fn take(&mut self, state: &FleetState) {
+        let Some(rollout) = &state.rollout else {
+            return;
+        };
+        self.open.retain(|id, _| {
+            *id == rollout.id
+                || state.holds.iter().any(|hold| {
+                    hold.reason == HoldReason::RevertPullRequest
+                        && hold.rollout.as_ref() == Some(id)
+                })
+        });
         match rollout.source_revert {
             SourceRevert::Proposed { .. } if !self.done.contains(&rollout.id) => {
                 self.open
                     .entry(rollout.id.clone())
-                    .or_insert_with(|| (fleet.clone(), rollout.clone()));
+                    .or_insert_with(|| (state.fleet.clone(), rollout.clone()));
             }
             _ => {
                 self.open.remove(&rollout.id);
@@ -285,22 +329,25 @@ impl Proposals {
                     if let Some(found) = found {
                         info!(rollout = id, number = found.number, url = found.url, state = ?found.state, "the revert is a pull request");
                     }
-                    self.close(&id);
+                    self.open.remove(&id);
+                    self.done.insert(id);
+                    (self.not_before, self.failures, self.said) = (None, 0, None);
                 }
                 Err(error) => {
-                    warn!(rollout = id, retryable = error.is_retryable(), "{error}");
-                    if error.is_retryable() {
-                        self.not_before = Some(Instant::now() + PULL_REQUEST_PAUSE);
-                    } else {
-                        self.close(&id);
+                    let text = error.to_string();
+                    if self.said.as_ref() != Some(&text) {
+                        warn!(rollout = id, "{text}");
+                        self.said = Some(text);
                     }
+                    let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(6));
+                    let pause = pause
+                        .min(LONGEST_PAUSE)
+                        .max(error.retry_after().unwrap_or_default());
+                    self.failures = self.failures.saturating_add(1);
+                    self.not_before = Some(Instant::now() + pause);
+                    return;
                 }
             }
         }
-    }
-
-    fn close(&mut self, rollout: &str) {
-        self.open.remove(rollout);
-        self.done.insert(rollout.to_owned());
     }
 }

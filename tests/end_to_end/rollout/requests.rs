@@ -44,12 +44,21 @@ fn a_hold_when_idle_queues_commits_until_somebody_resumes() {
     fleet.settle(0);
     assert_eq!(fleet.answer(&resume).as_deref(), Some("accepted"));
     assert_eq!(fleet.versions(), ["2"; 4]);
-    // One whose time is over ends by itself.
+    // One whose time is over before it begins is refused, any other ends by itself.
     let entries = fleet.log().len();
-    fleet.request("hold", &[("Until", "2020-01-01T00:00:00Z")], "over");
+    let over = fleet.request("hold", &[("Until", "2020-01-01T00:00:00Z")], "over");
+    let soon = (jiff::Timestamp::now() + std::time::Duration::from_secs(4)).to_string();
+    fleet.request("hold", &[("Until", &soon)], "soon over");
     fleet.release("3", "none", "Version 3");
-    fleet.settle(0);
-    assert_eq!(fleet.kinds(entries)[..2], ["Requested", "Resumed"]);
+    let mut running = fleet.background();
+    fleet.wait_for(&mut running, "Succeeded", entries);
+    stop(running);
+    let answer = fleet.answer(&over).unwrap();
+    assert!(answer.starts_with("refused"), "{answer}");
+    assert_eq!(
+        fleet.kinds(entries)[..3],
+        ["Requested", "Requested", "Resumed"]
+    );
     assert_eq!(fleet.versions(), ["3"; 4]);
     fleet.audit();
 }

@@ -51,6 +51,7 @@ pub fn create(fleet: FleetIdentity, first: Oid, me: &str) -> Append {
         set_aside: BTreeMap::new(),
         invalid: None,
         not_again: None,
+        asked_for_next: Vec::new(),
         waived: BTreeMap::new(),
         requests: None,
         hotfix: None,
@@ -252,6 +253,7 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
         if turn.next.carries_hotfix(source, &candidate.commits) {
             turn.next.hotfix = None;
         }
+        turn.next.asked_for_next.clear();
         end_reverts(turn);
         describe(turn, valid);
         let mut writing = Writing::new(
@@ -502,7 +504,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         revert_obstacle: None,
         waived_quarantine: waived(state, candidate, valid, waiver.retry),
         inherited: inherited(state, &valid.wanted),
-        asked: Vec::new(),
+        asked: state.asked_for_next.clone(),
     };
     let missing: Vec<DraftIntent> = valid
         .wanted
@@ -543,6 +545,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
     turn.next.invalid = None;
     turn.next.not_again = None;
     turn.next.waived.clear();
+    turn.next.asked_for_next.clear();
     if turn.next.carries_hotfix(source, &candidate.commits) {
         turn.next.hotfix = None;
     }

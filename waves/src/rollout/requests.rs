@@ -10,6 +10,9 @@ use super::turn::{Turn, Writing};
 use crate::log::{DraftIntent, EntryKind, FolderChange, MoveKind, RequestAnswer};
 use crate::oid::Oid;
 
+/// Most requests that are kept for the rollout that opens next; older ones stand in the log's entries.
+const MOST_ASKED: usize = 20;
+
 /// Answers the oldest request that has no answer yet.
 pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
     let request = turn.seen.requests.first()?.clone();
@@ -64,18 +67,30 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
     Some(writing)
 }
 
-/// Keeps with the newest rollout what was asked for and by whom.
+/// Keeps what was asked for and by whom with the rollout that it concerns: the newest one, or the one that opens next.
 fn remember(turn: &mut Turn<'_>, request: &Request) {
-    let at = turn.now.wall;
-    if let Some(rollout) = &mut turn.next.rollout {
-        rollout.asked.push(Asked {
-            verb: request.verb,
-            by: request.author.clone(),
-            verified: request.verified.clone(),
-            reason: request.reason.clone(),
-            at,
-            commit: request.commit,
-        });
+    let asked = Asked {
+        verb: request.verb,
+        by: request.author.clone(),
+        verified: request.verified.clone(),
+        reason: request.reason.clone(),
+        at: turn.now.wall,
+        commit: request.commit,
+    };
+    let opens_another = match request.verb {
+        Verb::Approve | Verb::Retry | Verb::Hotfix => true,
+        Verb::Hold | Verb::Resume => turn.rollout().is_none(),
+        Verb::Skip | Verb::Abort | Verb::Revert => false,
+    };
+    match &mut turn.next.rollout {
+        Some(rollout) if !opens_another => rollout.asked.push(asked),
+        _ => {
+            let next = &mut turn.next.asked_for_next;
+            if next.len() >= MOST_ASKED {
+                next.remove(0);
+            }
+            next.push(asked);
+        }
     }
 }
 
@@ -577,6 +592,12 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         return Err(format!(
             "{} is not the commit that waits ({} is)",
             to.short(8),
+            candidate.source.short(8)
+        ));
+    }
+    if let CandidateOutcome::Invalid { message } = &candidate.outcome {
+        return Err(format!(
+            "{} is not valid and cannot be rolled out: {message}; mend it first",
             candidate.source.short(8)
         ));
     }

@@ -109,6 +109,9 @@ pub struct FleetState {
     pub requests: Option<Oid>,
     /// A commit that a person asked to take over at once.
     pub hotfix: Option<Oid>,
+    /// What was asked for that concerns the rollout that opens next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked_for_next: Vec<Asked>,
     /// By wave, regions that a promotion of a failed rollout reached late: they are owed their last good tree.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owed: BTreeMap<String, Owed>,

@@ -56,7 +56,8 @@ fn names(ask: &Ask, arguments: &RequestArgs, state: &FleetState) -> Result<(), C
         .as_deref()
         .filter(|id| Some(*id) != newest)
     {
-        let error = CommandError::usage(format!("rollout {wanted} is not the newest one"));
+        // As the controller would refuse it, had it come a moment later.
+        let error = CommandError::failed(format!("rollout {wanted} is not the newest one"));
         return Err(match newest {
             Some(newest) => error.hint(format!("the newest is {newest}")),
             None => error.hint("nothing has been rolled out yet"),

@@ -97,9 +97,20 @@ pub(super) fn verdict<E>(
     {
         return Ok(Verdict::Invalid);
     }
-    let needs_a_person = state.holds.iter().any(|hold| {
-        hold.reason.stops_advancing() && !hold.reason.may_end_by_itself() && hold.until.is_none()
-    });
+    let mut needs_a_person = false;
+    for hold in &state.holds {
+        if !hold.reason.stops_advancing() || hold.reason.may_end_by_itself() || hold.until.is_some()
+        {
+            continue;
+        }
+        let concerns_it = match hold.source {
+            // Another commit's hold ends when the controller looks at this one.
+            Some(source) if hold.reason.is_before_opening() => carries(source)?,
+            // A held rollout of an older commit makes way for this one, unless a person has to end its hold.
+            _ => mine.is_some() || state.active().is_none() || !hold.reason.yields_to_a_commit(),
+        };
+        needs_a_person |= concerns_it;
+    }
     let stands = state
         .active()
         .is_none_or(|rollout| rollout.state == RolloutState::Held);
