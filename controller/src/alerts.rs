@@ -159,7 +159,7 @@ impl Alerts {
                 "alerts for receivers that the settings name no more are dropped"
             ),
             Err(error) => {
-                warn!(%error, "alerts for receivers that the settings name no more may wait")
+                warn!(%error, "alerts for receivers that the settings name no more may wait");
             }
         }
         Ok(Self {

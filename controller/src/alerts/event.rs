@@ -58,6 +58,9 @@ pub struct Event {
     pub asked: Vec<Asked>,
     /// The commands that end it.
     pub commands: Vec<String>,
+    /// Something failed and was tolerated or isolated: the rollout goes on.
+    #[serde(default)]
+    pub goes_on: bool,
     /// How often it has been told before.
     pub reminder: u32,
     /// Pages about it.
@@ -89,6 +92,9 @@ pub fn events(entry: &LogEntry) -> Vec<Event> {
                 .as_ref()
                 .map(|rollout| of_rollout(kind, after, rollout, entry)),
         );
+    }
+    if entry.kind == EntryKind::RegionFailed {
+        found.extend(of_failed_regions(entry));
     }
     let known = before
         .map(|state| state.holds.as_slice())
@@ -280,9 +286,40 @@ fn blank(kind: AlertKind, fleet: &str, rollout: Option<&Rollout>) -> Event {
             .map(|rollout| rollout.asked.clone())
             .unwrap_or_default(),
         commands: Vec::new(),
+        goes_on: false,
         reminder: 0,
         links: Links::default(),
     }
+}
+
+/// The regions that an entry tells of as failed while their rollout goes on.
+fn of_failed_regions(entry: &LogEntry) -> Option<Event> {
+    let after = entry.after.rollout.as_ref()?;
+    let before = entry
+        .before
+        .as_ref()
+        .and_then(|state| state.rollout.as_ref());
+    let changed: Vec<String> = after
+        .waves
+        .iter()
+        .flat_map(|wave| &wave.regions)
+        .filter(|(name, run)| {
+            let was = before
+                .and_then(|rollout| rollout.region(name))
+                .map(|(_, run)| run.state);
+            was != Some(run.state)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut event = of_rollout(AlertKind::Failed, &entry.after, after, entry);
+    event.message = one_line(&entry.subject);
+    event.goes_on = true;
+    if let [region] = changed.as_slice() {
+        event.region = Some(region.clone());
+        event.wave = after.region(region).map(|(wave, _)| wave.name.clone());
+    }
+    event.regions = changed;
+    Some(event)
 }
 
 /// The regions that a rollout has brought something to.

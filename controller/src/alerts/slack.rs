@@ -132,6 +132,9 @@ fn title(event: &Event) -> String {
         AlertKind::Opened => format!("Rollout begins: {fleet}"),
         AlertKind::Succeeded => format!("Rolled out: {fleet}"),
         AlertKind::Held => format!("Held: {fleet}{place}: {reason}"),
+        AlertKind::Failed if event.goes_on => {
+            format!("Failed, the rollout goes on: {fleet}{place}")
+        }
         AlertKind::Failed => format!("Failed, rolling back: {fleet}{place}"),
         AlertKind::Reverted => format!("Rolled back: {fleet}{place}"),
         AlertKind::RevertIncomplete => format!("Rollback incomplete: {fleet}{place}"),
@@ -173,10 +176,11 @@ fn fields(event: &Event) -> Vec<Value> {
     if let Some(revert) = event.revert {
         field("Revert", format!("`{}`", revert.short(8)));
     }
-    let is_taken_back = matches!(
-        event.kind,
-        AlertKind::Failed | AlertKind::Reverted | AlertKind::RevertIncomplete
-    );
+    let is_taken_back = !event.goes_on
+        && matches!(
+            event.kind,
+            AlertKind::Failed | AlertKind::Reverted | AlertKind::RevertIncomplete
+        );
     if let Some(good) = event.last_good.filter(|_| is_taken_back) {
         field("Given back", format!("the trees of `{}`", good.short(8)));
     }

@@ -40,6 +40,7 @@ pub(super) fn event(kind: AlertKind) -> Event {
             commit: Oid::from_bytes([3; 20]),
         }],
         commands: vec!["tidegate explain".to_owned()],
+        goes_on: false,
         reminder: 0,
         links: Links::default(),
     }

@@ -1,11 +1,12 @@
 //! From what a decision wants sampled to what the sampler does, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidegate_waves::fleet::GateCheck;
+use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Phase, Probe, RegionSample};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::ports::Remote;
 use super::{Engine, EngineError};
@@ -22,6 +23,8 @@ pub(super) const GATHER_SAMPLES: Duration = Duration::from_millis(20);
 pub(super) struct Sampled {
     next: u64,
     of: BTreeMap<Target, Order>,
+    /// Of which it was said that they may not be asked.
+    denied: BTreeSet<Target>,
 }
 
 /// One target's order to the sampler, and what it was given for.
@@ -42,6 +45,17 @@ impl<R: Remote> Engine<R> {
         else {
             return;
         };
+        if observed.sample.reading == Reading::EgressDenied
+            && self.sampled.denied.insert(observed.target.clone())
+        {
+            // Until its deadline such a region only looks as if it were not healthy yet.
+            warn!(
+                region = observed.target.region,
+                gate = observed.target.gate,
+                evidence = observed.sample.evidence,
+                "the operator's settings do not let this gate be asked"
+            );
+        }
         debug!(region = observed.target.region, gate = observed.target.gate, reading = ?observed.sample.reading, evidence = observed.sample.evidence, "sampled");
         let samples = &mut self.pending.samples;
         if samples.len() >= MOST_WAITING {

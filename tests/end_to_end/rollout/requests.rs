@@ -336,3 +336,28 @@ fn what_cannot_be_done_is_refused_with_the_reason_one_by_one() {
     fleet.settle(0);
     fleet.audit();
 }
+
+#[test]
+fn nothing_on_a_rewound_requests_branch_is_carried_out_again() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    fleet.request("hold", &[], "first");
+    fleet.settle(5);
+    let resume = fleet.request("resume", &[], "second");
+    fleet.settle(0);
+    fleet.request("hold", &[], "third");
+    fleet.settle(5);
+    // Somebody who may push puts the answered resume to the tip again.
+    fleet.git(&["update-ref", "refs/heads/tidegate/requests", &resume]);
+    let entries = fleet.log().len();
+    fleet.settle(5);
+    fleet.settle(5);
+    assert_eq!(fleet.holds(), ["Requested"]);
+    assert_eq!(fleet.kinds(entries), ["Requested"]);
+    assert!(
+        fleet
+            .newest("Requested")
+            .message
+            .contains("the requests branch was rewritten")
+    );
+}

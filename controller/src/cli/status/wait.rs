@@ -238,4 +238,19 @@ mod tests {
             assert_eq!(of(&state), ends, "{reason:?}");
         }
     }
+
+    #[test]
+    fn the_hold_of_another_commit_does_not_end_the_wait() {
+        for (source, ends) in [
+            (Oid::from_bytes([4; 20]), Verdict::Open),
+            (TARGET, Verdict::Held),
+            (Oid::from_bytes([6; 20]), Verdict::Held),
+        ] {
+            let mut state = state();
+            let mut held = hold(HoldReason::RegionRemoval, None);
+            held.source = Some(source);
+            state.holds.push(held);
+            assert_eq!(of(&state), ends, "{source}");
+        }
+    }
 }
