@@ -62,6 +62,14 @@ pub struct CommitStatus {
     pub target_url: Option<String>,
 }
 
+impl CommitStatus {
+    /// Whether it is about a wave: its text follows every region.
+    #[must_use]
+    pub fn is_of_a_wave(&self) -> bool {
+        self.context.contains("/wave/")
+    }
+}
+
 /// How what a status tells of stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StatusState {

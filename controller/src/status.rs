@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{FleetState, Hold, Rollout, RolloutState, Verb, WaveRun, WaveState};
+use tidegate_waves::rollout::{
+    FleetState, Hold, RegionState, Rollout, RolloutState, Verb, WaveRun, WaveState,
+};
 
 pub use past::{AnsweredRequest, PastRollout, history};
 
@@ -285,7 +287,20 @@ fn rollout_status(rollout: &Rollout, holds: &[Hold]) -> RolloutStatus {
     for run in &runs {
         *by_state.entry(format!("{:?}", run.state)).or_insert(0) += 1;
     }
-    let through = runs.iter().filter(|run| run.state.is_settled()).count();
+    // Those that were left out count in no number, and those that were taken back are not through.
+    let counted = runs
+        .iter()
+        .filter(|run| !matches!(run.state, RegionState::Skipped | RegionState::Removed))
+        .count();
+    let through = runs
+        .iter()
+        .filter(|run| {
+            matches!(
+                run.state,
+                RegionState::Done | RegionState::NoChange | RegionState::Kept
+            )
+        })
+        .count();
     RolloutStatus {
         id: rollout.id.clone(),
         source: rollout.source,
@@ -300,7 +315,7 @@ fn rollout_status(rollout: &Rollout, holds: &[Hold]) -> RolloutStatus {
         opened: rfc3339(rollout.opened),
         summary: Summary {
             regions: runs.len(),
-            percent: (through * 100).checked_div(runs.len()).unwrap_or(100),
+            percent: (through * 100).checked_div(counted).unwrap_or(100),
             by_state,
         },
         waves: rollout

@@ -168,7 +168,11 @@ fn fields(event: &Event) -> Vec<Value> {
         } else {
             format!(" by {}", escape(&by))
         };
-        field("Commit", format!("{shown} {}{by}", escape(&event.subject)));
+        let subject = escape(&event.subject);
+        field(
+            "Commit",
+            format!("{shown} {subject}{by}").trim_end().to_owned(),
+        );
     }
     if let Some(gate) = &event.gate {
         field("Failed gate", escape(gate));

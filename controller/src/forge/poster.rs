@@ -27,7 +27,7 @@ const FIRST_TOKEN_RETRY: Duration = Duration::from_secs(30);
 /// The longest time between two retries.
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// A status whose text alone changes is written no more often than this.
+/// A wave's status whose text alone changes is written no more often than this.
 const BETWEEN_TEXTS: Duration = Duration::from_secs(10);
 
 /// How many writes may follow each other at once …
@@ -346,8 +346,9 @@ impl Memory {
         let context = &wish.status.context;
         let stands = self.standing.get(&wish.commit)?.get(context)?;
         let written = self.written.get(&(wish.commit, context.clone()))?;
-        let only_text =
-            wish.status.state == StatusState::Pending && stands.state == wish.status.state;
+        let only_text = wish.status.is_of_a_wave()
+            && wish.status.state == StatusState::Pending
+            && stands.state == wish.status.state;
         only_text.then(|| *written + BETWEEN_TEXTS)
     }
 

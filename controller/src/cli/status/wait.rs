@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{FleetState, RolloutState};
+use tidegate_waves::rollout::{FleetState, RegionState, RolloutState};
 
 use crate::cli::error::{CommandError, ErrorKind};
 use crate::cli::log_view::LogView;
@@ -153,7 +153,7 @@ fn summary(state: &FleetState) -> String {
             let through = wave
                 .regions
                 .values()
-                .filter(|run| run.state.is_settled())
+                .filter(|run| matches!(run.state, RegionState::Done | RegionState::NoChange))
                 .count();
             format!(
                 "{} {:?} {through}/{}",

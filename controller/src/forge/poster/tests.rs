@@ -178,14 +178,19 @@ async fn only_the_difference_is_written() {
 async fn a_text_that_changes_often_is_written_rarely_and_a_state_at_once() {
     let running = run(FakeForge::default());
     for step in 0..20 {
-        running
-            .board
-            .want(vec![pending(1, "a", &format!("{step}/20 healthy"))]);
+        running.board.want(vec![pending(
+            1,
+            "tidegate/wave/a",
+            &format!("{step}/20 healthy"),
+        )]);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    running
-        .board
-        .want(vec![wish(oid(1), "a", StatusState::Success, "passed")]);
+    running.board.want(vec![wish(
+        oid(1),
+        "tidegate/wave/a",
+        StatusState::Success,
+        "passed",
+    )]);
     running.board.posted().await;
     let texts = running.forge.texts();
     assert_eq!(texts.first().unwrap(), "0/20 healthy");
