@@ -195,6 +195,20 @@ fn table(status: &Status, state: &FleetState, terminal: &Terminal, wide: bool) -
             format_args!("{reason} since {}: {}\n", hold.since, hold.message),
         );
     }
+    let head = status.source.head;
+    if head.is_some() && state.invalid == head {
+        let invalid = paint(Style::Error, "the head is not valid");
+        push(
+            &mut text,
+            format_args!("{invalid} and opens nothing: tidegate validate says why\n"),
+        );
+    }
+    if head.is_some() && state.not_again == head {
+        push(
+            &mut text,
+            format_args!("the head is not opened again: the next commit is, or tidegate retry\n"),
+        );
+    }
     if !status.queued.is_empty() {
         let queued: Vec<String> = status.queued.iter().take(5).map(|id| id.short(8)).collect();
         push(
