@@ -130,13 +130,14 @@ impl Reporter {
                 },
             }
         }
-        let report = reports.borrow().clone();
         let last_words = async {
-            while !self.proposals.open.is_empty() && self.is_to_post(&report) {
-                self.propose(&report).await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            if let Some((_, board)) = &self.options.forge {
+            if let Some((forge, board)) = &self.options.forge {
+                // Whoever holds the log: there is no later here, and what stands already is not posted again.
+                board.want(std::mem::take(&mut self.wishes));
+                while !self.proposals.open.is_empty() {
+                    self.proposals.open_all(forge.as_ref()).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
                 board.posted().await;
             }
             if let Some(alerts) = &self.options.alerts {
