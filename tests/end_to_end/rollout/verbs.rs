@@ -105,7 +105,7 @@ fn what_is_clearly_wrong_is_said_before_anything_is_written() {
         ),
         (&["hold", "--wave", "pilto"], 2, "did you mean pilot?"),
         (&["hold", "--until", "tomorrow"], 2, "is no time"),
-        (&["abort", "--rollout", "00000000-7"], 2, "the newest is"),
+        (&["abort", "--rollout", "00000000-7"], 1, "the newest is"),
         (&["skip"], 2, "--region"),
         (
             &["resume", "--adopt", "--restore"],
@@ -235,11 +235,14 @@ fn abort_retry_skip_hotfix_and_revert_do_what_they_say() {
     fleet.asks(&["revert", &newest, "--reason", "customers complain"], 0);
     fleet.wait_for(&mut running, "Reverted", entries);
     assert_eq!(fleet.trailer(REQUESTS, "Tidegate-Rollout"), [newest]);
-    // Who asked for what stays with the rollout.
+    // Who asked for what stays with the rollout that it concerns: what let it open, and what ended it.
     let state: Value =
         serde_json::from_str(&fleet.git(&["show", "tidegate/log:state.json"])).unwrap();
-    let asked = &state["rollout"]["asked"][0];
-    assert_eq!(asked["verb"], "revert", "{state:#}");
+    let asked = &state["rollout"]["asked"];
+    assert_eq!(asked.as_array().unwrap().len(), 2, "{asked:#}");
+    assert_eq!(asked[0]["verb"], "hotfix", "{asked:#}");
+    let asked = &asked[1];
+    assert_eq!(asked["verb"], "revert", "{asked:#}");
     assert_eq!(asked["by"], "jo <jo@example.com>");
     assert_eq!(asked["reason"], "customers complain");
     assert_eq!(asked["commit"], fleet.tip(REQUESTS).as_str());
