@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -92,7 +93,7 @@ impl GitServer {
     pub fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         let shared = Arc::new(Shared::default());
-        let http = HttpServer::start({
+        let http = HttpServer::keeping_alive({
             let shared = Arc::clone(&shared);
             let root = root.path().to_owned();
             move |request| {
@@ -124,6 +125,12 @@ impl GitServer {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.http.address()
     }
 
     /// The URL of a repo, without credentials.

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server: one thread and one request for each connection.
+//! A small HTTP/1.1 server: one thread for each connection.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write as _};
@@ -81,8 +81,24 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts a server. The handler may take its time; `None` closes the connection without an answer.
+    /// Starts a server that closes each connection behind its one answer. The handler may take its time; `None`
+    /// closes the connection without an answer.
     pub fn start(handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static) -> Self {
+        Self::with(handler, false)
+    }
+
+    /// The same, but a connection stays open for more requests until the client closes it, as servers on the
+    /// internet do. It may outlive the server, for as long as its client does.
+    pub fn keeping_alive(
+        handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(handler, true)
+    }
+
+    fn with(
+        handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
+        keep_alive: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port");
         let stopped = Arc::new(AtomicBool::new(false));
@@ -97,7 +113,7 @@ impl HttpServer {
                     let Ok(connection) = connection else { continue };
                     let handler = Arc::clone(&handler);
                     // A client that goes away in the middle is part of the tests.
-                    thread::spawn(move || drop(serve(&connection, handler.as_ref())));
+                    thread::spawn(move || drop(serve(&connection, handler.as_ref(), keep_alive)));
                 }
             }
         });
@@ -135,15 +151,20 @@ impl Drop for HttpServer {
 fn serve(
     connection: &TcpStream,
     handler: &(impl Fn(Request) -> Option<Response> + ?Sized),
+    keep_alive: bool,
 ) -> io::Result<()> {
+    connection.set_nodelay(true)?;
     let mut reader = BufReader::new(connection);
-    let Some(request) = read_request(&mut reader, connection)? else {
-        return Ok(());
-    };
-    let Some(response) = handler(request) else {
-        return Ok(());
-    };
-    write_response(connection, &response)
+    while let Some(request) = read_request(&mut reader, connection)? {
+        let Some(response) = handler(request) else {
+            break;
+        };
+        write_response(connection, &response, keep_alive)?;
+        if !keep_alive {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn read_request(
@@ -213,7 +234,11 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     }
 }
 
-fn write_response(mut connection: &TcpStream, response: &Response) -> io::Result<()> {
+fn write_response(
+    mut connection: &TcpStream,
+    response: &Response,
+    keep_alive: bool,
+) -> io::Result<()> {
     let mut head = format!("HTTP/1.1 {} Answer\r\n", response.status);
     for (name, value) in &response.headers {
         // Writing to a String cannot fail.
@@ -221,10 +246,12 @@ fn write_response(mut connection: &TcpStream, response: &Response) -> io::Result
     }
     let _ = write!(
         head,
-        "Content-Length: {}\r\nConnection: close\r\n\r\n",
-        response.body.len()
+        "Content-Length: {}\r\nConnection: {}\r\n\r\n",
+        response.body.len(),
+        if keep_alive { "keep-alive" } else { "close" }
     );
-    connection.write_all(head.as_bytes())?;
-    connection.write_all(&response.body)?;
+    let mut answer = head.into_bytes();
+    answer.extend_from_slice(&response.body);
+    connection.write_all(&answer)?;
     connection.flush()
 }

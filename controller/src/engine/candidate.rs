@@ -237,7 +237,7 @@ impl Cache {
                 }
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
                 super::crash::point("after-render");
-                info!(commit = %source, regions = wanted.regions.len(), milliseconds = started.elapsed().as_millis(), "rendered");
+                info!(commit = %source, regions = wanted.regions.len(), milliseconds = milliseconds(started.elapsed()), "rendered");
                 Rendered::Valid {
                     wanted: Arc::new(wanted),
                     plan_commit,
@@ -265,6 +265,11 @@ impl Cache {
         }
         Ok(rendered)
     }
+}
+
+/// A time as logs show it: in milliseconds with one decimal.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 /// The commit of the range that is to be carried: its tip, or a cut around a change of policy.

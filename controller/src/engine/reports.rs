@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{Candidate, CandidateOutcome, ConfigView};
+use tracing::info;
 
 use super::ports::Remote;
 use super::{Engine, EngineError, Tip};
@@ -16,6 +17,9 @@ impl<R: Remote> Engine<R> {
         self.reports.send_if_modified(|report| {
             let is_new = report.head != head;
             if is_new {
+                if let Some(head) = head {
+                    info!(commit = %head, "the config branch has a new head");
+                }
                 *report = Report {
                     tip: Some(log_tip(tip)),
                     head,

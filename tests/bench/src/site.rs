@@ -1,0 +1,245 @@
+//! Where a fleet lives during a measurement: a bare repo, an engineer's work tree, its regions' health, and the
+//! program that carries it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_testkit::http::{HttpServer, Response};
+use tidegate_testkit::tidegate::{Running, Tidegate};
+use tidegate_testkit::work::{Work, git_command};
+
+use crate::generator::{Files, Shape};
+
+/// How long anything may take before a measurement is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a ref is looked at while one waits for it to move: the error of such a time.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// A fleet on a bare repo of this machine.
+pub(crate) struct Site {
+    folder: tempfile::TempDir,
+    pub(crate) work: Work,
+    pub(crate) shape: Shape,
+    pub(crate) health: Arc<Health>,
+    started: usize,
+}
+
+/// What the regions answer, and when.
+#[derive(Default)]
+pub(crate) struct Health {
+    sick: Mutex<Option<String>>,
+    healthy_answers: Mutex<BTreeMap<String, Instant>>,
+    first_sick_answer: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    /// From now on this region answers 500 (`None`: nobody does).
+    pub(crate) fn make_sick(&self, region: Option<&str>) {
+        *self.first_sick_answer.lock().unwrap() = None;
+        *self.sick.lock().unwrap() = region.map(str::to_owned);
+    }
+
+    /// When the sick region was first seen to be sick.
+    pub(crate) fn first_sick_answer(&self) -> Option<Instant> {
+        *self.first_sick_answer.lock().unwrap()
+    }
+
+    /// When any of these regions last answered that it is healthy, before a moment.
+    pub(crate) fn last_healthy_answer(&self, regions: &[String], before: Instant) -> Option<Instant> {
+        let answers = self.healthy_answers.lock().unwrap();
+        regions
+            .iter()
+            .filter_map(|region| answers.get(region).copied())
+            .filter(|at| *at <= before)
+            .max()
+    }
+
+    fn answer(&self, region: &str) -> Response {
+        if self.sick.lock().unwrap().as_deref() == Some(region) {
+            self.first_sick_answer
+                .lock()
+                .unwrap()
+                .get_or_insert_with(Instant::now);
+            return Response::json(500, r#"{"healthy":false}"#);
+        }
+        self.healthy_answers
+            .lock()
+            .unwrap()
+            .insert(region.to_owned(), Instant::now());
+        Response::json(200, r#"{"healthy":true}"#)
+    }
+}
+
+/// A server that answers for every region of a fleet.
+pub(crate) fn region_server() -> (HttpServer, Arc<Health>) {
+    let health = Arc::new(Health::default());
+    let server = HttpServer::start({
+        let health = Arc::clone(&health);
+        move |request| {
+            let region = request.path.trim_matches('/').split('/').next()?.to_owned();
+            Some(health.answer(&region))
+        }
+    });
+    (server, health)
+}
+
+impl Site {
+    /// A fleet with its first commit on `main`; the program has not seen it yet.
+    pub(crate) fn new(shape: Shape, health: Arc<Health>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("fleet.git");
+        fs::create_dir(&repo).unwrap();
+        git_command(&repo, &["init", "-q", "--bare", "-b", "main"]);
+        let work = Work::new(repo.to_str().unwrap());
+        write(&work, &shape.files());
+        work.commit("Begin the fleet");
+        work.push("main");
+        Self {
+            folder,
+            work,
+            shape,
+            health,
+            started: 0,
+        }
+    }
+
+    /// The bare repo.
+    pub(crate) fn repo(&self) -> PathBuf {
+        self.folder.path().join("fleet.git")
+    }
+
+    /// A folder for whatever else a measurement needs; it goes with the site.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Commits files (or nothing) and pushes them to `main`; gives the moment at which the branch had moved.
+    pub(crate) fn publish(&self, files: &[(&str, &str)], message: &str) -> Instant {
+        self.work.publish(files, message);
+        Instant::now()
+    }
+
+    /// Starts the controller with a data folder of its own, or that of the controller before.
+    pub(crate) fn start(&mut self, program: &Tidegate, fresh: bool) -> Running {
+        if fresh {
+            self.started += 1;
+        }
+        let repo = self.repo();
+        let data = self.folder.path().join(format!("data-{}", self.started));
+        program.start(&[
+            "run",
+            "--repo",
+            repo.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--allow-loopback",
+            "--poll",
+            "30s",
+        ])
+    }
+
+    /// What a ref is at now; `None` before it exists.
+    pub(crate) fn tip(&self, branch: &str) -> Option<String> {
+        // A loose ref is a file; the programs of this measurement pack none.
+        let text = fs::read_to_string(self.repo().join("refs/heads").join(branch)).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// The tips of the wave branches, in order.
+    pub(crate) fn wave_tips(&self) -> Vec<Option<String>> {
+        self.shape
+            .wave_names()
+            .iter()
+            .map(|wave| self.tip(&format!("tidegate/{wave}")))
+            .collect()
+    }
+
+    /// Waits until every wave branch is elsewhere than it was; gives each one's moment.
+    pub(crate) fn wait_for_moves(
+        &self,
+        waves: &[usize],
+        before: &[Option<String>],
+        program: &mut Running,
+    ) -> BTreeMap<usize, Instant> {
+        let begun = Instant::now();
+        let mut moved = BTreeMap::new();
+        while moved.len() < waves.len() {
+            for wave in waves {
+                if !moved.contains_key(wave)
+                    && self.tip(&format!("tidegate/{}", Shape::wave(*wave))) != before[*wave]
+                {
+                    moved.insert(*wave, Instant::now());
+                }
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the branches did not move; the program said: {}",
+                program.stderr()
+            );
+            thread::sleep(LOOK);
+        }
+        moved
+    }
+
+    /// Waits until the newest entry of the log is of this kind.
+    pub(crate) fn wait_for_entry(&self, kind: &str, program: &mut Running) {
+        let repo = self.repo();
+        program.wait_until(&format!("the entry {kind}"), PATIENCE, || {
+            newest_entry(&repo).as_deref() == Some(kind)
+        });
+    }
+}
+
+/// The kind of the log's newest entry.
+pub(crate) fn newest_entry(repo: &Path) -> Option<String> {
+    if !repo.join("refs/heads/tidegate/log").exists() {
+        return None;
+    }
+    let format = "--format=%(trailers:key=Tidegate-Entry,valueonly)";
+    let kind = git_command(repo, &["log", "-1", format, "refs/heads/tidegate/log"]);
+    Some(kind.trim().to_owned())
+}
+
+/// Writes files into a work tree.
+pub(crate) fn write(work: &Work, files: &Files) {
+    for (path, content) in files {
+        work.write(path, content);
+    }
+}
+
+/// One record of the program's log.
+pub(crate) struct Record {
+    /// When it was written, in seconds since 1970.
+    pub(crate) at: f64,
+    /// Its fields, `message` among them.
+    pub(crate) fields: Value,
+}
+
+impl Record {
+    /// What happened.
+    pub(crate) fn message(&self) -> &str {
+        self.fields["message"].as_str().unwrap_or_default()
+    }
+}
+
+/// What the program has said so far, record by record.
+pub(crate) fn records(program: &Running) -> Vec<Record> {
+    program
+        .stderr()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|mut record| {
+            let at: jiff::Timestamp = record["timestamp"].as_str()?.parse().ok()?;
+            Some(Record {
+                at: at.as_duration().as_secs_f64(),
+                fields: record["fields"].take(),
+            })
+        })
+        .collect()
+}
