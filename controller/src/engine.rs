@@ -2,8 +2,8 @@
 //!
 //! It decides nothing itself. Its contract with the world:
 //!
-//! * A look is a snapshot of all refs, so that a branch that lacks what the log calls applied was changed by
-//!   somebody, and is not merely an older view.
+//! * In a look no branch is older than the log, so that a branch that lacks what the log calls applied was changed
+//!   by somebody, and is not merely an older view.
 //! * A step's entry is appended before anything else of it is done; if it cannot be, the rest is dropped and
 //!   everything is looked at again. The in-memory state is only ever one that the log's tip holds.
 //! * Whatever a push answers, the remote is listed again before the next decision counts on it.

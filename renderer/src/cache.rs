@@ -9,12 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::render::WholeRegion;
+
 /// The version of everything that decides what templates and manifests become. It changes whenever
 /// the same input may give other bytes.
 pub const RENDERER_VERSION: &str = "1";
 
 /// How many answers are kept in memory; with more, all are forgotten.
 const MOST_ENTRIES: usize = 1_000_000;
+
+/// How many whole regions are kept; with more, all are forgotten.
+const MOST_REGIONS: usize = 50_000;
 
 /// The hash of everything that an answer depends on.
 pub type CacheKey = [u8; 32];
@@ -32,6 +37,7 @@ pub trait CacheStorage: Send + Sync {
 #[derive(Default)]
 pub struct RenderCache {
     memory: Mutex<HashMap<CacheKey, Arc<[u8]>>>,
+    regions: Mutex<HashMap<CacheKey, Arc<WholeRegion>>>,
     storage: Option<Box<dyn CacheStorage>>,
 }
 
@@ -54,9 +60,27 @@ impl RenderCache {
     #[must_use]
     pub fn with_storage(storage: Box<dyn CacheStorage>) -> Self {
         Self {
-            memory: Mutex::default(),
             storage: Some(storage),
+            ..Self::default()
         }
+    }
+
+    /// A region that was put together before.
+    pub(crate) fn region(&self, key: &CacheKey) -> Option<Arc<WholeRegion>> {
+        self.regions().get(key).map(Arc::clone)
+    }
+
+    /// Keeps a region that was put together, in memory alone.
+    pub(crate) fn put_region(&self, key: CacheKey, region: Arc<WholeRegion>) {
+        let mut regions = self.regions();
+        if regions.len() >= MOST_REGIONS {
+            regions.clear();
+        }
+        regions.insert(key, region);
+    }
+
+    fn regions(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<WholeRegion>>> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<[u8]>>> {

@@ -3,6 +3,7 @@
 mod gates;
 mod outcome;
 mod report;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ use crate::worker::{
 };
 use outcome::{Outcome, Outcomes};
 use report::Report;
+use whole::FilesByRegion;
+pub(crate) use whole::WholeRegion;
 
 /// What a commit means for each region.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +36,7 @@ pub struct Rendered {
     pub wanted: Wanted,
     /// The objects of each region that is not excluded, by name of the region, in the order of
     /// their files.
-    pub objects: BTreeMap<String, Vec<RenderedObject>>,
+    pub objects: BTreeMap<String, Arc<Vec<RenderedObject>>>,
     /// What the commit's author should know, beside what was said when the fleet was loaded.
     pub warnings: Vec<Problem>,
 }
@@ -217,7 +220,20 @@ fn render_all(
 
     let mut rendered = BTreeMap::new();
     let mut objects = BTreeMap::new();
+    let by_path = plan.by_region.by_path();
     for (index, region) in regions.iter().enumerate() {
+        if let Some(whole) = plan.whole.get(index).and_then(Option::as_ref) {
+            let name = &region.region.name;
+            for (path, outcome) in &whole.noted {
+                if let Some(file) = by_path.get(path.as_str()) {
+                    report.outcome(file, texts.by_path.get(path), outcome, Some(name));
+                }
+            }
+            let gates = whole.gates.clone();
+            rendered.insert(name.clone(), planned(region, whole.tree, gates));
+            objects.insert(name.clone(), Arc::clone(&whole.objects));
+            continue;
+        }
         let answered = if plan.places.binary_search(&index).is_ok() {
             done.remove(&index)
         } else {
@@ -237,21 +253,28 @@ fn render_all(
             &mut report,
             extent,
         );
-        let Some((files, found, resolved)) = assembled else {
+        let Some(Assembled {
+            files,
+            objects: found,
+            gates,
+            noted,
+        }) = assembled
+        else {
             continue;
         };
         match store.folder(&files) {
             Ok(tree) => {
-                rendered.insert(
-                    name.clone(),
-                    PlannedRegion {
+                let found = Arc::new(found);
+                if let (Some(cache), Some(key)) = (cache, plan.region_keys.get(index)) {
+                    let whole = WholeRegion {
                         tree,
-                        location: region.region.location.clone(),
-                        cluster: region.region.cluster.clone(),
-                        labels: region.region.labels.clone(),
-                        gates: resolved,
-                    },
-                );
+                        objects: Arc::clone(&found),
+                        gates: gates.clone(),
+                        noted,
+                    };
+                    cache.put_region(*key, Arc::new(whole));
+                }
+                rendered.insert(name.clone(), planned(region, tree, gates));
                 objects.insert(name.clone(), found);
             }
             Err(error) => {
@@ -297,6 +320,16 @@ fn render_all(
     })
 }
 
+fn planned(region: &LoadedRegion, tree: Oid, gates: Vec<Gate>) -> PlannedRegion {
+    PlannedRegion {
+        tree,
+        location: region.region.location.clone(),
+        cluster: region.region.cluster.clone(),
+        labels: region.region.labels.clone(),
+        gates,
+    }
+}
+
 /// What to leave out so that the other templates can be judged; nothing if that would blame them for
 /// what is missing: a partial, or all of them.
 fn without_unparsed(
@@ -340,18 +373,11 @@ fn stopped(fleet_file: &str, reason: &str, regions: &[String]) -> Problem {
 /// Good for [`Wanted::policy_differs`] and nothing else.
 #[must_use]
 pub fn policy_of(loaded: &LoadedFleet) -> Wanted {
-    let unrendered = |loaded: &LoadedRegion| PlannedRegion {
-        tree: Oid::ZERO,
-        location: loaded.region.location.clone(),
-        cluster: loaded.region.cluster.clone(),
-        labels: loaded.region.labels.clone(),
-        gates: Vec::new(),
-    };
     let regions = loaded
         .regions
         .iter()
         .filter(|(_, loaded)| loaded.region.exclude.is_none())
-        .map(|(name, loaded)| (name.clone(), unrendered(loaded)))
+        .map(|(name, loaded)| (name.clone(), planned(loaded, Oid::ZERO, Vec::new())))
         .collect();
     wanted(loaded, regions)
 }
@@ -467,6 +493,11 @@ struct Plan<'a> {
     known: Vec<Answered>,
     /// The place in `regions` of each region of the job.
     places: Vec<usize>,
+    by_region: FilesByRegion<'a>,
+    /// For each region, by its place: what all of it depends on.
+    region_keys: Vec<CacheKey>,
+    /// For each region, by its place: what it came to when nothing of it was different.
+    whole: Vec<Option<Arc<WholeRegion>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -481,11 +512,14 @@ impl<'a> Plan<'a> {
     ) -> Self {
         let mut templates = Vec::new();
         let mut files = Vec::new();
+        // For each file of the fleet, by its place: its place in the job.
+        let mut jobs: BTreeMap<usize, usize> = BTreeMap::new();
         let mut all_partials = Sha256::new();
-        for file in &loaded.files.files {
+        for (place, file) in loaded.files.files.iter().enumerate() {
             if file.usage == FileUse::Plain || extent.leaves_out(&file.path) {
                 continue;
             }
+            jobs.insert(place, templates.len());
             let is_partial = file.usage == FileUse::Partial;
             if is_partial {
                 for part in [file.path.as_bytes(), file.entry.blob.as_bytes()] {
@@ -504,6 +538,9 @@ impl<'a> Plan<'a> {
         let expressions = gates::expressions(&loaded.fleet.gates, &loaded.gate_places, fleet_file);
         let all_partials: [u8; 32] = all_partials.finalize().into();
         let all_expressions = serde_json::to_vec(&expressions).unwrap_or_default();
+        // What stands in gates and is no expression changes them too.
+        let all_gates =
+            serde_json::to_vec(&(&expressions, &loaded.fleet.gates)).unwrap_or_default();
         let mut plan = Self {
             job: Job {
                 templates,
@@ -515,24 +552,39 @@ impl<'a> Plan<'a> {
             templates: Vec::new(),
             known: Vec::new(),
             places: Vec::new(),
+            by_region: FilesByRegion::new(&loaded.files),
+            region_keys: Vec::new(),
+            whole: Vec::new(),
         };
         for (index, region) in regions.iter().enumerate() {
-            let own: Vec<usize> = plan
-                .files
-                .iter()
-                .enumerate()
-                .filter(|(_, file)| {
-                    file.usage == FileUse::Template
-                        && file
-                            .region
-                            .as_ref()
-                            .is_none_or(|name| *name == region.region.name)
-                })
-                .map(|(index, _)| index)
-                .collect();
             let context = context(&loaded.fleet.name, region);
             let bytes = serde_json::to_vec(&context).unwrap_or_default();
             let seen = key_of(&[&bytes, &all_partials]);
+            let name = &region.region.name;
+            let region_key = plan.by_region.key_of_region(name, &seen, &all_gates);
+            let whole = cache
+                .and_then(|cache| cache.region(&region_key))
+                .filter(|whole| outcomes.has(whole.tree));
+            plan.region_keys.push(region_key);
+            if whole.is_some() {
+                plan.whole.push(whole);
+                plan.keys.push((Vec::new(), CacheKey::default()));
+                plan.templates.push(Vec::new());
+                plan.known.push(Answered::default());
+                continue;
+            }
+            plan.whole.push(None);
+            let own: Vec<usize> = plan
+                .by_region
+                .of(name)
+                .into_iter()
+                .filter_map(|place| jobs.get(&place).copied())
+                .filter(|template| {
+                    plan.files
+                        .get(*template)
+                        .is_some_and(|file| file.usage == FileUse::Template)
+                })
+                .collect();
             let output_keys = own
                 .iter()
                 .filter_map(|template| plan.files.get(*template))
@@ -656,7 +708,13 @@ impl Run<'_> {
     }
 }
 
-type Assembled = (BTreeMap<String, Oid>, Vec<RenderedObject>, Vec<Gate>);
+/// One region, put together.
+struct Assembled {
+    files: BTreeMap<String, Oid>,
+    objects: Vec<RenderedObject>,
+    gates: Vec<Gate>,
+    noted: Vec<(String, Arc<Outcome>)>,
+}
 
 /// Puts one region together; what is wrong goes to the report.
 #[expect(
@@ -678,8 +736,12 @@ fn assemble(
     let name = &region.region.name;
     let errors_before = report.errors();
     let mut outcomes_of: BTreeMap<&str, (&FleetFile, Arc<Outcome>)> = BTreeMap::new();
-    let add = |file: &'_ FleetFile, outcome: Arc<Outcome>, report: &mut Report| {
+    let mut noted = Vec::new();
+    let mut add = |file: &'_ FleetFile, outcome: Arc<Outcome>, report: &mut Report| {
         report.outcome(file, texts.by_path.get(&file.path), &outcome, Some(name));
+        if !outcome.warnings.is_empty() {
+            noted.push((file.path.clone(), Arc::clone(&outcome)));
+        }
         outcome
     };
     let templates = plan.templates.get(index)?;
@@ -696,10 +758,14 @@ fn assemble(
             None => return None,
         }
     }
-    for file in loaded.files.for_region(name) {
-        if file.usage != FileUse::Plain {
+    for place in plan.by_region.of(name) {
+        let Some(file) = plan
+            .by_region
+            .get(place)
+            .filter(|file| file.usage == FileUse::Plain)
+        else {
             continue;
-        }
+        };
         let text = texts.by_path.get(&file.path).map_or("", String::as_str);
         let outcome = add(
             file,
@@ -771,7 +837,12 @@ fn assemble(
                 .hint("give it a template or manifest, or exclude it (`exclude: { reason: … }`)"),
         );
     }
-    (report.errors() == errors_before).then_some((files, objects, resolved))
+    (report.errors() == errors_before).then_some(Assembled {
+        files,
+        objects,
+        gates: resolved,
+        noted,
+    })
 }
 
 #[cfg(test)]

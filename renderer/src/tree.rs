@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use git2::{ObjectType, Repository};
+use git2::{ObjectType, Odb, OdbLookupFlags, Repository};
 use tidegate_waves::oid::Oid;
 
 /// The id of the tree that has no entries.
@@ -27,6 +27,9 @@ pub const MODE_FILE: u32 = 0o100_644;
 
 /// How many bytes of new objects may wait for [`ObjectStore::flush`].
 const MAX_PENDING_BYTES: usize = 512 << 20;
+
+/// How many bytes of a new pack are handed on at once.
+const PACK_PIECE_BYTES: usize = 1 << 20;
 
 /// What went wrong with the object store.
 #[derive(Debug, thiserror::Error)]
@@ -469,10 +472,15 @@ impl ObjectStore {
             let odb = repository
                 .odb()
                 .map_err(|error| failed(error.message().to_owned()))?;
+            // One look for packs that others have written meanwhile. By itself libgit2 would look once for each
+            // object that it does not find.
+            odb.refresh()
+                .map_err(|error| failed(error.message().to_owned()))?;
+            let written = |id| odb.exists_ext(to_git(id), OdbLookupFlags::NO_REFRESH);
             waiting
                 .objects
                 .iter()
-                .filter(|(id, _)| !odb.exists(to_git(**id)))
+                .filter(|(id, _)| !written(**id))
                 .map(|(id, pending)| (*id, pending))
                 .collect()
         };
@@ -509,23 +517,25 @@ enum PackError {
 
 /// Packs exactly the given objects.
 ///
-/// This opens the repository once more: an in-memory backend can never be taken off again, and the
-/// long-lived handle must not gather one for every flush. libgit2's own `dump` of that backend packs
-/// only what its commits reach, and repacks what is there already, so the pack is built by hand.
+/// They go through an object database that is nothing but memory: one that has a folder too is searched, packs and
+/// all, for each object that is added. libgit2's own `dump` of a database in memory packs only what its commits
+/// reach, so the pack is built by hand.
 fn write_pack(path: &Path, objects: &[(Oid, &Pending)]) -> Result<(), PackError> {
-    let repository = open_repository(path)?;
-    let odb = repository.odb()?;
-    // The pack's writer must be found first: it is the backend on disk, not the one in memory.
-    let memory = odb.add_new_mempack_backend(1000)?;
+    let memory = Odb::new()?;
+    memory.add_new_mempack_backend(1)?;
     for (_, pending) in objects {
-        odb.write(pending.kind, &pending.bytes)?;
+        memory.write(pending.kind, &pending.bytes)?;
     }
-    let mut builder = repository.packbuilder()?;
+    let packing = Repository::from_odb(memory)?;
+    let mut builder = packing.packbuilder()?;
     builder.set_threads(0);
     for (id, _) in objects {
         builder.insert_object(to_git(*id), None)?;
     }
-    let mut writer = odb.packwriter()?;
+    let repository = open_repository(path)?;
+    let odb = repository.odb()?;
+    // The builder gives a few bytes at a time, and the writer maps the file anew for each piece that it gets.
+    let mut writer = BufWriter::with_capacity(PACK_PIECE_BYTES, odb.packwriter()?);
     let mut written: std::io::Result<()> = Ok(());
     let built = builder.foreach(|chunk| {
         written = writer.write_all(chunk);
@@ -533,8 +543,8 @@ fn write_pack(path: &Path, objects: &[(Oid, &Pending)]) -> Result<(), PackError>
     });
     written?;
     built?;
-    writer.commit()?;
-    memory.reset()?;
+    writer.flush()?;
+    writer.get_mut().commit()?;
     Ok(())
 }
 

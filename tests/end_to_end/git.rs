@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    async fn push(&self, updates: &[RefUpdate]) -> BTreeMap<String, RefOutcome> {
+    async fn push(&mut self, updates: &[RefUpdate]) -> BTreeMap<String, RefOutcome> {
         self.mirror.push(updates).await.unwrap()
     }
 
@@ -133,6 +133,39 @@ async fn a_view_names_the_remotes_branches_and_brings_their_objects() {
         world.server.requests() - before <= 3,
         "an idle look is one listing"
     );
+}
+
+#[tokio::test]
+async fn what_was_pushed_needs_one_listing_and_a_commit_under_the_same_log_one_and_a_fetch() {
+    let mut world = World::new().await;
+    let (log, canary) = (world.create(LOG), world.create(CANARY));
+    world.push(&[log.clone(), canary.clone()]).await;
+    let before = world.server.requests();
+    let view = world.mirror.refresh().await.unwrap();
+    assert_eq!(
+        (view.get(LOG), view.get(CANARY)),
+        (Some(log.new), Some(canary.new))
+    );
+    let listing = world.server.requests() - before;
+    assert!((1..=2).contains(&listing), "{listing} requests");
+
+    let head = world.work.publish(&[("a", "2\n")], "Second");
+    let before = world.server.requests();
+    let view = world.mirror.refresh().await.unwrap();
+    assert_eq!(view.get(MAIN).unwrap().to_string(), head);
+    let noticing = world.server.requests() - before;
+    assert!(noticing <= listing + 3, "{noticing} requests");
+
+    // Under a log that moved, the branches may be older than it says: two listings have to agree.
+    world.work.git(&["fetch", "-q", "origin", "tidegate/log"]);
+    world.work.git(&["checkout", "-q", "FETCH_HEAD"]);
+    world.work.commit("theirs");
+    world.work.push("tidegate/log");
+    let before = world.server.requests();
+    let view = world.mirror.refresh().await.unwrap();
+    assert_eq!(view.get(LOG).unwrap().to_string(), world.work.head());
+    let moved = world.server.requests() - before;
+    assert_eq!(moved, noticing + listing, "one listing more");
 }
 
 #[tokio::test]
@@ -175,7 +208,7 @@ async fn an_empty_repo_is_an_empty_view() {
 
 #[tokio::test]
 async fn several_refs_go_in_one_push_and_the_journal_knows_their_order() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let log = world.create(LOG);
     assert_eq!(
         world.push(std::slice::from_ref(&log)).await[LOG],
@@ -207,7 +240,7 @@ async fn several_refs_go_in_one_push_and_the_journal_knows_their_order() {
 
 #[tokio::test]
 async fn who_loses_the_race_learns_it_and_moves_nothing() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let log = world.create(LOG);
     world.push(std::slice::from_ref(&log)).await;
     let winner = world.commit(Some(log.new), "winner");
@@ -231,7 +264,7 @@ async fn who_loses_the_race_learns_it_and_moves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ref_that_moved_while_the_push_was_under_way_is_not_overwritten() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let log = world.create(LOG);
     world.push(std::slice::from_ref(&log)).await;
     let ours = RefUpdate {
@@ -266,7 +299,7 @@ async fn the_ref_that_moved_while_the_push_was_under_way_is_not_overwritten() {
 
 #[tokio::test]
 async fn what_is_no_fast_forward_is_never_sent() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let log = world.create(LOG);
     world.push(std::slice::from_ref(&log)).await;
     let requests = world.server.requests();
@@ -287,7 +320,7 @@ async fn what_is_no_fast_forward_is_never_sent() {
 
 #[tokio::test]
 async fn a_protected_branch_refuses_and_the_others_go_through() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.server.protect(REPO, CANARY);
     let outcomes = world.push(&[world.create(CANARY), world.create(LOG)]).await;
     let RefOutcome::Refused { message } = &outcomes[CANARY] else {
@@ -300,7 +333,7 @@ async fn a_protected_branch_refuses_and_the_others_go_through() {
 
 #[tokio::test]
 async fn a_server_that_refuses_a_push_whole_says_so_for_each_ref() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.server.protect_whole(REPO, CANARY);
     let updates = [world.create(CANARY), world.create(LOG)];
     let outcomes = world.push(&updates).await;
@@ -340,7 +373,7 @@ async fn a_lost_answer_is_ambiguous_until_the_remote_is_read_again() {
 
 #[tokio::test]
 async fn a_push_that_stalls_ends_at_its_deadline() {
-    let world = World::with(|options| options.deadlines.push = Duration::from_secs(2)).await;
+    let mut world = World::with(|options| options.deadlines.push = Duration::from_secs(2)).await;
     world.server.fail(On::Push, Fault::Stall);
     let started = Instant::now();
     let outcomes = world.push(&[world.create(LOG)]).await;
@@ -354,7 +387,7 @@ async fn a_push_that_stalls_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn a_push_can_take_effect_long_after_we_gave_it_up() {
-    let world = World::with(|options| options.deadlines.push = Duration::from_secs(2)).await;
+    let mut world = World::with(|options| options.deadlines.push = Duration::from_secs(2)).await;
     world.server.fail(On::Push, Fault::Hold);
     let log = world.create(LOG);
     let outcomes = world.push(std::slice::from_ref(&log)).await;
@@ -494,7 +527,7 @@ async fn a_tree_that_could_leave_its_folder_is_not_fetched() {
 
 #[tokio::test]
 async fn a_push_too_large_for_one_request_arrives_whole() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     // More than git's buffer, and nothing that could be compressed: it is sent in chunks.
     let mut state = 1_u64;
     let noise: String = std::iter::repeat_with(|| {

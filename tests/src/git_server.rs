@@ -88,20 +88,36 @@ pub const USERNAME: &str = "tide";
 pub const PASSWORD: &str = "canary-password-Zx81";
 
 impl GitServer {
-    /// Starts a server without repos.
+    /// Starts a server without repos, which closes each connection behind its one answer: where one is cut, the
+    /// client cannot take it for an old one that it may try again.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(false)
+    }
+
+    /// The same, but connections stay open as those to servers on the internet do.
+    #[must_use]
+    pub fn keeping_alive() -> Self {
+        Self::with(true)
+    }
+
+    fn with(keep_alive: bool) -> Self {
         let root = tempfile::tempdir().unwrap();
         let shared = Arc::new(Shared::default());
-        let http = HttpServer::keeping_alive({
+        let handler = {
             let shared = Arc::clone(&shared);
             let root = root.path().to_owned();
-            move |request| {
+            move |request: Request| {
                 let answered = answer(&shared, &root, &request);
                 shared.state.lock().unwrap().answers += 1;
                 answered
             }
-        });
+        };
+        let http = if keep_alive {
+            HttpServer::keeping_alive(handler)
+        } else {
+            HttpServer::start(handler)
+        };
         Self { root, shared, http }
     }
 

@@ -49,7 +49,12 @@ pub fn run(arguments: ValidateArgs, terminal: &Terminal) -> Result<(), CommandEr
         Ok(fleet) => {
             let regions = fleet.loaded.regions.len();
             let waves = fleet.loaded.fleet.waves.len();
-            let objects = fleet.rendered.objects.values().map(Vec::len).sum();
+            let objects = fleet
+                .rendered
+                .objects
+                .values()
+                .map(|objects| objects.len())
+                .sum();
             let summary = format!(
                 "{} is valid: {} in {}, {}",
                 fleet.loaded.fleet.name,

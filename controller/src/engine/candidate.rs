@@ -55,6 +55,8 @@ pub(super) struct Context<'a> {
 pub(super) struct Cache {
     rendered: BTreeMap<Oid, Rendered>,
     order: Vec<Oid>,
+    /// The newest valid commit.
+    same: Option<Same>,
     newest: Option<(Key, Option<Candidate>)>,
     failed: Option<(Oid, String, Instant)>,
 }
@@ -230,16 +232,31 @@ impl Cache {
         }
         let commit = context.history.commit(source)?;
         let started = Instant::now();
-        let rendered = match render_commit(context, state, &commit)? {
-            Ok((wanted, warnings)) => {
+        let parts = parts(context, &commit)?;
+        let same = self
+            .same
+            .as_ref()
+            .filter(|same| same.tree == commit.tree || (same.parts_are_all && same.parts == parts));
+        let outcome = match same {
+            Some(same) => Ok((Arc::clone(&same.wanted), Vec::new(), same.parts_are_all)),
+            None => render_commit(context, state, &commit)?,
+        };
+        let rendered = match outcome {
+            Ok((wanted, warnings, parts_are_all)) => {
                 for warning in &warnings {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
                 }
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
                 super::crash::point("after-render");
                 info!(commit = %source, regions = wanted.regions.len(), milliseconds = milliseconds(started.elapsed()), "rendered");
+                self.same = Some(Same {
+                    tree: commit.tree,
+                    parts,
+                    parts_are_all,
+                    wanted: Arc::clone(&wanted),
+                });
                 Rendered::Valid {
-                    wanted: Arc::new(wanted),
+                    wanted,
                     plan_commit,
                 }
             }
@@ -265,6 +282,53 @@ impl Cache {
         }
         Ok(rendered)
     }
+}
+
+/// What a valid commit was rendered from, by id, and what it rendered to.
+struct Same {
+    tree: Oid,
+    /// The fleet's document, and the folders that are read whatever it says.
+    parts: [Option<Oid>; 4],
+    /// Whether nothing else was read: a value layer may stand anywhere in a repo.
+    parts_are_all: bool,
+    wanted: Arc<Wanted>,
+}
+
+fn parts(context: &Context<'_>, commit: &CommitView) -> Result<[Option<Oid>; 4], EngineError> {
+    let id = |name: &str| entry_of(context, commit, name);
+    Ok([
+        id("tidegate.yaml")?,
+        id("regions")?,
+        id("templates")?,
+        id("values")?,
+    ])
+}
+
+/// Whether all value layers of a fleet are in its folder `values`.
+fn layers_are_at_home(loaded: &LoadedFleet) -> bool {
+    loaded
+        .fleet
+        .values
+        .iter()
+        .all(|layer| layer.path.starts_with("values/") && !layer.path.contains(".."))
+}
+
+/// The id of an entry of the fleet's folder.
+fn entry_of(
+    context: &Context<'_>,
+    commit: &CommitView,
+    name: &str,
+) -> Result<Option<Oid>, EngineError> {
+    let folder = &context.options.path;
+    let path = if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    };
+    Ok(context
+        .store
+        .entry(commit.tree, &path)?
+        .map(|entry| entry.id))
 }
 
 /// A time as logs show it: in milliseconds with one decimal.
@@ -341,24 +405,14 @@ fn carried(
     Ok(carried_next(before, &commits).unwrap_or(head))
 }
 
-type RenderedCommit = Result<(Wanted, Vec<Problem>), Vec<Problem>>;
+/// What a commit renders to, what its author should know, and whether only the fleet's own folders were read.
+type RenderedCommit = Result<(Arc<Wanted>, Vec<Problem>, bool), Vec<Problem>>;
 
 /// The ids of the documents that policy stands in: commits in which they are equal have the same policy.
 type DocumentIds = (Option<Oid>, Option<Oid>);
 
 fn document_ids(context: &Context<'_>, commit: &CommitView) -> Result<DocumentIds, EngineError> {
-    let folder = &context.options.path;
-    let id = |name: &str| -> Result<Option<Oid>, EngineError> {
-        let path = if folder.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder}/{name}")
-        };
-        Ok(context
-            .store
-            .entry(commit.tree, &path)?
-            .map(|entry| entry.id))
-    };
+    let id = |name: &str| entry_of(context, commit, name);
     Ok((id("tidegate.yaml")?, id("regions")?))
 }
 
@@ -425,7 +479,8 @@ fn render_commit(
             context.store,
             Some(context.cache),
         )?;
-        Ok((rendered.wanted, rendered.warnings))
+        let parts_are_all = layers_are_at_home(&loaded);
+        Ok((Arc::new(rendered.wanted), rendered.warnings, parts_are_all))
     });
     match rendered {
         Ok(rendered) => Ok(Ok(rendered)),

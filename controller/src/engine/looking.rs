@@ -70,7 +70,7 @@ impl<R: Remote> Engine<R> {
 
     /// Looks at the remote, and takes over what the log says by now.
     pub(super) async fn look(&mut self) -> Result<(), EngineError> {
-        // The view is a snapshot: the branches in it stand as they stood when the log stood as it does in it.
+        // The branches in it are not older than the log in it.
         let view = self.remote.refresh().await?;
         let generation = self.remote.generation();
         if generation != self.generation {

@@ -12,11 +12,11 @@ use crate::git::push::{RefOutcome, RefUpdate};
 
 /// A git remote, mirrored.
 pub trait Remote: Send + Sync {
-    /// What the remote has: all refs as they stood at one moment, their objects in the mirror.
+    /// What the remote has, objects in the mirror: no branch is older than the log beside it says.
     fn refresh(&mut self) -> impl Future<Output = Result<RefView, RemoteError>> + Send;
 
     /// Pushes in one non-atomic push, each ref on its own lease; gives an answer for every order.
-    fn push(&self, orders: &[PushOrder]) -> impl Future<Output = Vec<PushReport>> + Send;
+    fn push(&mut self, orders: &[PushOrder]) -> impl Future<Output = Vec<PushReport>> + Send;
 
     /// Puts the mirror in order, if it needs that; to be called when nothing else is to be done.
     fn tidy(&mut self) -> impl Future<Output = Result<(), RemoteError>> + Send;
@@ -33,7 +33,7 @@ impl Remote for Mirror {
         Mirror::refresh(self).await
     }
 
-    async fn push(&self, orders: &[PushOrder]) -> Vec<PushReport> {
+    async fn push(&mut self, orders: &[PushOrder]) -> Vec<PushReport> {
         let updates: Vec<RefUpdate> = orders
             .iter()
             .map(|order| RefUpdate {

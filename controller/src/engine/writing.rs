@@ -104,7 +104,7 @@ impl<R: Remote> Engine<R> {
         self.look().await
     }
 
-    async fn push_one(&self, order: &PushOrder) -> PushOutcome {
+    async fn push_one(&mut self, order: &PushOrder) -> PushOutcome {
         let reports = self.remote.push(std::slice::from_ref(order)).await;
         reports
             .into_iter()

@@ -282,14 +282,16 @@ impl Mirror {
 
     /// A view of the remote whose objects are all here.
     ///
-    /// One listing if nothing has changed since the last view; otherwise listings with a fetch between them
-    /// until two agree. A damaged mirror is replaced on the way (see [`Mirror::generation`]).
+    /// One listing if nothing has changed since the last view but by pushes of ours; one and a fetch if the log
+    /// stands where it stood; otherwise listings with a fetch between them until two agree. A damaged mirror is
+    /// replaced on the way (see [`Mirror::generation`]).
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
         let mut listed = self.list().await?;
         if self.last.as_ref() == Some(&listed) {
             return Ok(listed);
         }
-        self.last = None;
+        let log = format!("refs/heads/{}/log", self.options.prefix);
+        let known_log = self.last.take().and_then(|view| view.get(&log));
         let (mut replaced, mut swept) = (false, false);
         for _ in 0..LISTINGS {
             let fetched = match self.fetch(&listed).await {
@@ -312,6 +314,11 @@ impl Mirror {
                 Ok(()) | Err(RemoteError::Moving { .. }) => {}
                 Err(error) => return Err(error),
             }
+            // Whatever that log calls done was done before the branches were read.
+            if fetched.is_ok() && known_log.is_some() && listed.get(&log) == known_log {
+                self.last = Some(listed.clone());
+                return Ok(listed);
+            }
             let again = self.list().await?;
             if fetched.is_ok() && again == listed {
                 self.last = Some(again.clone());
@@ -331,9 +338,15 @@ impl Mirror {
     /// nothing was sent; otherwise each ref has its outcome, and the server may still be at work on those
     /// that are ambiguous.
     pub async fn push(
-        &self,
+        &mut self,
         updates: &[RefUpdate],
     ) -> Result<BTreeMap<String, RefOutcome>, PushError> {
+        let outcomes = self.send(updates).await?;
+        self.note_moves(updates, &outcomes);
+        Ok(outcomes)
+    }
+
+    async fn send(&self, updates: &[RefUpdate]) -> Result<BTreeMap<String, RefOutcome>, PushError> {
         push::check(updates, &self.history()?)?;
         let command = self
             .to_remote("push", self.options.deadlines.push)
@@ -353,6 +366,35 @@ impl Mirror {
                     )
                 };
                 Ok(updates.iter().map(ambiguous).collect())
+            }
+        }
+    }
+
+    /// What a push moved needs no fetch, and is what the next listing is expected to show.
+    fn note_moves(&mut self, updates: &[RefUpdate], outcomes: &BTreeMap<String, RefOutcome>) {
+        let repository = Repository::open(&self.git_dir);
+        for update in updates {
+            if !matches!(
+                outcomes.get(&update.name),
+                Some(RefOutcome::Applied | RefOutcome::UpToDate)
+            ) {
+                continue;
+            }
+            if let Some(last) = &mut self.last {
+                last.refs.insert(update.name.clone(), update.new);
+            }
+            let branch = update
+                .name
+                .strip_prefix("refs/heads/")
+                .unwrap_or(&update.name);
+            let noted = repository.as_ref().map(|repository| {
+                repository.reference(&format!("{TRACKING}{branch}"), to_git(update.new), true, "")
+            });
+            if !matches!(noted, Ok(Ok(_))) {
+                tracing::debug!(
+                    reference = update.name,
+                    "the next look fetches what was pushed"
+                );
             }
         }
     }

@@ -122,6 +122,11 @@ impl<'a> Outcomes<'a> {
         }
     }
 
+    /// Whether the store has an object.
+    pub(super) fn has(&self, id: Oid) -> bool {
+        self.store.exists(id)
+    }
+
     /// An outcome from the cache, if the store has its blob.
     pub(super) fn cached(&self, bytes: &[u8]) -> Option<Arc<Outcome>> {
         let outcome: Outcome = serde_json::from_slice(bytes).ok()?;

@@ -162,6 +162,51 @@ fn rendering_twice_gives_the_same_and_the_cache_changes_nothing() {
 }
 
 #[test]
+fn whatever_changes_a_region_that_is_known_whole_gives_what_rendering_without_a_cache_gives() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: plain}\nstringData: {a: b}\n";
+    let (store, cache) = (ObjectStore::in_memory(), RenderCache::new());
+    let gates = |from: &str, to: &str| repo().with("tidegate.yaml", FLEET.replace(from, to));
+    for (what, tree) in [
+        ("nothing", repo()),
+        ("nothing again", repo()),
+        ("a warning", repo().with("templates/secret.yaml", secret)),
+        (
+            "a warning again",
+            repo().with("templates/secret.yaml", secret),
+        ),
+        (
+            "one region's file",
+            repo().with("regions/two/secret.yaml", secret),
+        ),
+        (
+            "one region's template",
+            repo().with("regions/two/secret.yaml.hbs", secret),
+        ),
+        (
+            "another name of the file",
+            repo().with("regions/two/other.yaml.hbs", secret),
+        ),
+        (
+            "a label",
+            repo().with("regions/two.yaml", region("two", "broad, x: y")),
+        ),
+        (
+            "a partial",
+            repo().with("templates/_labels.hbs", "app: x\n"),
+        ),
+        ("a gate's expression", gates("z-{{name}}", "y-{{name}}")),
+        ("a gate's number", gates("status: 200", "status: 201")),
+        ("no gate", gates("values.version", "values.host")),
+        ("nothing once more", repo()),
+    ] {
+        let loaded = config::load(&tree, "").unwrap();
+        let cached = render(&loaded, &tree, &InProcessWorker, &store, Some(&cache)).unwrap();
+        let fresh = render_in(&tree, &ObjectStore::in_memory()).unwrap();
+        assert_eq!(cached, fresh, "{what}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_file_line_column_and_region() {
     let bad = repo()
         .with("templates/app/config.yaml.hbs", CONFIG.replace("values.replicas", "values.replica"))

@@ -77,10 +77,14 @@ impl Chart {
                     .map(|(x, y)| (*x, y.max(bottom)))
                     .collect();
                 chart
-                    .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)).point_size(3))
+                    .draw_series(
+                        LineSeries::new(points.clone(), color.stroke_width(2)).point_size(3),
+                    )
                     .unwrap()
                     .label(one.name)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+                    .legend(move |(x, y)| {
+                        PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2))
+                    });
             }
             chart
                 .configure_series_labels()

@@ -9,25 +9,25 @@ use std::time::Duration;
 
 /// The size and form of a fleet.
 #[derive(Debug, Clone)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// The fleet's name.
-    pub(crate) name: String,
+    pub name: String,
     /// How many regions; the first one is the canary.
-    pub(crate) regions: usize,
+    pub regions: usize,
     /// How many waves, the canary's among them.
-    pub(crate) waves: usize,
+    pub waves: usize,
     /// How many manifests each region gets, each of about 1 KB.
-    pub(crate) manifests: usize,
+    pub manifests: usize,
     /// Where each region's health is asked, without the region's name at its end; `None`: no gate.
-    pub(crate) health: Option<String>,
+    pub health: Option<String>,
     /// How often a gate is asked.
-    pub(crate) every: Duration,
+    pub every: Duration,
     /// What the texts are drawn from.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 /// Files by their path in the repo.
-pub(crate) type Files = BTreeMap<String, String>;
+pub type Files = BTreeMap<String, String>;
 
 const WORDS: [&str; 24] = [
     "amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "harbor", "inlet", "juniper",
@@ -37,7 +37,7 @@ const WORDS: [&str; 24] = [
 
 impl Shape {
     /// A fleet of 20 manifests a region, without gates.
-    pub(crate) fn new(regions: usize, waves: usize, seed: u64) -> Self {
+    pub fn new(regions: usize, waves: usize, seed: u64) -> Self {
         Self {
             name: "generated".to_owned(),
             regions,
@@ -50,7 +50,8 @@ impl Shape {
     }
 
     /// The same with a gate that asks a server for every region's health.
-    pub(crate) fn gated(self, server: &str, every: Duration) -> Self {
+    #[must_use]
+    pub fn gated(self, server: &str, every: Duration) -> Self {
         Self {
             health: Some(server.to_owned()),
             every,
@@ -59,12 +60,12 @@ impl Shape {
     }
 
     /// The name of a region by its number.
-    pub(crate) fn region(number: usize) -> String {
+    pub fn region(number: usize) -> String {
         format!("r{number:04}")
     }
 
     /// The name of a wave by its number; the first is the canary.
-    pub(crate) fn wave(number: usize) -> String {
+    pub fn wave(number: usize) -> String {
         if number == 0 {
             "canary".to_owned()
         } else {
@@ -73,7 +74,7 @@ impl Shape {
     }
 
     /// The names of all waves in order.
-    pub(crate) fn wave_names(&self) -> Vec<String> {
+    pub fn wave_names(&self) -> Vec<String> {
         (0..self.waves).map(Self::wave).collect()
     }
 
@@ -89,7 +90,7 @@ impl Shape {
     }
 
     /// The names of the regions of a wave.
-    pub(crate) fn regions_of(&self, wave: usize) -> Vec<String> {
+    pub fn regions_of(&self, wave: usize) -> Vec<String> {
         (0..self.regions)
             .filter(|region| self.wave_of(*region) == wave)
             .map(Self::region)
@@ -97,7 +98,7 @@ impl Shape {
     }
 
     /// All files of the fleet.
-    pub(crate) fn files(&self) -> Files {
+    pub fn files(&self) -> Files {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut files = Files::new();
         files.insert("tidegate.yaml".to_owned(), self.fleet());
@@ -114,12 +115,12 @@ impl Shape {
     }
 
     /// The path of a region's document.
-    pub(crate) fn region_file(number: usize) -> String {
+    pub fn region_file(number: usize) -> String {
         format!("regions/{}.yaml", Self::region(number))
     }
 
     /// A region's document; `edition` changes its values.
-    pub(crate) fn region_document(&self, number: usize, edition: usize) -> String {
+    pub fn region_document(&self, number: usize, edition: usize) -> String {
         let mut random = fastrand::Rng::with_seed(self.seed ^ (number as u64 + 1));
         format!(
             "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {name}\nlocation: location-{location}\nlabels: {{ ring: {wave}, cloud: azure }}\nvalues:\n  replicas: {replicas}\n  host: {name}.example.com\n  zone: \"{zone}\"\n",
@@ -134,7 +135,11 @@ impl Shape {
     fn fleet(&self) -> String {
         let mut text = "apiVersion: tidegate.dev/v1alpha1\nkind: Fleet\n".to_owned();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "name: {}\nvalues: [values/fleet.yaml]\nwaves:", self.name);
+        let _ = writeln!(
+            text,
+            "name: {}\nvalues: [values/fleet.yaml]\nwaves:",
+            self.name
+        );
         for name in self.wave_names() {
             let _ = writeln!(
                 text,
@@ -156,7 +161,7 @@ impl Shape {
 }
 
 /// The values of the whole fleet: another version changes every manifest of every region.
-pub(crate) fn fleet_values(version: &str) -> String {
+pub fn fleet_values(version: &str) -> String {
     format!(
         "version: \"{version}\"\nregistry: registry.example.com/platform\nresources: {{ cpu: 250m, memory: 256Mi }}\nlogLevel: info\n"
     )
@@ -223,7 +228,9 @@ mod tests {
     fn every_region_is_in_one_wave_and_the_canary_is_alone() {
         for (regions, waves) in [(10, 3), (100, 10), (1000, 10), (2, 2), (1, 1)] {
             let shape = shape(regions, waves, 1);
-            let sizes: Vec<usize> = (0..waves).map(|wave| shape.regions_of(wave).len()).collect();
+            let sizes: Vec<usize> = (0..waves)
+                .map(|wave| shape.regions_of(wave).len())
+                .collect();
             assert_eq!(sizes[0], 1);
             assert_eq!(sizes.iter().sum::<usize>(), regions);
             assert!(sizes.iter().all(|size| *size > 0), "{sizes:?}");

@@ -14,7 +14,6 @@
 
 mod chart;
 mod counting;
-mod generator;
 mod process;
 mod scenarios;
 mod site;
@@ -26,6 +25,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use clap::Parser;
+use tidegate_bench::generator;
 use tidegate_testkit::tidegate::Tidegate;
 
 use crate::scenarios::{ALL, Setting};
@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     let wanted: Vec<_> = ALL
         .iter()
         .filter(|one| {
-            arguments.scenarios.is_empty() || arguments.scenarios.iter().any(|name| name == one.name)
+            arguments.scenarios.is_empty()
+                || arguments.scenarios.iter().any(|name| name == one.name)
         })
         .collect();
     if let Some(unknown) = arguments

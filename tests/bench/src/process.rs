@@ -18,7 +18,12 @@ pub(crate) struct Usage {
 pub(crate) fn usage(id: u32) -> Usage {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
     // The name of the program stands in parentheses and may hold blanks.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
     let ticks = |place: usize| fields[place].parse::<u64>().unwrap();
     let per_second = rustix::param::clock_ticks_per_second();
     let time = |ticks: u64| Duration::from_millis(ticks * 1000 / per_second);

@@ -51,7 +51,11 @@ impl Health {
     }
 
     /// When any of these regions last answered that it is healthy, before a moment.
-    pub(crate) fn last_healthy_answer(&self, regions: &[String], before: Instant) -> Option<Instant> {
+    pub(crate) fn last_healthy_answer(
+        &self,
+        regions: &[String],
+        before: Instant,
+    ) -> Option<Instant> {
         let answers = self.healthy_answers.lock().unwrap();
         regions
             .iter()

@@ -92,30 +92,20 @@ impl Shared {
                 Instant::now().max(connected) + half
             },
         );
-        carry(
-            server,
-            client.try_clone().unwrap(),
-            move || {
-                asking.store(false, Ordering::SeqCst);
-                Instant::now() + half
-            },
-        );
+        carry(server, client.try_clone().unwrap(), move || {
+            asking.store(false, Ordering::SeqCst);
+            Instant::now() + half
+        });
     }
 }
 
 /// Carries what comes from one side to the other, each piece at its time.
-fn carry(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    due: impl Fn() -> Instant + Send + 'static,
-) {
+fn carry(mut from: TcpStream, mut to: TcpStream, due: impl Fn() -> Instant + Send + 'static) {
     let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count) = from.read(&mut buffer) {
-            // An empty piece is the end.
-            let piece = (due(), buffer[..count].to_vec());
-            if sender.send(piece).is_err() || count == 0 {
+            if count == 0 || sender.send((due(), buffer[..count].to_vec())).is_err() {
                 return;
             }
         }
@@ -123,7 +113,7 @@ fn carry(
     thread::spawn(move || {
         for (due, piece) in receiver {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if piece.is_empty() || to.write_all(&piece).is_err() {
+            if to.write_all(&piece).is_err() {
                 break;
             }
         }

@@ -127,7 +127,13 @@ pub(crate) fn show(figures: &[Figure], markdown: bool) -> String {
             UTF8_FULL_CONDENSED
         })
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(["figure", "measured", "reference, same run", "ratio", "limit"]);
+        .set_header([
+            "figure",
+            "measured",
+            "reference, same run",
+            "ratio",
+            "limit",
+        ]);
     for figure in figures {
         table.add_row(figure.row());
     }
@@ -163,10 +169,16 @@ mod tests {
     fn a_limit_says_whether_it_is_met() {
         let met = Figure::time("a", 90.0).limit(100.0).row();
         assert_eq!(met[3..], ["0.90".to_owned(), "≤ 100 ms ✓".to_owned()]);
-        let missed = Figure::time("a", 200.0).against("peer", 100.0, Some(1.5)).row();
+        let missed = Figure::time("a", 200.0)
+            .against("peer", 100.0, Some(1.5))
+            .row();
         assert_eq!(
             missed[2..],
-            ["peer: 100 ms".to_owned(), "2.00".to_owned(), "≤ 1.5 × ✗".to_owned()]
+            [
+                "peer: 100 ms".to_owned(),
+                "2.00".to_owned(),
+                "≤ 1.5 × ✗".to_owned()
+            ]
         );
     }
 }

@@ -30,7 +30,9 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     });
     let mut controller = carried(setting.program, &work, &repo);
     let status = times(|| {
-        let answer = setting.program.call(&["status", "--repo", repo.to_str().unwrap()]);
+        let answer = setting
+            .program
+            .call(&["status", "--repo", repo.to_str().unwrap()]);
         assert_eq!(answer.code, Some(0), "{}", answer.stderr);
     });
     controller.terminate();
@@ -45,19 +47,21 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let starting = percentile(&version, 50);
     vec![
         Figure::time("tidegate --version, whole process, p50", starting),
-        Figure::time("tidegate validate, template repo, whole process, p50", percentile(&validate, 50))
-            .against("tidegate --version", starting, None),
-        Figure::time("tidegate status, template repo, whole process, p50", percentile(&status, 50))
-            .against("git ls-remote", percentile(&listing, 50), None),
+        Figure::time(
+            "tidegate validate, template repo, whole process, p50",
+            percentile(&validate, 50),
+        )
+        .against("tidegate --version", starting, None),
+        Figure::time(
+            "tidegate status, template repo, whole process, p50",
+            percentile(&status, 50),
+        )
+        .against("git ls-remote", percentile(&listing, 50), None),
     ]
 }
 
 /// The fleet of the template, as far as its first rollout gets while its regions cannot be reached.
-fn carried(
-    program: &Tidegate,
-    work: &Work,
-    repo: &std::path::Path,
-) -> Running {
+fn carried(program: &Tidegate, work: &Work, repo: &std::path::Path) -> Running {
     work.commit("Begin the shop");
     work.push("main");
     let data = repo.with_file_name("data");

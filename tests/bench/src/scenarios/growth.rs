@@ -63,7 +63,9 @@ fn by_regions(setting: &Setting<'_>) -> Vec<Figure> {
             times.one_region,
         ));
         figures.push(Figure::time(
-            format!("{regions} regions: canary changed, commit on the branch → canary branch moved, p50"),
+            format!(
+                "{regions} regions: canary changed, commit on the branch → canary branch moved, p50"
+            ),
             canary,
         ));
     }
@@ -110,8 +112,7 @@ fn by_history(setting: &Setting<'_>) -> Vec<Figure> {
         Series::new("history of N commits: tidegate status (ms)"),
     ];
     for &commits in sizes {
-        let shape =
-            Shape::new(10, 4, setting.seed).gated(&server.url(""), Duration::from_secs(1));
+        let shape = Shape::new(10, 4, setting.seed).gated(&server.url(""), Duration::from_secs(1));
         let mut site = Site::new(shape, Arc::clone(&health));
         let tip = lengthen(&site, commits);
         site.work.pull("main");
@@ -130,7 +131,9 @@ fn by_history(setting: &Setting<'_>) -> Vec<Figure> {
             series.points.push((commits as f64, value));
         }
         figures.push(Figure::time(
-            format!("history of {commits} commits: commit on the branch → canary branch moved, p50"),
+            format!(
+                "history of {commits} commits: commit on the branch → canary branch moved, p50"
+            ),
             usual,
         ));
         figures.push(Figure::time(

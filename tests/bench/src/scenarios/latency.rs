@@ -38,11 +38,17 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
         300.0,
     );
     both(
-        &format!("{regions} regions, all changed: commit on the branch → canary branch moved (with the time to notice)"),
+        &format!(
+            "{regions} regions, all changed: commit on the branch → canary branch moved (with the time to notice)"
+        ),
         &measured.commit_to_canary,
         500.0,
     );
-    both("gate passed → next wave's branch moved", &measured.gate_to_next, 150.0);
+    both(
+        "gate passed → next wave's branch moved",
+        &measured.gate_to_next,
+        150.0,
+    );
 
     // Counting slows git down a little, so that it is done apart.
     let mut site = Site::new(shape, health);
@@ -62,7 +68,11 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
         counts.whole.processes(),
         Unit::Count,
     ));
-    figures.push(Figure::new("pushes among them", counts.whole.pushes(), Unit::Count));
+    figures.push(Figure::new(
+        "pushes among them",
+        counts.whole.pushes(),
+        Unit::Count,
+    ));
     figures
 }
 

@@ -48,17 +48,38 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let whole: f64 = entries.iter().map(|entry| entry.on_disk).sum();
     let plain: f64 = entries.iter().map(|entry| entry.bytes).sum();
     for entry in &entries {
-        eprintln!("  {:14} {:8} bytes, {:7} on disk", entry.kind, entry.bytes, entry.on_disk);
+        eprintln!(
+            "  {:14} {:8} bytes, {:7} on disk",
+            entry.kind, entry.bytes, entry.on_disk
+        );
     }
     #[expect(clippy::cast_precision_loss, reason = "a number of entries")]
     let count = entries.len() as f64;
     vec![
         Figure::new(format!("{of}: entries of a rollout"), count, Unit::Count),
-        Figure::new(format!("{of}: an entry on disk, p50"), percentile(&on_disk, 50), Unit::Bytes).limit(4096.0),
-        Figure::new(format!("{of}: an entry on disk, largest but the opening and the end"), percentile(&on_disk, 100), Unit::Bytes).limit(4096.0),
-        Figure::new(format!("{of}: the opening and the end together, on disk"), once, Unit::Bytes),
+        Figure::new(
+            format!("{of}: an entry on disk, p50"),
+            percentile(&on_disk, 50),
+            Unit::Bytes,
+        )
+        .limit(4096.0),
+        Figure::new(
+            format!("{of}: an entry on disk, largest but the opening and the end"),
+            percentile(&on_disk, 100),
+            Unit::Bytes,
+        )
+        .limit(4096.0),
+        Figure::new(
+            format!("{of}: the opening and the end together, on disk"),
+            once,
+            Unit::Bytes,
+        ),
         Figure::new(format!("{of}: a whole rollout on disk"), whole, Unit::Bytes),
-        Figure::new(format!("{of}: a whole rollout, not compressed"), plain, Unit::Bytes),
+        Figure::new(
+            format!("{of}: a whole rollout, not compressed"),
+            plain,
+            Unit::Bytes,
+        ),
     ]
 }
 

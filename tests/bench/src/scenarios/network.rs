@@ -51,7 +51,7 @@ fn rollout(setting: &Setting<'_>, delay: Duration) -> Vec<(&'static str, Step)> 
     let (regions, _) = region_server();
     let shape = Shape::new(setting.size(100, 10), 4, setting.seed)
         .gated(&regions.url(""), Duration::from_secs(1));
-    let server = GitServer::start();
+    let server = GitServer::keeping_alive();
     server.create(REPO);
     let network = SlowNetwork::to(server.address(), delay);
     let work = Work::new(&server.url_with_password(REPO));
@@ -117,13 +117,20 @@ fn rollout(setting: &Setting<'_>, delay: Duration) -> Vec<(&'static str, Step)> 
             "a look that finds nothing new",
             Step {
                 round_trips: idle[1].len(),
-                milliseconds: 1000.0 * (idle[1][idle[1].len() - 1] - idle[1][0] + delay.as_secs_f64()),
+                milliseconds: 1000.0
+                    * (idle[1][idle[1].len() - 1] - idle[1][0] + delay.as_secs_f64()),
             },
         ),
         ("a look that finds a commit", step(noticed, seen)),
         ("commit seen → canary branch pushed", step(seen, branch(0))),
-        ("canary branch pushed → next wave's pushed", step(branch(0), branch(1))),
-        ("last wave's branch pushed → rollout ended", step(branch(3), end)),
+        (
+            "canary branch pushed → next wave's pushed",
+            step(branch(0), branch(1)),
+        ),
+        (
+            "last wave's branch pushed → rollout ended",
+            step(branch(3), end),
+        ),
     ]
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,10 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let mut imports = Vec::new();
     let mut kustomize = None;
     for round in 0..ROUNDS {
-        let mut site = Site::new(Shape::new(regions, 10, setting.seed), Arc::new(Health::default()));
+        let mut site = Site::new(
+            Shape::new(regions, 10, setting.seed),
+            Arc::new(Health::default()),
+        );
         times.push(measure(setting, &mut site));
         let files = rendered(&site);
         imports.push(fast_import(&site, &files));
@@ -45,22 +48,27 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
             kustomize = kustomize_region(&site, &files);
         }
     }
-    let median = |pick: fn(&Times) -> f64| {
-        percentile(&times.iter().map(pick).collect::<Vec<_>>(), 50)
-    };
+    let median =
+        |pick: fn(&Times) -> f64| percentile(&times.iter().map(pick).collect::<Vec<_>>(), 50);
     let cold = median(|times| times.cold);
     let import = percentile(&imports, 50);
     let of = format!("{regions} regions × 20 manifests");
     let mut figures = vec![
-        Figure::time(format!("{of}: cold render, check, write"), cold)
-            .against("git fast-import", import, Some(1.5)),
+        Figure::time(format!("{of}: cold render, check, write"), cold).against(
+            "git fast-import",
+            import,
+            Some(1.5),
+        ),
         Figure::time(
             format!("{of}: one region's values changed"),
             median(|times| times.one_region),
         )
         .against("cold", cold, Some(0.05)),
-        Figure::time(format!("{of}: a commit that changes nothing"), median(|times| times.nothing))
-            .against("cold", cold, Some(0.02)),
+        Figure::time(
+            format!("{of}: a commit that changes nothing"),
+            median(|times| times.nothing),
+        )
+        .against("cold", cold, Some(0.02)),
         Figure::new(
             format!("{of}: peak memory of the controller"),
             median(|times| times.peak_mebibytes),
@@ -169,10 +177,16 @@ fn fast_import(site: &Site, files: &Files) -> f64 {
     let repo = site.folder().join("imported.git");
     fs::create_dir(&repo).unwrap();
     git_command(&repo, &["init", "-q", "--bare"]);
-    let mut stream = "commit refs/heads/main\ncommitter Jo <jo@example.com> 1700000000 +0000\ndata 0\n".to_owned();
+    let mut stream =
+        "commit refs/heads/main\ncommitter Jo <jo@example.com> 1700000000 +0000\ndata 0\n"
+            .to_owned();
     for (path, text) in files {
         // Writing to a String cannot fail.
-        let _ = write!(stream, "M 100644 inline {path}\ndata {}\n{text}\n", text.len());
+        let _ = write!(
+            stream,
+            "M 100644 inline {path}\ndata {}\n{text}\n",
+            text.len()
+        );
     }
     stream.push_str("\ndone\n");
     let begun = Instant::now();

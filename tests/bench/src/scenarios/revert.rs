@@ -12,7 +12,8 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let (server, health) = region_server();
     let regions = setting.size(1000, 20);
     let rounds = setting.size(5, 1);
-    let shape = Shape::new(regions, 10, setting.seed).gated(&server.url(""), Duration::from_secs(2));
+    let shape =
+        Shape::new(regions, 10, setting.seed).gated(&server.url(""), Duration::from_secs(2));
     let mut site = Site::new(shape, health);
     let times = measure(setting, &mut site, rounds);
     vec![
