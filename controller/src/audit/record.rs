@@ -325,3 +325,75 @@ fn pair(words: &[&str]) -> Option<(String, Oid)> {
     };
     Some(((*reference).to_owned(), id.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(trailers: &str) -> CommitView {
+        CommitView {
+            id: Oid::from_bytes([1; 20]),
+            parents: Vec::new(),
+            tree: Oid::ZERO,
+            message: format!("Intent: what\n\n{trailers}"),
+            author: Person {
+                name: "Tidegate".to_owned(),
+                email: "tidegate@example.com".to_owned(),
+            },
+            seconds: 7,
+        }
+    }
+
+    #[test]
+    fn an_entry_is_read_as_far_as_it_can_be() {
+        let (one, two) = ("1".repeat(40), "2".repeat(40));
+        let entry = Entry::read(
+            &view(&format!(
+                "Tidegate-Entry: Failed\nTidegate-Seq: 4\nTidegate-Epoch: x\nTidegate-Rollout: a-1\nTidegate-Rollout: a-2\n\
+                 Tidegate-Intent: refs/heads/t/a {one} {two}\nTidegate-Intent: refs/heads/t/a {one}\n\
+                 Tidegate-Closed: refs/heads/t/a {two} applied\nTidegate-Closed: refs/heads/t/a {two} lost\n\
+                 Tidegate-Drift: refs/heads/t/b {one}\nTidegate-Open: refs/heads/t/c nothing\n"
+            )),
+            Err("not looked at".to_owned()),
+        );
+        assert_eq!(entry.kind, Some(EntryKind::Failed));
+        assert_eq!((entry.seq, entry.epoch), (Some(4), None));
+        // What stands twice is not to be trusted.
+        assert_eq!(entry.rollout, None);
+        assert_eq!(entry.intents.len(), 1);
+        assert_eq!(entry.closed.len(), 1);
+        assert_eq!(entry.drift.len(), 1);
+        assert_eq!(
+            entry.unread,
+            [
+                format!("Tidegate-Intent: refs/heads/t/a {one}"),
+                format!("Tidegate-Closed: refs/heads/t/a {two} lost"),
+                "Tidegate-Open: refs/heads/t/c nothing".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn refs_are_told_apart_by_their_names() {
+        let record = Record {
+            prefix: "fleets/a".to_owned(),
+            config: Some("refs/heads/main".to_owned()),
+            ..Record::default()
+        };
+        for (reference, wave) in [
+            ("refs/heads/fleets/a/canary", Some("canary")),
+            ("refs/heads/fleets/a/log", None),
+            ("refs/heads/fleets/a/requests", None),
+            ("refs/heads/fleets/a/deep/er", None),
+            ("refs/heads/fleets/ab/canary", None),
+            ("refs/tags/fleets/a/canary", None),
+        ] {
+            assert_eq!(record.wave_of(reference), wave, "{reference}");
+        }
+        assert!(record.is_for_source("refs/heads/main"));
+        assert!(record.is_for_source("refs/heads/tidegate-revert/a-1"));
+        assert!(!record.is_for_source("refs/heads/other"));
+        assert_eq!(move_kind("promote"), Some(MoveKind::Promote));
+        assert_eq!(move_kind("demote"), None);
+    }
+}

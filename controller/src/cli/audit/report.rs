@@ -127,16 +127,12 @@ pub(super) fn table(
         ]);
     }
     for line in table.lines() {
-        let line = line.trim_end();
-        let style = match line.trim_start().chars().next() {
-            Some('✓') => Some(Style::Good),
-            Some('✗') => Some(Style::Error),
-            _ => None,
-        };
-        match style {
-            Some(style) => text.push_str(&paint(style, line)),
-            None => text.push_str(line),
-        }
+        // Painted here and not in the cells: the table would count the colours as letters.
+        let line = line
+            .trim_end()
+            .replacen('✓', &paint(Style::Good, "✓"), 1)
+            .replacen('✗', &paint(Style::Error, "✗"), 1);
+        text.push_str(&line);
         text.push('\n');
     }
     for verdict in verdicts
