@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod completions;
 pub mod config_repo;
 pub mod demo;
@@ -60,7 +61,7 @@ Exit codes:
   1  could not do its work
   2  called wrongly
   3  the config repo is invalid
-  4  a rollout was reverted, failed or aborted
+  4  a rollout was reverted, failed or aborted, or the audit found a broken promise
   5  a rollout is held and needs a person
   6  the time given by --timeout has passed
   7  plan --exit-code, and something would change"
@@ -92,6 +93,7 @@ enum Command {
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     History(history::HistoryArgs),
+    Audit(audit::AuditArgs),
     Approve(verbs::ApproveArgs),
     Hold(verbs::HoldArgs),
     Resume(verbs::ResumeArgs),
@@ -138,6 +140,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
+        Command::Audit(arguments) => audit::run(arguments, &terminal),
         Command::Approve(arguments) => verbs::approve(arguments, &terminal),
         Command::Hold(arguments) => verbs::hold(arguments, &terminal),
         Command::Resume(arguments) => verbs::resume(arguments, &terminal),

@@ -1,6 +1,7 @@
 //! The program's rooms: everything that touches the world.
 
 pub mod alerts;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod engine;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_testkit::tidegate::Tidegate;
+
 use crate::small_fleet::{LOG, MAIN, REPO, SmallFleet};
 
 /// What one log entry allows and closes.
@@ -72,6 +74,19 @@ pub(crate) fn check(fleet: &SmallFleet) {
     }
     check_closings(&entries);
     check_failures(fleet, &entries);
+    check_by_the_program(fleet);
+}
+
+/// What the program itself says of its history, with code of its own.
+fn check_by_the_program(fleet: &SmallFleet) {
+    let home = tempfile::tempdir().unwrap();
+    let repo = fleet.server.path(REPO);
+    let said = Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), home.path()).call(&[
+        "audit",
+        "--repo",
+        repo.to_str().unwrap(),
+    ]);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
 }
 
 fn check_closings(entries: &[Entry]) {

@@ -1,6 +1,7 @@
 //! The main job, whole: the real program against a real git server and real followers, judged by git alone.
 
 mod audit;
+mod audit_command;
 mod bad;
 mod book;
 mod drift;

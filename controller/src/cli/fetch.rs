@@ -88,13 +88,25 @@ impl TemporaryRepo {
 
     /// The commits that these refs (full names) have at the source; those that do not exist are left out.
     pub fn list(&self, refs: &[&str]) -> Result<BTreeMap<String, Oid>, CommandError> {
+        let mut listed = self.list_matching(refs)?;
+        listed.retain(|name, _| refs.contains(&name.as_str()));
+        Ok(listed)
+    }
+
+    /// The commits that all branches have at the source, by full name.
+    pub fn list_branches(&self) -> Result<BTreeMap<String, Oid>, CommandError> {
+        let mut listed = self.list_matching(&["refs/heads/*"])?;
+        listed.retain(|name, _| name.starts_with("refs/heads/"));
+        Ok(listed)
+    }
+
+    fn list_matching(&self, patterns: &[&str]) -> Result<BTreeMap<String, Oid>, CommandError> {
         let mut list = self.git("ls-remote");
-        list.args(["--", SOURCE]).args(refs);
+        list.args(["--", SOURCE]).args(patterns);
         let output = run(list, &format!("list the branches of {}", self.shown))?;
         let text = String::from_utf8_lossy(&output);
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         Ok(lines
-            .filter(|(_, name)| refs.contains(name))
             .filter_map(|(id, name)| Some((name.to_owned(), id.parse().ok()?)))
             .collect())
     }

@@ -93,6 +93,56 @@ impl LogArgs {
     }
 }
 
+impl LogArgs {
+    /// Where the log is.
+    pub(super) fn resolved_url(&self) -> Result<ResolvedLog, CommandError> {
+        let arguments = self.resolved()?;
+        Ok(ResolvedLog {
+            url: arguments.url()?,
+            branch: arguments.branch,
+            prefix: arguments.prefix,
+            path: arguments.path,
+        })
+    }
+
+    fn url(&self) -> Result<String, CommandError> {
+        let url = match &self.repo {
+            Some(url) => url.clone(),
+            None => origin()?,
+        };
+        RemoteUrl::parse(&url).map_err(|error| CommandError::usage(error.to_string()))?;
+        Ok(url)
+    }
+}
+
+/// Where a fleet's log is, all options and settings taken together.
+#[derive(Debug)]
+pub(super) struct ResolvedLog {
+    /// The repo.
+    pub(super) url: String,
+    /// The config branch, if one was named.
+    pub(super) branch: Option<String>,
+    /// What the names of the fleet's branches begin with.
+    pub(super) prefix: String,
+    path: Option<String>,
+}
+
+impl ResolvedLog {
+    /// Refuses a log that belongs to the fleet of another folder than the one that was named.
+    pub(super) fn check_path(&self, found: &str) -> Result<(), CommandError> {
+        check_path(self.path.as_deref(), found, &self.prefix)
+    }
+}
+
+fn check_path(wanted: Option<&str>, found: &str, prefix: &str) -> Result<(), CommandError> {
+    match wanted.filter(|wanted| *wanted != found) {
+        None => Ok(()),
+        Some(wanted) => Err(CommandError::usage(format!(
+            "the log below {prefix}/ belongs to the fleet in {found:?}, not in {wanted:?}"
+        ))),
+    }
+}
+
 /// A fleet's log.
 pub struct LogView {
     repo: TemporaryRepo,
@@ -106,11 +156,7 @@ impl LogView {
     /// Fetches the log's newest entry.
     pub fn open(arguments: &LogArgs) -> Result<Self, CommandError> {
         let arguments = arguments.resolved()?;
-        let url = match &arguments.repo {
-            Some(url) => url.clone(),
-            None => origin()?,
-        };
-        RemoteUrl::parse(&url).map_err(|error| CommandError::usage(error.to_string()))?;
+        let url = arguments.url()?;
         let repo = TemporaryRepo::pointed_at(&url, Path::new("."))?;
         let log = format!("refs/heads/{}/log", arguments.prefix);
         let listed = repo.list(&[&log])?;
@@ -123,16 +169,11 @@ impl LogView {
         let store = ObjectStore::open(repo.path()).map_err(CommandError::failed)?;
         let history = History::open(repo.path()).map_err(CommandError::failed)?;
         let state = read_state(&store, &history, tip).map_err(CommandError::failed)?;
-        if let Some(path) = arguments
-            .path
-            .as_ref()
-            .filter(|path| **path != state.fleet.path)
-        {
-            return Err(CommandError::usage(format!(
-                "the log below {}/ belongs to the fleet in {:?}, not in {path:?}",
-                arguments.prefix, state.fleet.path
-            )));
-        }
+        check_path(
+            arguments.path.as_deref(),
+            &state.fleet.path,
+            &arguments.prefix,
+        )?;
         Ok(Self {
             repo,
             history,

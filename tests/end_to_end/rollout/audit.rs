@@ -42,6 +42,8 @@ impl Fleet {
         every_intent_is_closed_once(&log);
         self.regions_are_named_where_they_are(&log, &visible);
         moves_say_what_they_are(&log, &commits);
+        let said = self.people("audit", &[]);
+        assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
     }
 
     fn every_move_is_an_intents(

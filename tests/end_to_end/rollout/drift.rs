@@ -6,7 +6,7 @@ const ZEROS: &str = "0000000000000000000000000000000000000000";
 
 impl Fleet {
     /// Somebody pushes a file to a wave branch; gives the commit.
-    fn intrude(&self, wave: &str, path: &str, content: &str) -> String {
+    pub(super) fn intrude(&self, wave: &str, path: &str, content: &str) -> String {
         let branch = format!("tidegate/{wave}");
         self.work
             .git(&["fetch", "-q", "origin", &format!("refs/heads/{branch}")]);
