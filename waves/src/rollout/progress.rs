@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::failure::{is_isolated, is_unreachable, isolated_give_backs, last_evidence};
+use super::failure::{
+    is_isolated, is_unreachable, isolated_give_backs, last_evidence, slowest_gate,
+};
 use super::holds::{begin_holds, end_holds, is_held_for, is_stopped, is_wave_stopped};
 use super::promotion::{leave_drafts, next_batch};
 use super::state::{
@@ -300,6 +302,7 @@ fn act_on_too_few(turn: &mut Turn<'_>, planned: &PlannedWave, message: &str) -> 
         return hold_unreachable_again(turn, planned, message);
     };
     let gates: Vec<&Gate> = rollout.plan.gates_in(planned, region).collect();
+    let gate = slowest_gate(turn, region, &gates);
     let reason = if run.state == RegionState::Failed {
         FailureReason::Harm
     } else if planned.policy.on_unreachable == OnUnreachable::Fail
@@ -313,7 +316,7 @@ fn act_on_too_few(turn: &mut Turn<'_>, planned: &PlannedWave, message: &str) -> 
         reason,
         wave: planned.name.clone(),
         region: region.clone(),
-        gate: String::new(),
+        gate: gate.map(|gate| gate.name.clone()).unwrap_or_default(),
         tree: rollout.plan.regions.get(region).map(|planned| planned.tree),
         evidence: match &run.reason {
             Some(why) => format!("{message}: {why}"),

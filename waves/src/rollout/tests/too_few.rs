@@ -75,5 +75,6 @@ fn where_a_region_failed_its_reason_is_named() {
     let failure = failure.unwrap();
     assert_eq!(failure.reason, FailureReason::TimedOut, "{failure:?}");
     assert_eq!(failure.region, "r2");
+    assert_eq!(failure.gate, "healthz");
     assert!(failure.evidence.contains("not healthy within 5m"));
 }
