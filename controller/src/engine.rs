@@ -184,7 +184,7 @@ const CONCURRENT_PROBES: usize = 256;
 struct Tip {
     commit: Oid,
     seconds: i64,
-    state: FleetState,
+    state: Arc<FleetState>,
 }
 
 /// One fleet's engine.

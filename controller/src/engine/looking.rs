@@ -123,7 +123,7 @@ impl<R: Remote> Engine<R> {
             Ok(Tip {
                 commit,
                 seconds: history.commit(commit)?.seconds,
-                state,
+                state: Arc::new(state),
             })
         })?;
         debug!(

@@ -95,7 +95,7 @@ fn log_tip(tip: &Tip) -> LogTip {
     LogTip {
         commit: tip.commit,
         seconds: tip.seconds,
-        state: Arc::new(tip.state.clone()),
+        state: Arc::clone(&tip.state),
     }
 }
 

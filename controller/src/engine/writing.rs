@@ -1,5 +1,7 @@
 //! Writing: entries of the log, and the moves that they allow.
 
+use std::sync::Arc;
+
 use tidegate_waves::log::EntryKind;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{Append, PushOrder, PushOutcome};
@@ -78,7 +80,7 @@ impl<R: Remote> Engine<R> {
             self.tip = Some(Tip {
                 commit,
                 seconds,
-                state,
+                state: Arc::new(state),
             });
             self.sums.remember_log_tip(commit);
             crash::point("after-log-push");

@@ -3,6 +3,8 @@
 //! `state.json` holds the rest once the large parts have gone to files of their own: git stores a file that
 //! did not change once. `regions.json` is also what Argo CD generates Applications from.
 
+mod compact;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -49,6 +51,7 @@ const PARTS: [(&str, &str, &str); 6] = [
 pub fn to_files(state: &FleetState) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut whole = serde_json::to_value(state).unwrap_or_default();
+    compact::compact(&mut whole);
     for (parent, key, file) in PARTS {
         if let Some(Value::Object(object)) = whole.pointer_mut(parent)
             && let Some(part) = object.remove(key)
@@ -110,7 +113,10 @@ pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<FleetState, State
     let placements = placements(&read(files, "regions.json")?)?;
     if let Value::Object(root) = &mut whole {
         root.insert("placements".to_owned(), placements);
+        // What is written on top of it is written as this version writes.
+        root.insert("schema".to_owned(), SCHEMA.into());
     }
+    compact::expand(&mut whole);
     serde_json::from_value(whole).map_err(|error| StateFilesError::Unreadable {
         file: "state.json".to_owned(),
         reason: error.to_string(),

@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use super::Setting;
 use crate::generator::{Shape, fleet_values};
+use crate::process;
 use crate::site::{PATIENCE, Site, region_server};
-use crate::table::{Figure, percentile};
+use crate::table::{Figure, Unit, percentile};
 
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let (server, health) = region_server();
     let regions = setting.size(1000, 20);
-    let rounds = setting.size(5, 1);
+    let rounds = setting.size(3, 1);
     let shape =
-        Shape::new(regions, 10, setting.seed).gated(&server.url(""), Duration::from_secs(2));
+        Shape::new(regions, 10, setting.seed).gated(&server.url(""), Duration::from_secs(4));
     let mut site = Site::new(shape, health);
-    let times = measure(setting, &mut site, rounds);
+    let (times, memory) = measure(setting, &mut site, rounds);
     vec![
+        Figure::new(
+            format!("{regions} regions, 10 waves: peak memory of the controller over {rounds} reverted rollouts"),
+            memory,
+            Unit::Mebibytes,
+        ),
         Figure::time(
             format!("{regions} regions, 10 waves: harm seen → all 10 branches given back, p50"),
             percentile(&times, 50),
@@ -29,7 +35,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     ]
 }
 
-fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> Vec<f64> {
+fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> (Vec<f64>, f64) {
     let mut controller = site.start(setting.program, true);
     site.wait_for_entry("Succeeded", &mut controller);
     let waves: Vec<usize> = (0..site.shape.waves).collect();
@@ -57,5 +63,5 @@ fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> Vec<f64> {
         });
         site.work.pull("main");
     }
-    times
+    (times, process::peak_memory(controller.id()))
 }
