@@ -372,7 +372,6 @@ impl Mirror {
 
     /// What a push moved needs no fetch, and is what the next listing is expected to show.
     fn note_moves(&mut self, updates: &[RefUpdate], outcomes: &BTreeMap<String, RefOutcome>) {
-        let repository = Repository::open(&self.git_dir);
         for update in updates {
             if !matches!(
                 outcomes.get(&update.name),
@@ -383,20 +382,27 @@ impl Mirror {
             if let Some(last) = &mut self.last {
                 last.refs.insert(update.name.clone(), update.new);
             }
-            let branch = update
-                .name
-                .strip_prefix("refs/heads/")
-                .unwrap_or(&update.name);
-            let noted = repository.as_ref().map(|repository| {
-                repository.reference(&format!("{TRACKING}{branch}"), to_git(update.new), true, "")
-            });
-            if !matches!(noted, Ok(Ok(_))) {
-                tracing::debug!(
-                    reference = update.name,
-                    "the next look fetches what was pushed"
-                );
+            let mut noted = self.track(&update.name, update.new);
+            if noted
+                .as_ref()
+                .is_err_and(|error| error.code() == git2::ErrorCode::Locked)
+            {
+                // No child of ours is at work now: whose lock it was, is dead.
+                tracing::warn!(remote = %self.options.remote, reference = update.name, "a lock that a killed git left is removed");
+                remove_leftovers(&self.git_dir);
+                noted = self.track(&update.name, update.new);
+            }
+            if let Err(error) = noted {
+                tracing::debug!(reference = update.name, %error, "the next look fetches what was pushed");
             }
         }
+    }
+
+    fn track(&self, name: &str, id: Oid) -> Result<(), git2::Error> {
+        let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+        Repository::open(&self.git_dir)?
+            .reference(&format!("{TRACKING}{branch}"), to_git(id), true, "")
+            .map(drop)
     }
 
     fn to_remote(&self, verb: &str, deadline: Duration) -> Result<GitCommand, RemoteError> {
