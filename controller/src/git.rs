@@ -25,9 +25,9 @@
 //! A [`mirror::RefView`] is therefore one of three things:
 //!
 //! * a listing that shows what the view before showed, and what this mirror has pushed since;
-//! * a listing in which the log alone stands where it stood: whatever that log calls applied was on the branches
-//!   before they were read. Branches may be newer than the log; a decision that rests on that is written by
-//!   compare-and-swap on the log, and lost;
+//! * a listing in which the log stands where it stood and no branch was rewound or is gone: whatever that log calls
+//!   applied was on the branches before they were read. Branches may be newer than the log; a decision that rests
+//!   on that is written by compare-and-swap on the log, and lost;
 //! * two listings that agree, with the fetch between them: refs only move forward, so a ref that is the same in
 //!   both did not move in between, and at the moment between them all refs were what the view says.
 

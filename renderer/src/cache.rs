@@ -16,10 +16,7 @@ use crate::render::WholeRegion;
 pub const RENDERER_VERSION: &str = "1";
 
 /// How many answers are kept in memory; with more, all are forgotten.
-const MOST_ENTRIES: usize = 1_000_000;
-
-/// How many whole regions are kept; with more, all are forgotten.
-const MOST_REGIONS: usize = 50_000;
+const MOST_ENTRIES: usize = 200_000;
 
 /// The hash of everything that an answer depends on.
 pub type CacheKey = [u8; 32];
@@ -33,11 +30,18 @@ pub trait CacheStorage: Send + Sync {
     fn put(&self, key: &CacheKey, answer: &[u8]);
 }
 
+/// The whole regions of the last two renders.
+#[derive(Default)]
+struct Regions {
+    now: HashMap<CacheKey, Arc<WholeRegion>>,
+    before: HashMap<CacheKey, Arc<WholeRegion>>,
+}
+
 /// Answers in memory, and in a storage behind it if there is one.
 #[derive(Default)]
 pub struct RenderCache {
     memory: Mutex<HashMap<CacheKey, Arc<[u8]>>>,
-    regions: Mutex<HashMap<CacheKey, Arc<WholeRegion>>>,
+    regions: Mutex<Regions>,
     storage: Option<Box<dyn CacheStorage>>,
 }
 
@@ -65,21 +69,29 @@ impl RenderCache {
         }
     }
 
+    /// A render begins: regions that neither this one nor the one before uses are forgotten when the next one begins.
+    pub(crate) fn begin(&self) {
+        let mut regions = self.regions();
+        regions.before = std::mem::take(&mut regions.now);
+    }
+
     /// A region that was put together before.
     pub(crate) fn region(&self, key: &CacheKey) -> Option<Arc<WholeRegion>> {
-        self.regions().get(key).map(Arc::clone)
+        let mut regions = self.regions();
+        if let Some(found) = regions.now.get(key) {
+            return Some(Arc::clone(found));
+        }
+        let found = regions.before.remove(key)?;
+        regions.now.insert(*key, Arc::clone(&found));
+        Some(found)
     }
 
     /// Keeps a region that was put together, in memory alone.
     pub(crate) fn put_region(&self, key: CacheKey, region: Arc<WholeRegion>) {
-        let mut regions = self.regions();
-        if regions.len() >= MOST_REGIONS {
-            regions.clear();
-        }
-        regions.insert(key, region);
+        self.regions().now.insert(key, region);
     }
 
-    fn regions(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<WholeRegion>>> {
+    fn regions(&self) -> MutexGuard<'_, Regions> {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -106,6 +106,9 @@ pub fn render(
     store: &ObjectStore,
     cache: Option<&RenderCache>,
 ) -> Result<Rendered, Vec<Problem>> {
+    if let Some(cache) = cache {
+        cache.begin();
+    }
     render_all(loaded, source, worker, store, cache, &Extent::Whole)
 }
 

@@ -16,6 +16,7 @@ use tidegate_renderer::tree::{
     MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry, from_git, to_git,
 };
 use tidegate_renderer::worker::TemplateWorker;
+use tidegate_waves::fleet::ValueLayer;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
@@ -288,13 +289,16 @@ impl Cache {
 struct Same {
     tree: Oid,
     /// The fleet's document, and the folders that are read whatever it says.
-    parts: [Option<Oid>; 4],
+    parts: [Part; 4],
     /// Whether nothing else was read: a value layer may stand anywhere in a repo.
     parts_are_all: bool,
     wanted: Arc<Wanted>,
 }
 
-fn parts(context: &Context<'_>, commit: &CommitView) -> Result<[Option<Oid>; 4], EngineError> {
+/// An entry's mode and id, if it is there: a file may become a link with the same id.
+type Part = Option<(u32, Oid)>;
+
+fn parts(context: &Context<'_>, commit: &CommitView) -> Result<[Part; 4], EngineError> {
     let id = |name: &str| entry_of(context, commit, name);
     Ok([
         id("tidegate.yaml")?,
@@ -304,21 +308,23 @@ fn parts(context: &Context<'_>, commit: &CommitView) -> Result<[Option<Oid>; 4],
     ])
 }
 
-/// Whether all value layers of a fleet are in its folder `values`.
+/// Whether all value layers of a fleet are certain to be in its folder `values`: also where what stands in their
+/// paths is a region's own words.
 fn layers_are_at_home(loaded: &LoadedFleet) -> bool {
-    loaded
-        .fleet
-        .values
-        .iter()
-        .all(|layer| layer.path.starts_with("values/") && !layer.path.contains(".."))
+    let at_home = |layer: &ValueLayer| layer.path.starts_with("values/");
+    let climbs = |text: &str| text.contains("..");
+    loaded.fleet.values.iter().all(at_home)
+        && !loaded.fleet.values.iter().any(|layer| climbs(&layer.path))
+        && !loaded.regions.values().any(|loaded| {
+            let region = &loaded.region;
+            climbs(&region.location)
+                || climbs(&region.cluster)
+                || region.labels.values().any(|label| climbs(label))
+        })
 }
 
-/// The id of an entry of the fleet's folder.
-fn entry_of(
-    context: &Context<'_>,
-    commit: &CommitView,
-    name: &str,
-) -> Result<Option<Oid>, EngineError> {
+/// Mode and id of an entry of the fleet's folder.
+fn entry_of(context: &Context<'_>, commit: &CommitView, name: &str) -> Result<Part, EngineError> {
     let folder = &context.options.path;
     let path = if folder.is_empty() {
         name.to_owned()
@@ -328,7 +334,7 @@ fn entry_of(
     Ok(context
         .store
         .entry(commit.tree, &path)?
-        .map(|entry| entry.id))
+        .map(|entry| (entry.mode, entry.id)))
 }
 
 /// A time as logs show it: in milliseconds with one decimal.
@@ -409,7 +415,7 @@ fn carried(
 type RenderedCommit = Result<(Arc<Wanted>, Vec<Problem>, bool), Vec<Problem>>;
 
 /// The ids of the documents that policy stands in: commits in which they are equal have the same policy.
-type DocumentIds = (Option<Oid>, Option<Oid>);
+type DocumentIds = (Part, Part);
 
 fn document_ids(context: &Context<'_>, commit: &CommitView) -> Result<DocumentIds, EngineError> {
     let id = |name: &str| entry_of(context, commit, name);

@@ -290,8 +290,7 @@ impl Mirror {
         if self.last.as_ref() == Some(&listed) {
             return Ok(listed);
         }
-        let log = format!("refs/heads/{}/log", self.options.prefix);
-        let known_log = self.last.take().and_then(|view| view.get(&log));
+        let known = self.last.take();
         let (mut replaced, mut swept) = (false, false);
         for _ in 0..LISTINGS {
             let fetched = match self.fetch(&listed).await {
@@ -314,8 +313,10 @@ impl Mirror {
                 Ok(()) | Err(RemoteError::Moving { .. }) => {}
                 Err(error) => return Err(error),
             }
-            // Whatever that log calls done was done before the branches were read.
-            if fetched.is_ok() && known_log.is_some() && listed.get(&log) == known_log {
+            if fetched.is_ok()
+                && let Some(known) = &known
+                && self.follows_under_the_same_log(known, &listed)
+            {
                 self.last = Some(listed.clone());
                 return Ok(listed);
             }
@@ -330,6 +331,24 @@ impl Mirror {
             remote: self.options.remote.to_string(),
             message: format!("{LISTINGS} listings of its branches in a row differ"),
         })
+    }
+
+    /// Whether a listing shows the log where it stood, and every other branch there or further on: then whatever
+    /// that log calls done was done before the branches were read. What looks like a branch that was rewound or deleted is
+    /// never believed at first sight.
+    fn follows_under_the_same_log(&self, known: &RefView, listed: &RefView) -> bool {
+        let log = format!("refs/heads/{}/log", self.options.prefix);
+        let Ok(history) = self.history() else {
+            return false;
+        };
+        known.get(&log).is_some()
+            && known.get(&log) == listed.get(&log)
+            && known.head == listed.head
+            && known.refs.iter().all(|(name, before)| {
+                listed.get(name).is_some_and(|now| {
+                    now == *before || history.is_ancestor(*before, now).unwrap_or(false)
+                })
+            })
     }
 
     /// Pushes refs in one push, each with a lease of its own on its old id; not atomic.

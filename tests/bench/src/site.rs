@@ -34,7 +34,7 @@ pub(crate) struct Site {
 #[derive(Default)]
 pub(crate) struct Health {
     sick: Mutex<Option<String>>,
-    healthy_answers: Mutex<BTreeMap<String, Instant>>,
+    healthy_answers: Mutex<BTreeMap<String, Vec<Instant>>>,
     first_sick_answer: Mutex<Option<Instant>>,
 }
 
@@ -50,18 +50,14 @@ impl Health {
         *self.first_sick_answer.lock().unwrap()
     }
 
-    /// When any of these regions last answered that it is healthy, before a moment.
-    pub(crate) fn last_healthy_answer(
-        &self,
-        regions: &[String],
-        before: Instant,
-    ) -> Option<Instant> {
+    /// When the last of these regions answered for the first time behind a moment that it is healthy; panics if one did not.
+    pub(crate) fn all_healthy_after(&self, regions: &[String], moment: Instant) -> Instant {
         let answers = self.healthy_answers.lock().unwrap();
         regions
             .iter()
-            .filter_map(|region| answers.get(region).copied())
-            .filter(|at| *at <= before)
+            .map(|region| *answers[region].iter().find(|at| **at > moment).unwrap())
             .max()
+            .unwrap()
     }
 
     fn answer(&self, region: &str) -> Response {
@@ -75,7 +71,9 @@ impl Health {
         self.healthy_answers
             .lock()
             .unwrap()
-            .insert(region.to_owned(), Instant::now());
+            .entry(region.to_owned())
+            .or_default()
+            .push(Instant::now());
         Response::json(200, r#"{"healthy":true}"#)
     }
 }
@@ -100,6 +98,8 @@ impl Site {
         let repo = folder.path().join("fleet.git");
         fs::create_dir(&repo).unwrap();
         git_command(&repo, &["init", "-q", "--bare", "-b", "main"]);
+        // What is gathered behind a push would pack the refs that are watched as files.
+        git_command(&repo, &["config", "gc.auto", "0"]);
         let work = Work::new(repo.to_str().unwrap());
         write(&work, &shape.files());
         work.commit("Begin the fleet");
@@ -189,6 +189,20 @@ impl Site {
             thread::sleep(LOOK);
         }
         moved
+    }
+
+    /// Waits until the log has gone on from `before`, and its newest entry is of this kind.
+    pub(crate) fn wait_for_entry_after(
+        &self,
+        before: Option<&String>,
+        kind: &str,
+        program: &mut Running,
+    ) {
+        let repo = self.repo();
+        program.wait_until(&format!("the entry {kind}"), PATIENCE, || {
+            self.tip("tidegate/log").as_ref() != before
+                && newest_entry(&repo).as_deref() == Some(kind)
+        });
     }
 
     /// Waits until the newest entry of the log is of this kind.

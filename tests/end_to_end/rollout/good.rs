@@ -277,3 +277,28 @@ fn a_head_without_the_document_or_with_another_name_is_invalid_once() {
     );
     fleet.audit();
 }
+
+#[test]
+fn a_value_layer_outside_of_the_folder_values_is_noticed_wherever_its_path_leads() {
+    for layer in ["/shared/eu.yaml", "values/{{labels.base}}"] {
+        let fleet = Fleet::unpublished(|document| {
+            let own = "  - values/app.yaml\n";
+            document.replace(own, &format!("{own}  - \"{layer}\"\n"))
+        });
+        for (region, wave) in REGIONS {
+            let file = format!("regions/{region}.yaml");
+            let text = std::fs::read_to_string(fleet.work.path(&file)).unwrap();
+            let ring = format!("ring: {wave}");
+            let labels = format!("{ring}, base: ../shared/eu.yaml");
+            fleet.work.write(&file, text.replace(&ring, &labels));
+        }
+        fleet.publish(&[("shared/eu.yaml", "version: \"2\"\n")], "Begin the shop");
+        let mut running = fleet.background();
+        let first = fleet.wait_for(&mut running, "Succeeded", 0);
+        assert_eq!(fleet.version("westus3").as_deref(), Some("2"), "{layer}");
+        // The same controller, and nothing but that file changes.
+        fleet.publish(&[("shared/eu.yaml", "version: \"3\"\n")], "Third");
+        fleet.wait_for(&mut running, "Succeeded", first.seq + 1);
+        assert_eq!(fleet.version("westus3").as_deref(), Some("3"), "{layer}");
+    }
+}

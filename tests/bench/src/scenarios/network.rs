@@ -85,7 +85,9 @@ fn rollout(setting: &Setting<'_>, delay: Duration) -> Vec<(&'static str, Step)> 
     let quiet = network.round_trips().len();
     let idle = wait_for("looks at an unchanged remote", PATIENCE, || {
         let looks = looks(network.round_trips().split_off(quiet));
-        (looks.len() > 2).then_some(looks)
+        let last = looks.last().and_then(|look| look.last()).copied();
+        let is_over = last.is_some_and(|last| since_1970(SystemTime::now()) - last > 1.5);
+        (looks.len() > 2 && is_over).then_some(looks)
     });
     work.publish(&[("values/fleet.yaml", &fleet_values("1.1.0"))], "1.1.0");
     let published = since_1970(SystemTime::now());

@@ -94,6 +94,7 @@ pub(crate) fn measure(setting: &Setting<'_>, site: &mut Site) -> Times {
     let mut controller = site.start(setting.program, true);
     let cold = nth_render(&mut controller, 0);
     site.wait_for_entry("Succeeded", &mut controller);
+    let log = site.tip("tidegate/log");
     let changed = site.shape.regions / 2;
     site.publish(
         &[(
@@ -103,7 +104,7 @@ pub(crate) fn measure(setting: &Setting<'_>, site: &mut Site) -> Times {
         "Give one region another replica",
     );
     let one_region = nth_render(&mut controller, 1);
-    site.wait_for_entry("Succeeded", &mut controller);
+    site.wait_for_entry_after(log.as_ref(), "Succeeded", &mut controller);
     site.publish(&[("NOTES.txt", "nothing that is rendered\n")], "Take notes");
     let nothing = nth_render(&mut controller, 2);
     let peak_mebibytes = process::peak_memory(controller.id());
