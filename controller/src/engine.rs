@@ -13,6 +13,7 @@
 mod candidate;
 pub(crate) mod crash;
 mod ending;
+mod inputs;
 pub mod log;
 mod looking;
 pub mod message;

@@ -1,33 +1,31 @@
 //! A loaded fleet into region trees: templates run, manifests checked, gates resolved.
 
+mod files;
 mod gates;
 mod outcome;
 mod report;
-mod whole;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tidegate_waves::fleet::{Gate, Members};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{ExcludedRegion, FleetPolicy, PlannedRegion, PlannedWave, Wanted};
 
-use crate::cache::{CacheKey, RenderCache, key_of};
+use crate::cache::RenderCache;
 use crate::config::{FileUse, FleetFile, LoadedFleet, LoadedRegion};
 use crate::manifest::{Format, ObjectId};
 use crate::problem::Problem;
 use crate::source::SourceTree;
 use crate::tree::ObjectStore;
-use crate::worker::{
-    Job, RegionAnswer, RegionJob, TemplateProblem, TemplateSource, TemplateWorker, WorkerError,
-};
+use crate::worker::{TemplateProblem, TemplateWorker, WorkerError};
 use outcome::{Outcome, Outcomes};
 use report::Report;
-use whole::FilesByRegion;
-pub(crate) use whole::WholeRegion;
+pub(crate) use work::WholeRegion;
+use work::{Answered, Work};
 
 /// What a commit means for each region.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,23 +171,17 @@ fn render_all(
     let Some(texts) = read_all(loaded, source, &fleet_file, &mut report) else {
         return Err(report.into_problems());
     };
-    let plan = Plan::new(
+    let work = Work::new(
         loaded,
-        &texts,
+        &texts.by_path,
         &regions,
         &fleet_file,
         cache,
         &outcomes,
         extent,
     );
-    let run = Run {
-        plan: &plan,
-        outcomes: &outcomes,
-        cache,
-        done: Mutex::new(BTreeMap::new()),
-    };
     // Also with nothing left to run, so that templates which do not parse are found.
-    match worker.run(&plan.job, &|answer| run.take(answer)) {
+    match worker.run(&work.job, &|answer| work.take(answer)) {
         Ok(()) => {}
         Err(WorkerError::Templates(problems)) => {
             for problem in &problems {
@@ -216,19 +208,13 @@ fn render_all(
             });
         }
     }
-    let mut done = run
-        .done
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-
     let mut rendered = BTreeMap::new();
     let mut objects = BTreeMap::new();
-    let by_path = plan.by_region.by_path();
-    for (index, region) in regions.iter().enumerate() {
-        if let Some(whole) = plan.whole.get(index).and_then(Option::as_ref) {
-            let name = &region.region.name;
+    for (place, region) in regions.iter().enumerate() {
+        let name = &region.region.name;
+        if let Some(whole) = work.whole(place) {
             for (path, outcome) in &whole.noted {
-                if let Some(file) = by_path.get(path.as_str()) {
+                if let Some(file) = work.files.at(path) {
                     report.outcome(file, texts.by_path.get(path), outcome, Some(name));
                 }
             }
@@ -237,19 +223,14 @@ fn render_all(
             objects.insert(name.clone(), Arc::clone(&whole.objects));
             continue;
         }
-        let answered = if plan.places.binary_search(&index).is_ok() {
-            done.remove(&index)
-        } else {
-            plan.known.get(index).cloned()
+        let Some(answered) = work.answered(place) else {
+            continue;
         };
-        let Some(answered) = answered else { continue };
-        let name = &region.region.name;
         let assembled = assemble(
             loaded,
             &texts,
             region,
-            index,
-            &plan,
+            &work,
             &fleet_file,
             answered,
             &outcomes,
@@ -268,15 +249,13 @@ fn render_all(
         match store.folder(&files) {
             Ok(tree) => {
                 let found = Arc::new(found);
-                if let (Some(cache), Some(key)) = (cache, plan.region_keys.get(index)) {
-                    let whole = WholeRegion {
-                        tree,
-                        objects: Arc::clone(&found),
-                        gates: gates.clone(),
-                        noted,
-                    };
-                    cache.put_region(*key, Arc::new(whole));
-                }
+                let whole = WholeRegion {
+                    tree,
+                    objects: Arc::clone(&found),
+                    gates: gates.clone(),
+                    noted,
+                };
+                work.keep(place, whole);
                 rendered.insert(name.clone(), planned(region, tree, gates));
                 objects.insert(name.clone(), found);
             }
@@ -475,242 +454,6 @@ fn read_all(
     (!report.has_errors()).then_some(Texts { by_path })
 }
 
-/// What one region's templates and gates gave, as far as it is known.
-#[derive(Clone, Default)]
-struct Answered {
-    /// For each of the region's templates, in the order of its files.
-    outputs: Vec<Option<Result<Arc<Outcome>, TemplateProblem>>>,
-    values: Option<Vec<Result<Value, TemplateProblem>>>,
-}
-
-/// What is to be run, and what is known already.
-struct Plan<'a> {
-    job: Job,
-    /// The fleet file behind each template of the job.
-    files: Vec<&'a FleetFile>,
-    /// For each region, by its place: the cache keys of its outputs and of its gates.
-    keys: Vec<(Vec<CacheKey>, CacheKey)>,
-    /// For each region, by its place: its templates (indices into the job's), in order.
-    templates: Vec<Vec<usize>>,
-    /// For each region, by its place: what the cache knows.
-    known: Vec<Answered>,
-    /// The place in `regions` of each region of the job.
-    places: Vec<usize>,
-    by_region: FilesByRegion<'a>,
-    /// For each region, by its place: what all of it depends on.
-    region_keys: Vec<CacheKey>,
-    /// For each region, by its place: what it came to when nothing of it was different.
-    whole: Vec<Option<Arc<WholeRegion>>>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(
-        loaded: &'a LoadedFleet,
-        texts: &Texts,
-        regions: &[&LoadedRegion],
-        fleet_file: &str,
-        cache: Option<&RenderCache>,
-        outcomes: &Outcomes<'_>,
-        extent: &Extent,
-    ) -> Self {
-        let mut templates = Vec::new();
-        let mut files = Vec::new();
-        // For each file of the fleet, by its place: its place in the job.
-        let mut jobs: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut all_partials = Sha256::new();
-        for (place, file) in loaded.files.files.iter().enumerate() {
-            if file.usage == FileUse::Plain || extent.leaves_out(&file.path) {
-                continue;
-            }
-            jobs.insert(place, templates.len());
-            let is_partial = file.usage == FileUse::Partial;
-            if is_partial {
-                for part in [file.path.as_bytes(), file.entry.blob.as_bytes()] {
-                    all_partials.update(u64::try_from(part.len()).unwrap_or(0).to_be_bytes());
-                    all_partials.update(part);
-                }
-            }
-            templates.push(TemplateSource {
-                file: file.path.clone(),
-                partial: is_partial.then(|| file.name.clone()),
-                region: file.region.clone(),
-                text: texts.by_path.get(&file.path).cloned().unwrap_or_default(),
-            });
-            files.push(file);
-        }
-        let expressions = gates::expressions(&loaded.fleet.gates, &loaded.gate_places, fleet_file);
-        let all_partials: [u8; 32] = all_partials.finalize().into();
-        let all_expressions = serde_json::to_vec(&expressions).unwrap_or_default();
-        // What stands in gates and is no expression changes them too.
-        let all_gates =
-            serde_json::to_vec(&(&expressions, &loaded.fleet.gates)).unwrap_or_default();
-        let mut plan = Self {
-            job: Job {
-                templates,
-                expressions,
-                regions: Vec::new(),
-            },
-            files,
-            keys: Vec::new(),
-            templates: Vec::new(),
-            known: Vec::new(),
-            places: Vec::new(),
-            by_region: FilesByRegion::new(&loaded.files),
-            region_keys: Vec::new(),
-            whole: Vec::new(),
-        };
-        for (index, region) in regions.iter().enumerate() {
-            let context = context(&loaded.fleet.name, region);
-            let bytes = serde_json::to_vec(&context).unwrap_or_default();
-            let seen = key_of(&[&bytes, &all_partials]);
-            let name = &region.region.name;
-            let region_key = plan.by_region.key_of_region(name, &seen, &all_gates);
-            let whole = cache
-                .and_then(|cache| cache.region(&region_key))
-                .filter(|whole| outcomes.has(whole.tree));
-            plan.region_keys.push(region_key);
-            if whole.is_some() {
-                plan.whole.push(whole);
-                plan.keys.push((Vec::new(), CacheKey::default()));
-                plan.templates.push(Vec::new());
-                plan.known.push(Answered::default());
-                continue;
-            }
-            plan.whole.push(None);
-            let own: Vec<usize> = plan
-                .by_region
-                .of(name)
-                .into_iter()
-                .filter_map(|place| jobs.get(&place).copied())
-                .filter(|template| {
-                    plan.files
-                        .get(*template)
-                        .is_some_and(|file| file.usage == FileUse::Template)
-                })
-                .collect();
-            let output_keys = own
-                .iter()
-                .filter_map(|template| plan.files.get(*template))
-                .map(|file| {
-                    key_of(&[
-                        b"template",
-                        &seen,
-                        file.path.as_bytes(),
-                        file.name.as_bytes(),
-                        file.entry.blob.as_bytes(),
-                    ])
-                })
-                .collect();
-            let gates_key = key_of(&[b"gates", &seen, &all_expressions]);
-            plan.keys.push((output_keys, gates_key));
-            plan.templates.push(own.clone());
-            let known = match cache {
-                Some(cache) => plan.look_up(index, cache, outcomes),
-                None => Answered {
-                    outputs: vec![None; own.len()],
-                    values: None,
-                },
-            };
-            let open: Vec<usize> = own
-                .iter()
-                .zip(&known.outputs)
-                .filter(|(_, output)| output.is_none())
-                .map(|(template, _)| *template)
-                .collect();
-            if !open.is_empty() || known.values.is_none() {
-                plan.places.push(index);
-                plan.job.regions.push(RegionJob {
-                    region: region.region.name.clone(),
-                    context,
-                    templates: open,
-                    expressions: known.values.is_none(),
-                });
-            }
-            plan.known.push(known);
-        }
-        plan
-    }
-
-    /// A region's answers that the cache has, and whose blobs the store still has.
-    fn look_up(&self, index: usize, cache: &RenderCache, outcomes: &Outcomes<'_>) -> Answered {
-        let Some((output_keys, gates_key)) = self.keys.get(index) else {
-            return Answered::default();
-        };
-        let values = cache
-            .get(gates_key)
-            .and_then(|bytes| serde_json::from_slice::<Vec<Value>>(&bytes).ok())
-            .filter(|values| values.len() == self.job.expressions.len())
-            .map(|values| values.into_iter().map(Ok).collect());
-        let outputs = output_keys
-            .iter()
-            .map(|key| outcomes.cached(&cache.get(key)?).map(Ok))
-            .collect();
-        Answered { outputs, values }
-    }
-}
-
-/// Takes the worker's answers as they come, from any thread.
-struct Run<'a> {
-    plan: &'a Plan<'a>,
-    outcomes: &'a Outcomes<'a>,
-    cache: Option<&'a RenderCache>,
-    done: Mutex<BTreeMap<usize, Answered>>,
-}
-
-impl Run<'_> {
-    fn take(&self, answer: RegionAnswer) {
-        let Some(place) = self.plan.places.get(answer.index).copied() else {
-            return;
-        };
-        let (Some(known), Some((keys, gates_key)), Some(templates)) = (
-            self.plan.known.get(place),
-            self.plan.keys.get(place),
-            self.plan.templates.get(place),
-        ) else {
-            return;
-        };
-        let mut answered = known.clone();
-        let mut given = answer.outputs.into_iter();
-        for (number, slot) in answered.outputs.iter_mut().enumerate() {
-            if slot.is_some() {
-                continue;
-            }
-            let file = templates
-                .get(number)
-                .and_then(|template| self.plan.files.get(*template));
-            let (Some(file), Some(output)) = (file, given.next()) else {
-                continue;
-            };
-            *slot = Some(output.map(|text| {
-                let outcome = self.outcomes.of(&text, Format::of(&file.name), true);
-                if let (Some(cache), Some(key), Some(bytes)) =
-                    (self.cache, keys.get(number), outcome.to_cache())
-                {
-                    cache.put(key, &bytes);
-                }
-                outcome
-            }));
-        }
-        if answered.values.is_none() {
-            let values: Option<Vec<&Value>> = answer
-                .values
-                .iter()
-                .map(|value| value.as_ref().ok())
-                .collect();
-            if let (Some(cache), Some(Ok(bytes))) =
-                (self.cache, values.map(|values| serde_json::to_vec(&values)))
-            {
-                cache.put(gates_key, &bytes);
-            }
-            answered.values = Some(answer.values);
-        }
-        self.done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(place, answered);
-    }
-}
-
 /// One region, put together.
 struct Assembled {
     files: BTreeMap<String, Oid>,
@@ -728,10 +471,9 @@ fn assemble(
     loaded: &LoadedFleet,
     texts: &Texts,
     region: &LoadedRegion,
-    index: usize,
-    plan: &Plan<'_>,
+    work: &Work<'_>,
     fleet_file: &str,
-    answered: Answered,
+    answered: Answered<'_>,
     outcomes: &Outcomes<'_>,
     report: &mut Report,
     extent: &Extent,
@@ -747,11 +489,7 @@ fn assemble(
         }
         outcome
     };
-    let templates = plan.templates.get(index)?;
-    for (template, output) in templates.iter().zip(answered.outputs) {
-        let Some(file) = plan.files.get(*template).copied() else {
-            continue;
-        };
+    for (file, output) in answered.outputs {
         match output {
             Some(Ok(outcome)) => {
                 let outcome = add(file, outcome, report);
@@ -761,14 +499,10 @@ fn assemble(
             None => return None,
         }
     }
-    for place in plan.by_region.of(name) {
-        let Some(file) = plan
-            .by_region
-            .get(place)
-            .filter(|file| file.usage == FileUse::Plain)
-        else {
+    for file in work.files_of(name) {
+        if file.usage != FileUse::Plain {
             continue;
-        };
+        }
         let text = texts.by_path.get(&file.path).map_or("", String::as_str);
         let outcome = add(
             file,

@@ -65,7 +65,7 @@ pub fn run(arguments: AuditArgs, terminal: &Terminal) -> Result<(), CommandError
         expect_log,
         output,
     } = arguments;
-    let log = log.resolved_url()?;
+    let log = log.resolved()?;
     let fetched = Fetched::of(&log, expect_log.as_deref())?;
     let record = fetched.read(&log)?;
     let since = match since {

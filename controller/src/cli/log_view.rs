@@ -53,10 +53,19 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// With what the settings say of the fleet, if they are named.
-    fn resolved(&self) -> Result<Self, CommandError> {
+    /// Where the log is, with what the settings say of the fleet if they are named.
+    pub(super) fn resolved(&self) -> Result<ResolvedLog, CommandError> {
         let Some(file) = &self.settings else {
-            return Ok(self.clone());
+            let url = match &self.repo {
+                Some(url) => url.clone(),
+                None => origin()?,
+            };
+            return Ok(ResolvedLog {
+                url: checked(url)?,
+                branch: self.branch.clone(),
+                prefix: self.prefix.clone(),
+                path: self.path.clone(),
+            });
         };
         let settings =
             Settings::load(file).map_err(|error| CommandError::usage(error.to_string()))?;
@@ -83,36 +92,19 @@ impl LogArgs {
                         .hint(which())
                 })?,
         };
-        Ok(Self {
-            repo: Some(fleet.repo.clone()),
+        Ok(ResolvedLog {
+            url: checked(fleet.repo.clone())?,
             branch: self.branch.clone().or_else(|| fleet.branch.clone()),
-            path: self.path.clone().or_else(|| Some(fleet.path.clone())),
             prefix: fleet.prefix.clone(),
-            ..self.clone()
+            path: self.path.clone().or_else(|| Some(fleet.path.clone())),
         })
     }
 }
 
-impl LogArgs {
-    /// Where the log is.
-    pub(super) fn resolved_url(&self) -> Result<ResolvedLog, CommandError> {
-        let arguments = self.resolved()?;
-        Ok(ResolvedLog {
-            url: arguments.url()?,
-            branch: arguments.branch,
-            prefix: arguments.prefix,
-            path: arguments.path,
-        })
-    }
-
-    fn url(&self) -> Result<String, CommandError> {
-        let url = match &self.repo {
-            Some(url) => url.clone(),
-            None => origin()?,
-        };
-        RemoteUrl::parse(&url).map_err(|error| CommandError::usage(error.to_string()))?;
-        Ok(url)
-    }
+/// The same text, if it can be a repo's address.
+fn checked(url: String) -> Result<String, CommandError> {
+    RemoteUrl::parse(&url).map_err(|error| CommandError::usage(error.to_string()))?;
+    Ok(url)
 }
 
 /// Where a fleet's log is, all options and settings taken together.
@@ -128,18 +120,25 @@ pub(super) struct ResolvedLog {
 }
 
 impl ResolvedLog {
+    /// The full name of the log's ref.
+    pub(super) fn reference(&self) -> String {
+        format!("refs/heads/{}/log", self.prefix)
+    }
+
+    /// There is no such log.
+    pub(super) fn missing(&self) -> CommandError {
+        no_log(&without_user(&self.url), &self.prefix)
+    }
+
     /// Refuses a log that belongs to the fleet of another folder than the one that was named.
     pub(super) fn check_path(&self, found: &str) -> Result<(), CommandError> {
-        check_path(self.path.as_deref(), found, &self.prefix)
-    }
-}
-
-fn check_path(wanted: Option<&str>, found: &str, prefix: &str) -> Result<(), CommandError> {
-    match wanted.filter(|wanted| *wanted != found) {
-        None => Ok(()),
-        Some(wanted) => Err(CommandError::usage(format!(
-            "the log below {prefix}/ belongs to the fleet in {found:?}, not in {wanted:?}"
-        ))),
+        match self.path.as_deref().filter(|wanted| *wanted != found) {
+            None => Ok(()),
+            Some(wanted) => Err(CommandError::usage(format!(
+                "the log below {}/ belongs to the fleet in {found:?}, not in {wanted:?}",
+                self.prefix
+            ))),
+        }
     }
 }
 
@@ -147,7 +146,7 @@ fn check_path(wanted: Option<&str>, found: &str, prefix: &str) -> Result<(), Com
 pub struct LogView {
     repo: TemporaryRepo,
     history: History,
-    arguments: LogArgs,
+    log: ResolvedLog,
     tip: Oid,
     state: FleetState,
 }
@@ -155,29 +154,23 @@ pub struct LogView {
 impl LogView {
     /// Fetches the log's newest entry.
     pub fn open(arguments: &LogArgs) -> Result<Self, CommandError> {
-        let arguments = arguments.resolved()?;
-        let url = arguments.url()?;
-        let repo = TemporaryRepo::pointed_at(&url, Path::new("."))?;
-        let log = format!("refs/heads/{}/log", arguments.prefix);
-        let listed = repo.list(&[&log])?;
-        if listed.is_empty() {
-            return Err(no_log(&without_user(&url), &arguments.prefix));
+        let log = arguments.resolved()?;
+        let reference = log.reference();
+        let repo = TemporaryRepo::pointed_at(&log.url, Path::new("."))?;
+        if repo.list(&[&reference])?.is_empty() {
+            return Err(log.missing());
         }
-        repo.fetch(&[format!("+{log}:{log}")], Some(1))?;
+        repo.fetch(&[format!("+{reference}:{reference}")], Some(1))?;
         // What came counts, not what was listed: the log may have moved between the two.
-        let tip = repo.tip(&log)?;
+        let tip = repo.tip(&reference)?;
         let store = ObjectStore::open(repo.path()).map_err(CommandError::failed)?;
         let history = History::open(repo.path()).map_err(CommandError::failed)?;
         let state = read_state(&store, &history, tip).map_err(CommandError::failed)?;
-        check_path(
-            arguments.path.as_deref(),
-            &state.fleet.path,
-            &arguments.prefix,
-        )?;
+        log.check_path(&state.fleet.path)?;
         Ok(Self {
             repo,
             history,
-            arguments,
+            log,
             tip,
             state,
         })
@@ -204,7 +197,7 @@ impl LogView {
     /// The full ref of the config branch.
     #[must_use]
     pub fn config_ref(&self) -> String {
-        let branch = self.arguments.branch.as_ref();
+        let branch = self.log.branch.as_ref();
         format!("refs/heads/{}", branch.unwrap_or(&self.state.fleet.branch))
     }
 
@@ -216,13 +209,10 @@ impl LogView {
 
     /// Looks whether the log has moved, and fetches its newest entry if so.
     pub fn refresh(&mut self) -> Result<bool, CommandError> {
-        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        let log = self.log.reference();
         let listed = self.repo.list(&[&log])?;
         if listed.is_empty() {
-            return Err(no_log(
-                &without_user(self.arguments.repo.as_deref().unwrap_or("origin")),
-                &self.arguments.prefix,
-            ));
+            return Err(self.log.missing());
         }
         if listed.get(&log) == Some(&self.tip) {
             return Ok(false);
@@ -285,7 +275,7 @@ impl LogView {
 
     /// Every entry of the log, newest first.
     fn chain(&self) -> Result<Vec<CommitView>, CommandError> {
-        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        let log = self.log.reference();
         self.repo.unshallow(&[format!("+{log}:{log}")])?;
         // Opened anew: a handle remembers where the history was cut off when it was opened.
         let whole = History::open(self.repo.path()).map_err(CommandError::failed)?;
@@ -342,7 +332,7 @@ impl LogView {
 
     /// All rollouts that the log tells of, newest first.
     pub fn history(&self) -> Result<Vec<PastRollout>, CommandError> {
-        let log = format!("refs/heads/{}/log", self.arguments.prefix);
+        let log = self.log.reference();
         self.repo.unshallow(&[format!("+{log}:{log}")])?;
         // Opened anew: a handle remembers where the history was cut off when it was opened.
         let store = ObjectStore::open(self.repo.path()).map_err(CommandError::failed)?;

@@ -16,7 +16,6 @@ use tidegate_renderer::tree::{
     MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry, from_git, to_git,
 };
 use tidegate_renderer::worker::TemplateWorker;
-use tidegate_waves::fleet::ValueLayer;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::{RangeCommit, Wanted, carried_next};
 use tidegate_waves::rollout::{
@@ -25,6 +24,7 @@ use tidegate_waves::rollout::{
 };
 use tracing::{info, warn};
 
+use super::inputs::{self, Inputs, Part, Parts};
 use super::{EngineError, FleetOptions, message};
 use crate::git::history::{CommitView, History, MergeResult};
 use crate::git::trailers::one_line;
@@ -56,8 +56,8 @@ pub(super) struct Context<'a> {
 pub(super) struct Cache {
     rendered: BTreeMap<Oid, Rendered>,
     order: Vec<Oid>,
-    /// The newest valid commit.
-    same: Option<Same>,
+    /// The newest valid commit: what it was rendered from, and what it rendered to.
+    last: Option<(Inputs, Arc<Wanted>)>,
     newest: Option<(Key, Option<Candidate>)>,
     failed: Option<(Oid, String, Instant)>,
 }
@@ -233,29 +233,37 @@ impl Cache {
         }
         let commit = context.history.commit(source)?;
         let started = Instant::now();
-        let parts = parts(context, &commit)?;
-        let same = self
-            .same
+        let parts = Parts::of(context.store, &commit, &context.options.path)?;
+        let known = self
+            .last
             .as_ref()
-            .filter(|same| same.tree == commit.tree || (same.parts_are_all && same.parts == parts));
-        let outcome = match same {
-            Some(same) => Ok((Arc::clone(&same.wanted), Vec::new(), same.parts_are_all)),
+            .filter(|(inputs, _)| inputs.are_those_of(&commit, &parts));
+        let outcome = match known {
+            Some((inputs, wanted)) => Ok(Output {
+                wanted: Arc::clone(wanted),
+                warnings: Vec::new(),
+                reads_parts_alone: inputs.parts_are_all,
+            }),
             None => render_commit(context, state, &commit)?,
         };
         let rendered = match outcome {
-            Ok((wanted, warnings, parts_are_all)) => {
+            Ok(Output {
+                wanted,
+                warnings,
+                reads_parts_alone,
+            }) => {
                 for warning in &warnings {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
                 }
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
                 super::crash::point("after-render");
                 info!(commit = %source, regions = wanted.regions.len(), milliseconds = milliseconds(started.elapsed()), "rendered");
-                self.same = Some(Same {
+                let inputs = Inputs {
                     tree: commit.tree,
                     parts,
-                    parts_are_all,
-                    wanted: Arc::clone(&wanted),
-                });
+                    parts_are_all: reads_parts_alone,
+                };
+                self.last = Some((inputs, Arc::clone(&wanted)));
                 Rendered::Valid {
                     wanted,
                     plan_commit,
@@ -283,58 +291,6 @@ impl Cache {
         }
         Ok(rendered)
     }
-}
-
-/// What a valid commit was rendered from, by id, and what it rendered to.
-struct Same {
-    tree: Oid,
-    /// The fleet's document, and the folders that are read whatever it says.
-    parts: [Part; 4],
-    /// Whether nothing else was read: a value layer may stand anywhere in a repo.
-    parts_are_all: bool,
-    wanted: Arc<Wanted>,
-}
-
-/// An entry's mode and id, if it is there: a file may become a link with the same id.
-type Part = Option<(u32, Oid)>;
-
-fn parts(context: &Context<'_>, commit: &CommitView) -> Result<[Part; 4], EngineError> {
-    let id = |name: &str| entry_of(context, commit, name);
-    Ok([
-        id("tidegate.yaml")?,
-        id("regions")?,
-        id("templates")?,
-        id("values")?,
-    ])
-}
-
-/// Whether all value layers of a fleet are certain to be in its folder `values`: also where what stands in their
-/// paths is a region's own words.
-fn layers_are_at_home(loaded: &LoadedFleet) -> bool {
-    let at_home = |layer: &ValueLayer| layer.path.starts_with("values/");
-    let climbs = |text: &str| text.contains("..");
-    loaded.fleet.values.iter().all(at_home)
-        && !loaded.fleet.values.iter().any(|layer| climbs(&layer.path))
-        && !loaded.regions.values().any(|loaded| {
-            let region = &loaded.region;
-            climbs(&region.location)
-                || climbs(&region.cluster)
-                || region.labels.values().any(|label| climbs(label))
-        })
-}
-
-/// Mode and id of an entry of the fleet's folder.
-fn entry_of(context: &Context<'_>, commit: &CommitView, name: &str) -> Result<Part, EngineError> {
-    let folder = &context.options.path;
-    let path = if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    };
-    Ok(context
-        .store
-        .entry(commit.tree, &path)?
-        .map(|entry| (entry.mode, entry.id)))
 }
 
 /// A time as logs show it: in milliseconds with one decimal.
@@ -386,9 +342,9 @@ fn carried(
         return Ok(hotfix);
     }
     let mut policies: Vec<Option<Arc<Wanted>>> = Vec::with_capacity(range.len());
-    let mut last: Option<(DocumentIds, Option<Arc<Wanted>>)> = None;
+    let mut last: Option<([Part; 2], Option<Arc<Wanted>>)> = None;
     for commit in range.iter().rev() {
-        let documents = document_ids(context, commit)?;
+        let documents = Parts::of(context.store, commit, &context.options.path)?.of_policy();
         let policy = match &last {
             Some((known, policy)) if *known == documents => policy.clone(),
             _ => load_commit(context, Some(state), commit)?
@@ -411,15 +367,13 @@ fn carried(
     Ok(carried_next(before, &commits).unwrap_or(head))
 }
 
-/// What a commit renders to, what its author should know, and whether only the fleet's own folders were read.
-type RenderedCommit = Result<(Arc<Wanted>, Vec<Problem>, bool), Vec<Problem>>;
-
-/// The ids of the documents that policy stands in: commits in which they are equal have the same policy.
-type DocumentIds = (Part, Part);
-
-fn document_ids(context: &Context<'_>, commit: &CommitView) -> Result<DocumentIds, EngineError> {
-    let id = |name: &str| entry_of(context, commit, name);
-    Ok((id("tidegate.yaml")?, id("regions")?))
+/// What a commit renders to.
+struct Output {
+    wanted: Arc<Wanted>,
+    /// What its author should know.
+    warnings: Vec<Problem>,
+    /// Whether nothing but the parts was read.
+    reads_parts_alone: bool,
 }
 
 fn load_commit(
@@ -474,7 +428,7 @@ fn render_commit(
     context: &Context<'_>,
     state: Option<&FleetState>,
     commit: &CommitView,
-) -> Result<RenderedCommit, EngineError> {
+) -> Result<Result<Output, Vec<Problem>>, EngineError> {
     let repository = open(context)?;
     let source = GitTree::new(&repository, commit.tree);
     let rendered = load(context, state, &source).and_then(|loaded| {
@@ -485,8 +439,11 @@ fn render_commit(
             context.store,
             Some(context.cache),
         )?;
-        let parts_are_all = layers_are_at_home(&loaded);
-        Ok((Arc::new(rendered.wanted), rendered.warnings, parts_are_all))
+        Ok(Output {
+            wanted: Arc::new(rendered.wanted),
+            warnings: rendered.warnings,
+            reads_parts_alone: inputs::layers_are_at_home(&loaded),
+        })
     });
     match rendered {
         Ok(rendered) => Ok(Ok(rendered)),
@@ -499,7 +456,7 @@ fn judge(
     repository: &git2::Repository,
     commit: &CommitView,
     problems: Vec<Problem>,
-) -> Result<RenderedCommit, EngineError> {
+) -> Result<Result<Output, Vec<Problem>>, EngineError> {
     let mut trees = vec![commit.tree];
     let mut seen = BTreeSet::new();
     while let Some(tree) = trees.pop() {

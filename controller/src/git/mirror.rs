@@ -300,11 +300,9 @@ impl Mirror {
                     self.discard().map_err(|error| self.damaged(&error))?;
                     self.fetch(&listed).await
                 }
-                // No child of ours is at work now: whose lock it was, is dead.
                 Err(RemoteError::Locked { message, .. }) if !swept => {
-                    tracing::warn!(remote = %self.options.remote, message, "a lock that a killed git left is removed");
                     swept = true;
-                    remove_leftovers(&self.git_dir);
+                    self.remove_dead_lock(&message);
                     self.fetch(&listed).await
                 }
                 other => other,
@@ -391,37 +389,45 @@ impl Mirror {
 
     /// What a push moved needs no fetch, and is what the next listing is expected to show.
     fn note_moves(&mut self, updates: &[RefUpdate], outcomes: &BTreeMap<String, RefOutcome>) {
-        for update in updates {
-            if !matches!(
-                outcomes.get(&update.name),
-                Some(RefOutcome::Applied | RefOutcome::UpToDate)
-            ) {
-                continue;
-            }
-            if let Some(last) = &mut self.last {
+        let moved: Vec<&RefUpdate> = updates
+            .iter()
+            .filter(|update| {
+                matches!(
+                    outcomes.get(&update.name),
+                    Some(RefOutcome::Applied | RefOutcome::UpToDate)
+                )
+            })
+            .collect();
+        if let Some(last) = &mut self.last {
+            for update in &moved {
                 last.refs.insert(update.name.clone(), update.new);
             }
-            let mut noted = self.track(&update.name, update.new);
-            if noted
-                .as_ref()
-                .is_err_and(|error| error.code() == git2::ErrorCode::Locked)
-            {
-                // No child of ours is at work now: whose lock it was, is dead.
-                tracing::warn!(remote = %self.options.remote, reference = update.name, "a lock that a killed git left is removed");
-                remove_leftovers(&self.git_dir);
-                noted = self.track(&update.name, update.new);
-            }
-            if let Err(error) = noted {
-                tracing::debug!(reference = update.name, %error, "the next look fetches what was pushed");
-            }
+        }
+        let mut tracked = self.track(&moved);
+        if let Err(error) = &tracked
+            && error.code() == git2::ErrorCode::Locked
+        {
+            self.remove_dead_lock(error.message());
+            tracked = self.track(&moved);
+        }
+        if let Err(error) = tracked {
+            tracing::debug!(%error, "the next look fetches what was pushed");
         }
     }
 
-    fn track(&self, name: &str, id: Oid) -> Result<(), git2::Error> {
-        let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
-        Repository::open(&self.git_dir)?
-            .reference(&format!("{TRACKING}{branch}"), to_git(id), true, "")
-            .map(drop)
+    fn track(&self, moved: &[&RefUpdate]) -> Result<(), git2::Error> {
+        let repository = Repository::open(&self.git_dir)?;
+        for RefUpdate { name, new, .. } in moved {
+            let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+            repository.reference(&format!("{TRACKING}{branch}"), to_git(*new), true, "")?;
+        }
+        Ok(())
+    }
+
+    /// No child of ours is at work when this is called: whose lock it was, is dead.
+    fn remove_dead_lock(&self, message: &str) {
+        tracing::warn!(remote = %self.options.remote, message, "a lock that a killed git left is removed");
+        remove_leftovers(&self.git_dir);
     }
 
     fn to_remote(&self, verb: &str, deadline: Duration) -> Result<GitCommand, RemoteError> {

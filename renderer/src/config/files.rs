@@ -50,18 +50,6 @@ pub struct FleetFiles {
     pub files: Vec<FleetFile>,
 }
 
-impl FleetFiles {
-    /// The files that a region gets: everybody's and its own.
-    pub fn for_region<'files>(
-        &'files self,
-        region: &'files str,
-    ) -> impl Iterator<Item = &'files FleetFile> {
-        self.files
-            .iter()
-            .filter(move |file| file.region.as_deref().is_none_or(|own| own == region))
-    }
-}
-
 /// Finds and checks the files.
 pub(super) fn load(
     sources: &Sources<'_>,

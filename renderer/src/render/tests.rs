@@ -2,7 +2,7 @@ use super::*;
 use crate::config;
 use crate::source::MemoryTree;
 use crate::tree::blob_id;
-use crate::worker::InProcessWorker;
+use crate::worker::{InProcessWorker, Job, RegionAnswer};
 
 pub(super) const FLEET: &str = r#"apiVersion: tidegate.dev/v1alpha1
 kind: Fleet

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,11 +97,7 @@ impl Site {
     /// A fleet with its first commit on `main`; the program has not seen it yet.
     pub(crate) fn new(shape: Shape, health: Arc<Health>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let repo = folder.path().join("fleet.git");
-        fs::create_dir(&repo).unwrap();
-        git_command(&repo, &["init", "-q", "--bare", "-b", "main"]);
-        // What is gathered behind a push would pack the refs that are watched as files.
-        git_command(&repo, &["config", "gc.auto", "0"]);
+        let repo = bare_repo(folder.path());
         let work = Work::new(repo.to_str().unwrap());
         write(&work, &shape.files());
         work.commit("Begin the fleet");
@@ -136,23 +134,12 @@ impl Site {
         }
         let repo = self.repo();
         let data = self.folder.path().join(format!("data-{}", self.started));
-        program.start(&[
-            "run",
-            "--repo",
-            repo.to_str().unwrap(),
-            "--data-dir",
-            data.to_str().unwrap(),
-            "--allow-loopback",
-            "--poll",
-            "30s",
-        ])
+        start_controller(program, repo.to_str().unwrap(), &data, "30s")
     }
 
     /// What a ref is at now; `None` before it exists.
     pub(crate) fn tip(&self, branch: &str) -> Option<String> {
-        // A loose ref is a file; the programs of this measurement pack none.
-        let text = fs::read_to_string(self.repo().join("refs/heads").join(branch)).ok()?;
-        Some(text.trim().to_owned())
+        loose_ref(&self.repo(), branch)
     }
 
     /// The tips of the wave branches, in order.
@@ -191,6 +178,11 @@ impl Site {
         moved
     }
 
+    /// Waits until the newest entry of the log is of this kind.
+    pub(crate) fn wait_for_entry(&self, kind: &str, program: &mut Running) {
+        self.wait_for_entry_after(None, kind, program);
+    }
+
     /// Waits until the log has gone on from `before`, and its newest entry is of this kind.
     pub(crate) fn wait_for_entry_after(
         &self,
@@ -198,30 +190,83 @@ impl Site {
         kind: &str,
         program: &mut Running,
     ) {
-        let repo = self.repo();
+        let mut newest = NewestEntry::of(self.repo());
         program.wait_until(&format!("the entry {kind}"), PATIENCE, || {
-            self.tip("tidegate/log").as_ref() != before
-                && newest_entry(&repo).as_deref() == Some(kind)
-        });
-    }
-
-    /// Waits until the newest entry of the log is of this kind.
-    pub(crate) fn wait_for_entry(&self, kind: &str, program: &mut Running) {
-        let repo = self.repo();
-        program.wait_until(&format!("the entry {kind}"), PATIENCE, || {
-            newest_entry(&repo).as_deref() == Some(kind)
+            self.tip("tidegate/log").as_ref() != before && newest.is(kind)
         });
     }
 }
 
-/// The kind of the log's newest entry.
-pub(crate) fn newest_entry(repo: &Path) -> Option<String> {
-    if !repo.join("refs/heads/tidegate/log").exists() {
-        return None;
+/// An empty bare repo `fleet.git` in a folder.
+pub(crate) fn bare_repo(folder: &Path) -> PathBuf {
+    let repo = folder.join("fleet.git");
+    fs::create_dir(&repo).unwrap();
+    git_command(&repo, &["init", "-q", "--bare", "-b", "main"]);
+    // What is gathered behind a push would pack the refs that are watched as files.
+    git_command(&repo, &["config", "gc.auto", "0"]);
+    repo
+}
+
+/// Starts a controller of one fleet.
+pub(crate) fn start_controller(program: &Tidegate, repo: &str, data: &Path, poll: &str) -> Running {
+    let data = data.to_str().unwrap();
+    program.start(&[
+        "run",
+        "--repo",
+        repo,
+        "--data-dir",
+        data,
+        "--allow-loopback",
+        "--poll",
+        poll,
+    ])
+}
+
+/// The kind of a log's newest entry; a process is started only when the log has moved, for what is measured shares the
+/// machine.
+pub(crate) struct NewestEntry {
+    repo: PathBuf,
+    read: Option<(String, String)>,
+}
+
+impl NewestEntry {
+    pub(crate) fn of(repo: PathBuf) -> Self {
+        Self { repo, read: None }
     }
-    let format = "--format=%(trailers:key=Tidegate-Entry,valueonly)";
-    let kind = git_command(repo, &["log", "-1", format, "refs/heads/tidegate/log"]);
-    Some(kind.trim().to_owned())
+
+    /// Whether there is an entry, and the newest is of this kind.
+    pub(crate) fn is(&mut self, kind: &str) -> bool {
+        let Some(tip) = loose_ref(&self.repo, "tidegate/log") else {
+            return false;
+        };
+        if self.read.as_ref().is_none_or(|(read, _)| *read != tip) {
+            let format = "--format=%(trailers:key=Tidegate-Entry,valueonly)";
+            let kind = git_command(&self.repo, &["log", "-1", format, &tip]);
+            self.read = Some((tip, kind.trim().to_owned()));
+        }
+        self.read.as_ref().is_some_and(|(_, read)| read == kind)
+    }
+}
+
+/// What a branch is at; a loose ref is a file, and nothing in a measurement packs any.
+fn loose_ref(repo: &Path, branch: &str) -> Option<String> {
+    let text = fs::read_to_string(repo.join("refs/heads").join(branch)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Feeds `git fast-import` in a repo.
+pub(crate) fn fast_import(repo: &Path, stream: &str) {
+    let mut import = Command::new("git")
+        .arg("--git-dir")
+        .arg(repo)
+        .args(["fast-import", "--quiet", "--done"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = import.stdin.take().unwrap();
+    stdin.write_all(stream.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(import.wait().unwrap().success());
 }
 
 /// Writes files into a work tree.

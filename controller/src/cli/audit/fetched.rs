@@ -11,7 +11,6 @@ use crate::audit::record::Record;
 use crate::cli::error::{CommandError, ErrorKind};
 use crate::cli::fetch::{TemporaryRepo, without_user};
 use crate::cli::log_view::ResolvedLog;
-use crate::cli::status::no_log;
 use crate::git::history::History;
 
 /// How often the branches are fetched until nothing moves meanwhile.
@@ -33,7 +32,7 @@ impl Fetched {
     /// Fetches until nothing has moved between two listings: a log and branches of different moments disagree.
     pub(super) fn of(log: &ResolvedLog, expected: Option<&str>) -> Result<Self, CommandError> {
         let repo = TemporaryRepo::pointed_at(&log.url, Path::new("."))?;
-        let log_ref = format!("refs/heads/{}/log", log.prefix);
+        let log_ref = log.reference();
         let mut config = log
             .branch
             .as_ref()
@@ -146,13 +145,13 @@ fn config_of(
 }
 
 fn missing_log(log: &ResolvedLog, expected: Option<&str>) -> CommandError {
-    let url = without_user(&log.url);
     match expected {
-        None => no_log(&url, &log.prefix),
+        None => log.missing(),
         Some(expected) => CommandError::new(
             ErrorKind::RolledBack,
             format!(
-                "the log is gone: {url} has no branch {}/log, which had entry {expected}",
+                "the log is gone: {} has no branch {}/log, which had entry {expected}",
+                without_user(&log.url),
                 log.prefix
             ),
         )

@@ -1,22 +1,21 @@
 //! Whole-process time of what people run by hand, on the config repo that `tidegate init` writes.
 
-use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tidegate_testkit::tidegate::{Running, Tidegate};
-use tidegate_testkit::work::{Work, git_command};
+use tidegate_testkit::work::Work;
 
 use super::Setting;
+use crate::site::{bare_repo, start_controller};
 use crate::table::{Figure, percentile};
 
 const ROUNDS: usize = 15;
 
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let folder = tempfile::tempdir().unwrap();
-    let repo = folder.path().join("fleet.git");
-    fs::create_dir(&repo).unwrap();
-    git_command(&repo, &["init", "-q", "--bare", "-b", "main"]);
+    let repo = bare_repo(folder.path());
     let work = Work::new(repo.to_str().unwrap());
     let config = work.path("").display().to_string();
     let made = setting.program.call(&["init", &config]);
@@ -61,18 +60,11 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
 }
 
 /// The fleet of the template, as far as its first rollout gets while its regions cannot be reached.
-fn carried(program: &Tidegate, work: &Work, repo: &std::path::Path) -> Running {
+fn carried(program: &Tidegate, work: &Work, repo: &Path) -> Running {
     work.commit("Begin the shop");
     work.push("main");
     let data = repo.with_file_name("data");
-    let mut controller = program.start(&[
-        "run",
-        "--repo",
-        repo.to_str().unwrap(),
-        "--data-dir",
-        data.to_str().unwrap(),
-        "--allow-loopback",
-    ]);
+    let mut controller = start_controller(program, repo.to_str().unwrap(), &data, "30s");
     controller.wait_until("an opened rollout", Duration::from_secs(60), || {
         repo.join("refs/heads/tidegate/canary").exists()
     });

@@ -1,16 +1,14 @@
 //! How cost grows: with regions, with commits of history, and with commits that land at once.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Setting, latency, render};
 use crate::chart::{Chart, Series};
 use crate::generator::{Shape, fleet_values};
-use crate::site::{Health, Site, region_server};
+use crate::site::{Health, Site, fast_import, region_server};
 use crate::table::{Figure, percentile};
 
 /// How many rollouts are timed at each size.
@@ -114,9 +112,8 @@ fn by_history(setting: &Setting<'_>) -> Vec<Figure> {
     for &commits in sizes {
         let shape = Shape::new(10, 4, setting.seed).gated(&server.url(""), Duration::from_secs(1));
         let mut site = Site::new(shape, Arc::clone(&health));
-        let tip = lengthen(&site, commits);
+        append(&site.repo(), commits, None);
         site.work.pull("main");
-        assert_eq!(site.work.head(), tip);
         let times = latency::measure(setting, &mut site, ROUNDS);
         let usual = percentile(&times.commit_to_canary, 50);
         let repo = site.repo();
@@ -167,12 +164,6 @@ fn land_at_once(setting: &Setting<'_>, site: &mut Site, commits: usize) -> f64 {
     moved[&0].saturating_duration_since(begun).as_secs_f64() * 1000.0
 }
 
-/// Puts so many commits on `main`; gives the new tip.
-fn lengthen(site: &Site, commits: usize) -> String {
-    append(&site.repo(), commits, None);
-    site.tip("main").unwrap()
-}
-
 /// Appends commits to `main`, each with another note; the last one may also change the fleet's values.
 fn append(repo: &Path, commits: usize, values: Option<&str>) {
     let mut stream = String::new();
@@ -199,18 +190,5 @@ fn append(repo: &Path, commits: usize, values: Option<&str>) {
         }
     }
     stream.push_str("done\n");
-    let mut import = Command::new("git")
-        .arg("--git-dir")
-        .arg(repo)
-        .args(["fast-import", "--quiet", "--done"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    import
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stream.as_bytes())
-        .unwrap();
-    assert!(import.wait().unwrap().success());
+    fast_import(repo, &stream);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Setting;
 use crate::generator::Shape;
 use crate::process::{self, usage};
-use crate::site::{PATIENCE, Site, newest_entry, region_server};
+use crate::site::{NewestEntry, PATIENCE, Site, region_server};
 use crate::table::{Figure, Unit};
 
 /// How often every fleet's remote is looked at: the program's default.
@@ -52,10 +52,12 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     let mut controller = setting
         .program
         .start(&["run", "--settings", file.to_str().unwrap()]);
-    let repos: Vec<_> = sites.iter().map(Site::repo).collect();
-    let mut open: Vec<_> = repos.iter().collect();
+    let mut open: Vec<NewestEntry> = sites
+        .iter()
+        .map(|site| NewestEntry::of(site.repo()))
+        .collect();
     controller.wait_until("all first rollouts", PATIENCE, || {
-        open.retain(|repo| newest_entry(repo).as_deref() != Some("Succeeded"));
+        open.retain_mut(|newest| !newest.is("Succeeded"));
         open.is_empty()
     });
     let peak = process::peak_memory(controller.id());

@@ -29,10 +29,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     site.wait_for_entry("Succeeded", &mut controller);
     let before = site.tip("tidegate/log").unwrap();
     site.publish(&[("values/fleet.yaml", &fleet_values("1.1.0"))], "1.1.0");
-    controller.wait_until("another entry", crate::site::PATIENCE, || {
-        site.tip("tidegate/log").as_ref() != Some(&before)
-    });
-    site.wait_for_entry("Succeeded", &mut controller);
+    site.wait_for_entry_after(Some(&before), "Succeeded", &mut controller);
     let entries = entries(&site, &before);
     let of = format!("log, {regions} regions in 10 waves");
     let once: f64 = entries

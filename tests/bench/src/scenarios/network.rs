@@ -9,7 +9,7 @@ use tidegate_testkit::work::Work;
 
 use super::Setting;
 use crate::generator::{Shape, fleet_values};
-use crate::site::{PATIENCE, Record, records, region_server, write};
+use crate::site::{PATIENCE, Record, records, region_server, start_controller, write};
 use crate::slow_network::SlowNetwork;
 use crate::table::{Figure, Unit};
 
@@ -65,16 +65,7 @@ fn rollout(setting: &Setting<'_>, delay: Duration) -> Vec<(&'static str, Step)> 
         .clone()
         .env("TIDEGATE_GIT_USERNAME", USERNAME)
         .env("TIDEGATE_GIT_PASSWORD", PASSWORD);
-    let mut controller = program.start(&[
-        "run",
-        "--repo",
-        &url,
-        "--data-dir",
-        data.path().to_str().unwrap(),
-        "--allow-loopback",
-        "--poll",
-        "5s",
-    ]);
+    let mut controller = start_controller(&program, &url, data.path(), "5s");
     let succeeded = |count: usize, controller: &Running| {
         times_of(controller, |record| record.fields["entry"] == "Succeeded").len() >= count
     };

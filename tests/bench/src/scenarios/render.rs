@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use tidegate_testkit::work::git_command;
 use super::Setting;
 use crate::generator::{Files, Shape};
 use crate::process;
-use crate::site::{Health, PATIENCE, Site, records};
+use crate::site::{self, Health, PATIENCE, Site, records};
 use crate::table::{Figure, Unit, percentile};
 
 /// How often all of it is done; the figures are medians.
@@ -191,20 +190,7 @@ fn fast_import(site: &Site, files: &Files) -> f64 {
     }
     stream.push_str("\ndone\n");
     let begun = Instant::now();
-    let mut import = Command::new("git")
-        .arg("--git-dir")
-        .arg(&repo)
-        .args(["fast-import", "--quiet", "--done"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    import
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stream.as_bytes())
-        .unwrap();
-    assert!(import.wait().unwrap().success());
+    site::fast_import(&repo, &stream);
     let took = begun.elapsed();
     fs::remove_dir_all(&repo).unwrap();
     took.as_secs_f64() * 1000.0

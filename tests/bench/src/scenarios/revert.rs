@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Setting;
 use crate::generator::{Shape, fleet_values};
 use crate::process;
-use crate::site::{PATIENCE, Site, region_server};
+use crate::site::{Site, region_server};
 use crate::table::{Figure, Unit, percentile};
 
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
@@ -57,10 +57,7 @@ fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> (Vec<f64>, 
         times.push(all.saturating_duration_since(harm).as_secs_f64() * 1000.0);
         health.make_sick(None);
         // The revert of the commit comes to the config branch, and changes nothing.
-        let repo = site.repo();
-        controller.wait_until("the end of the revert", PATIENCE, || {
-            crate::site::newest_entry(&repo).as_deref() == Some("NoChange")
-        });
+        site.wait_for_entry("NoChange", &mut controller);
         site.work.pull("main");
     }
     (times, process::peak_memory(controller.id()))
