@@ -27,6 +27,10 @@ use tidegate_waves::oid::Oid;
 use self::record::Record;
 use self::story::Story;
 
+/// What to do about an entry that no controller writes.
+const NOT_OURS: &str =
+    "a controller does not do that: hold the fleet (tidegate hold), and see who pushed this entry";
+
 /// What the audit checks: the log itself, and the promises of the design that git alone can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {

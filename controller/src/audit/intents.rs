@@ -9,11 +9,9 @@ use tidegate_waves::rollout::RolloutState;
 
 use super::record::{Branch, reverted_rollout};
 use super::story::{Move, Story, rollout_in};
-use super::{Finding, Promise, Verdict, What};
+use super::{Finding, NOT_OURS, Promise, Verdict, What};
 
 const BY_HAND: &str = "somebody pushed it by hand: a controller that runs lists it as Drift and holds; then tidegate resume --adopt keeps it, --restore puts Tidegate's trees back";
-const NOT_OURS: &str =
-    "a controller does not do that: hold the fleet (tidegate hold), and see who pushed this entry";
 const NO_CONTROLLER: &str = "let a controller look (tidegate run): it completes or seals what is open; tidegate explain says what it waits for";
 
 pub(super) fn check(story: &Story<'_>) -> Verdict {

@@ -5,10 +5,7 @@ use std::collections::HashSet;
 use tidegate_waves::log::{EntryKind, MoveKind};
 
 use super::story::{Move, Story};
-use super::{Finding, Promise, Verdict, What};
-
-const NOT_OURS: &str =
-    "a controller does not do that: hold the fleet (tidegate hold), and see who pushed this entry";
+use super::{Finding, NOT_OURS, Promise, Verdict, What};
 
 pub(super) fn check(story: &Story<'_>) -> Verdict {
     let mut verdict = Verdict::of(Promise::Order);

@@ -1,6 +1,6 @@
 //! Curves as a picture: both axes by powers of ten, so that what is linear is a straight line of that slope.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use plotters::prelude::*;
 
@@ -34,12 +34,9 @@ const COLORS: [RGBColor; 5] = [
 ];
 
 impl Chart {
-    /// Writes the picture as `<name>.svg` into the folder that pictures go to.
-    pub(crate) fn write(&self, name: &str, series: &[Series]) {
-        let path = folder().join(format!("{name}.svg"));
-        let text = self.draw(series);
-        std::fs::create_dir_all(folder()).unwrap();
-        std::fs::write(&path, text).unwrap();
+    /// Writes the picture as an SVG file.
+    pub(crate) fn write(&self, path: &Path, series: &[Series]) {
+        std::fs::write(path, self.draw(series)).unwrap();
         eprintln!("  drew {}", path.display());
     }
 
@@ -97,11 +94,6 @@ impl Chart {
         }
         text
     }
-}
-
-/// `docs/src` of this repo.
-fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(crate) mod network;
 pub(crate) mod render;
 pub(crate) mod revert;
 
+use std::path::PathBuf;
+
 use tidegate_testkit::tidegate::Tidegate;
 
 use crate::table::Figure;
@@ -26,6 +28,15 @@ impl Setting<'_> {
     /// The full size, or the small one.
     pub(crate) fn size(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
+    }
+
+    /// Where pictures go: into the docs, but for those of small sizes.
+    pub(crate) fn pictures(&self) -> PathBuf {
+        if self.quick {
+            std::env::temp_dir()
+        } else {
+            PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src"))
+        }
     }
 }
 

@@ -71,7 +71,7 @@ fn by_regions(setting: &Setting<'_>) -> Vec<Figure> {
         title: "Cost by regions (20 manifests each)",
         x: "regions",
     }
-    .write("growth-regions", &series);
+    .write(&setting.pictures().join("growth-regions.svg"), &series);
     figures
 }
 
@@ -142,7 +142,7 @@ fn by_history(setting: &Setting<'_>) -> Vec<Figure> {
         title: "Cost by commits (10 regions)",
         x: "commits",
     }
-    .write("growth-history", &series);
+    .write(&setting.pictures().join("growth-history.svg"), &series);
     figures
 }
 
