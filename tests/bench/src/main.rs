@@ -75,6 +75,14 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let program = arguments.program.unwrap_or_else(build);
+    // It is run in folders of its own.
+    let program = match program.canonicalize() {
+        Ok(program) => program,
+        Err(error) => {
+            eprintln!("cannot measure {}: {error}", program.display());
+            return ExitCode::from(2);
+        }
+    };
     let home = tempfile::tempdir().unwrap();
     let setting = Setting {
         program: &Tidegate::new(program, home.path()),
