@@ -2,6 +2,7 @@
 
 mod fields;
 mod guards;
+mod inventory;
 mod objects;
 mod restarts;
 
@@ -18,6 +19,7 @@ use crate::tree::{ObjectStore, StoreError};
 use objects::{Key, Reader, Seen};
 
 pub use guards::{guard_findings, revert_trees};
+pub use inventory::Inventory;
 
 /// What takes the place of a Secret's values.
 pub const MASKED: &str = "(hidden)";
@@ -359,7 +361,7 @@ fn holds(store: &ObjectStore, base: Base<'_>, head: &Wanted) -> Result<Vec<Hold>
             });
         }
     }
-    for finding in guard_findings(store, &guards, base.trees, head)? {
+    for finding in guard_findings(store, &mut Inventory::default(), &guards, base.trees, head)? {
         holds.push(Hold {
             reason: finding.reason,
             message: finding.message,

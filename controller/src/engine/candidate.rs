@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tidegate_renderer::cache::RenderCache;
 use tidegate_renderer::config::{self, LoadedFleet};
-use tidegate_renderer::diff;
+use tidegate_renderer::diff::{self, Inventory};
 use tidegate_renderer::problem::{Problem, Severity};
-use tidegate_renderer::render::{policy_of, render};
+use tidegate_renderer::render::{RenderedObject, policy_of, render};
 use tidegate_renderer::source::GitTree;
 use tidegate_renderer::tree::{
     MODE_TREE, NewCommit, ObjectStore, StoreError, TreeEntry, from_git, to_git,
@@ -59,6 +59,8 @@ pub(super) struct Cache {
     /// The newest valid commit: what it was rendered from, and what it rendered to.
     last: Option<(Inputs, Arc<Wanted>)>,
     newest: Option<(Key, Option<Candidate>)>,
+    /// What stands in the trees that are compared.
+    inventory: Inventory,
     failed: Option<(Oid, String, Instant)>,
 }
 
@@ -190,6 +192,7 @@ impl Cache {
                     plan_commit,
                 } => CandidateOutcome::Valid(Box::new(compare(
                     context,
+                    &mut self.inventory,
                     state,
                     carried,
                     wanted,
@@ -239,22 +242,17 @@ impl Cache {
             .as_ref()
             .filter(|(inputs, _)| inputs.are_those_of(&commit, &parts));
         let outcome = match known {
-            Some((inputs, wanted)) => Ok(Output {
-                wanted: Arc::clone(wanted),
-                warnings: Vec::new(),
-                reads_parts_alone: inputs.parts_are_all,
-            }),
-            None => render_commit(context, state, &commit)?,
-        };
-        let rendered = match outcome {
-            Ok(Output {
-                wanted,
-                warnings,
-                reads_parts_alone,
-            }) => {
-                for warning in &warnings {
+            Some((inputs, wanted)) => Ok((Arc::clone(wanted), inputs.parts_are_all)),
+            None => render_commit(context, state, &commit)?.map(|output| {
+                self.inventory.rendered(&output.wanted, &output.objects);
+                for warning in &output.warnings {
                     warn!(commit = %source, "{}", one_line(&warning.to_string()));
                 }
+                (output.wanted, output.reads_parts_alone)
+            }),
+        };
+        let rendered = match outcome {
+            Ok((wanted, reads_parts_alone)) => {
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
                 super::crash::point("after-render");
                 info!(commit = %source, regions = wanted.regions.len(), milliseconds = milliseconds(started.elapsed()), "rendered");
@@ -370,6 +368,8 @@ fn carried(
 /// What a commit renders to.
 struct Output {
     wanted: Arc<Wanted>,
+    /// The objects of each region.
+    objects: BTreeMap<String, Arc<Vec<RenderedObject>>>,
     /// What its author should know.
     warnings: Vec<Problem>,
     /// Whether nothing but the parts was read.
@@ -441,6 +441,7 @@ fn render_commit(
         )?;
         Ok(Output {
             wanted: Arc::new(rendered.wanted),
+            objects: rendered.objects,
             warnings: rendered.warnings,
             reads_parts_alone: inputs::layers_are_at_home(&loaded),
         })
@@ -551,6 +552,7 @@ fn source_commit(commit: &CommitView) -> SourceCommit {
 /// What guards and quarantine have to say about a commit that renders.
 fn compare(
     context: &Context<'_>,
+    inventory: &mut Inventory,
     state: &FleetState,
     source: Oid,
     wanted: Arc<Wanted>,
@@ -566,13 +568,13 @@ fn compare(
         .iter()
         .map(|(region, good)| (region.clone(), good.tree))
         .collect();
-    let mut findings = diff::guard_findings(store, &guards, &last_good, &wanted)?;
+    let mut findings = diff::guard_findings(store, inventory, &guards, &last_good, &wanted)?;
     // What stands on a branch and is not last good (kept, skipped, of a rollout that never ended) is protected too.
     let elsewhere: BTreeMap<String, Oid> = on_branches(state)
         .into_iter()
         .filter(|(region, tree)| last_good.get(region) != Some(tree))
         .collect();
-    for finding in diff::guard_findings(store, &guards, &elsewhere, &wanted)? {
+    for finding in diff::guard_findings(store, inventory, &guards, &elsewhere, &wanted)? {
         let known = findings
             .iter()
             .any(|known| known.reason == finding.reason && known.region == finding.region);
@@ -580,7 +582,7 @@ fn compare(
             findings.push(finding);
         }
     }
-    let revert_trees = diff::revert_trees(store, &guards, &last_good, &wanted)?;
+    let revert_trees = diff::revert_trees(store, inventory, &guards, &last_good, &wanted)?;
     store.flush()?;
     let quarantine = quarantine_facts(context.history, state, source)?;
     Ok(ValidCandidate {

@@ -1,13 +1,15 @@
 //! What holds a promotion for approval, and what a revert must not delete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tidegate_waves::fleet::Guards;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::plan::Wanted;
 use tidegate_waves::rollout::{Finding, HoldReason};
 
-use super::objects::{Key, Objects, Reader, Seen};
+use super::inventory::{Inventory, Place, Places, differing};
+use super::objects::{Key, Reader};
 use crate::manifest::{Format, Node, emit, emit_json};
 use crate::tree::{ObjectStore, StoreError};
 
@@ -20,11 +22,11 @@ const KEPT: &str = "tidegate-kept";
 /// A region without a last good tree loses nothing. Excluded regions are left out.
 pub fn guard_findings(
     store: &ObjectStore,
+    inventory: &mut Inventory,
     guards: &Guards,
     last_good: &BTreeMap<String, Oid>,
     wanted: &Wanted,
 ) -> Result<Vec<Finding>, StoreError> {
-    let mut reader = Reader::new(store);
     let mut findings = Vec::new();
     for (region, before) in last_good {
         if wanted.excluded.contains_key(region) {
@@ -41,12 +43,13 @@ pub fn guard_findings(
         if *before == after {
             continue;
         }
-        let (old, new) = reader.differing(Some(*before), Some(after))?;
+        let (before, after) = (inventory.of(store, *before)?, inventory.of(store, after)?);
+        let (old, new) = differing(&before, &after);
         let deleted: Vec<&Key> = old.keys().filter(|key| !new.contains_key(*key)).collect();
         if deleted.is_empty() {
             continue;
         }
-        let total = reader.all(*before)?.len();
+        let total = before.len();
         let percent = usize::from(guards.max_deleted_objects_percent);
         if deleted.len() * 100 > percent * total {
             findings.push(Finding {
@@ -84,6 +87,7 @@ pub fn guard_findings(
 /// objects: last good plus those. A region that is not named gets its last good tree.
 pub fn revert_trees(
     store: &ObjectStore,
+    inventory: &mut Inventory,
     guards: &Guards,
     last_good: &BTreeMap<String, Oid>,
     wanted: &Wanted,
@@ -97,17 +101,20 @@ pub fn revert_trees(
         if *before == after {
             continue;
         }
-        let (old, new) = reader.differing(Some(*before), Some(after))?;
-        let added: BTreeMap<&Key, &Seen> = new
+        let (old_objects, new_objects) =
+            (inventory.of(store, *before)?, inventory.of(store, after)?);
+        let (old, new) = differing(&old_objects, &new_objects);
+        let added: Vec<&Place<'_>> = new
             .iter()
             .filter(|(key, _)| {
                 !old.contains_key(*key) && guards.protects(&key.id.group, &key.id.kind)
             })
+            .map(|(_, place)| place)
             .collect();
         if added.is_empty() {
             continue;
         }
-        let tree = with_kept(reader.store(), *before, &new, &added)?;
+        let tree = with_kept(store, &mut reader, *before, &new, &added)?;
         trees.insert(region.clone(), tree);
     }
     Ok(trees)
@@ -117,18 +124,19 @@ pub fn revert_trees(
 /// that folder alone.
 fn with_kept(
     store: &ObjectStore,
+    reader: &mut Reader<'_>,
     base: Oid,
-    new: &Objects,
-    added: &BTreeMap<&Key, &Seen>,
+    new: &Places<'_>,
+    added: &[&Place<'_>],
 ) -> Result<Oid, StoreError> {
     let mut files = store.files(base)?;
-    let mut by_file: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
-    for seen in added.values() {
-        by_file.entry(&seen.path).or_default().push(seen);
+    let mut by_file: BTreeMap<&str, Vec<&Place<'_>>> = BTreeMap::new();
+    for place in added {
+        by_file.entry(place.path).or_default().push(place);
     }
-    let mut to_keep: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
+    let mut to_keep: BTreeMap<String, Vec<Arc<Node>>> = BTreeMap::new();
     for (path, kept) in by_file {
-        let in_file = new.values().filter(|seen| seen.path == path).count();
+        let in_file = new.values().filter(|place| place.path == path).count();
         if !files.contains_key(path)
             && in_file == kept.len()
             && let Some(first) = kept.first()
@@ -137,10 +145,10 @@ fn with_kept(
             continue;
         }
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        to_keep
-            .entry(folder.to_owned())
-            .or_default()
-            .extend(kept.iter().map(|seen| &*seen.node));
+        let nodes = to_keep.entry(folder.to_owned()).or_default();
+        for place in kept {
+            nodes.extend(reader.node(place)?);
+        }
     }
     let taken: BTreeSet<String> = files.keys().cloned().collect();
     for (folder, nodes) in to_keep {
@@ -162,6 +170,7 @@ fn with_kept(
             number += 1;
         }
         let path = name(number);
+        let nodes: Vec<&Node> = nodes.iter().map(|node| &**node).collect();
         let text = match Format::of(&path) {
             Format::Yaml => emit(&nodes),
             Format::Json => emit_json(&nodes),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tidegate_waves::oid::Oid;
 
+use super::inventory::Place;
 use crate::manifest::{self, Format, Node, ObjectId};
+use crate::render::RenderedObject;
 use crate::tree::{ObjectStore, StoreError};
 
 /// The kind under which a file is compared that holds no readable objects.
@@ -19,6 +21,15 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The first key of this name that is not taken.
+    pub(super) fn free<T>(id: ObjectId, taken: &BTreeMap<Key, T>) -> Self {
+        let mut key = Self { id, number: 0 };
+        while taken.contains_key(&key) {
+            key.number += 1;
+        }
+        key
+    }
+
     /// Whether it is a file rather than an object.
     pub(super) fn is_file(&self) -> bool {
         self.id.kind == FILE_KIND && self.id.group.is_empty()
@@ -32,6 +43,16 @@ pub(super) struct Seen {
     pub(super) node: Arc<Node>,
     pub(super) path: String,
     pub(super) blob: Oid,
+}
+
+/// The name under which a file is compared that holds no readable objects.
+fn file_id(path: &str) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        kind: FILE_KIND.to_owned(),
+        namespace: None,
+        name: path.to_owned(),
+    }
 }
 
 /// One object of a file.
@@ -59,14 +80,44 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn store(&self) -> &'a ObjectStore {
-        self.store
-    }
-
     /// All objects of a tree.
     pub(super) fn all(&mut self, tree: Oid) -> Result<Objects, StoreError> {
         let files = self.store.files(tree)?;
         self.objects(&files)
+    }
+
+    /// All objects of a tree, file by file in the order of paths, without their content.
+    pub(super) fn list(&mut self, tree: Oid) -> Result<Vec<RenderedObject>, StoreError> {
+        let mut listed = Vec::new();
+        for (path, blob) in self.store.files(tree)? {
+            let in_file = self.in_file(&path, blob)?;
+            let of = |api_version: &str, id: &ObjectId, generated| RenderedObject {
+                api_version: api_version.to_owned(),
+                kind: id.kind.clone(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                generated,
+                path: path.clone(),
+                blob,
+            };
+            listed.extend(
+                in_file
+                    .iter()
+                    .map(|object| of(&object.api_version, &object.id, object.generated)),
+            );
+            if in_file.is_empty() {
+                listed.push(of("", &file_id(&path), false));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The object at a place; nothing for a file that holds no objects.
+    pub(super) fn node(&mut self, place: &Place<'_>) -> Result<Option<Arc<Node>>, StoreError> {
+        let in_file = self.in_file(place.path, place.blob)?;
+        Ok(in_file
+            .get(place.index)
+            .map(|object| Arc::clone(&object.node)))
     }
 
     /// The objects of the files in which two trees differ, on either side.
@@ -95,16 +146,8 @@ impl<'a> Reader<'a> {
         for (path, blob) in files {
             let in_file = self.in_file(path, *blob)?;
             for object in in_file.iter() {
-                let mut key = Key {
-                    id: object.id.clone(),
-                    number: 0,
-                };
-                while (object.generated || objects.contains_key(&key)) && objects.contains_key(&key)
-                {
-                    key.number += 1;
-                }
                 objects.insert(
-                    key,
+                    Key::free(object.id.clone(), &objects),
                     Seen {
                         api_version: object.api_version.clone(),
                         node: Arc::clone(&object.node),
@@ -114,14 +157,8 @@ impl<'a> Reader<'a> {
                 );
             }
             if in_file.is_empty() {
-                let id = ObjectId {
-                    group: String::new(),
-                    kind: FILE_KIND.to_owned(),
-                    namespace: None,
-                    name: path.clone(),
-                };
                 objects.insert(
-                    Key { id, number: 0 },
+                    Key::free(file_id(path), &objects),
                     Seen {
                         api_version: String::new(),
                         node: Arc::new(Node::Null),

@@ -195,7 +195,14 @@ fn deletions_hold_and_reverts_keep_what_is_protected() {
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: new}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\n",
     );
     let wanted = rendered(&mixed, &store).wanted;
-    let trees = revert_trees(&store, &Guards::default(), &good.trees(), &wanted).unwrap();
+    let trees = revert_trees(
+        &store,
+        &mut Inventory::default(),
+        &Guards::default(),
+        &good.trees(),
+        &wanted,
+    )
+    .unwrap();
     assert_eq!(trees.keys().collect::<Vec<_>>(), ["a", "b", "d"]);
     let files = store.files(trees["a"]).unwrap();
     assert_eq!(
@@ -212,9 +219,44 @@ fn deletions_hold_and_reverts_keep_what_is_protected() {
         b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: new\n"
     );
     assert_eq!(
-        guard_findings(&store, &Guards::default(), &good.trees(), &wanted).unwrap(),
+        guard_findings(
+            &store,
+            &mut Inventory::default(),
+            &Guards::default(),
+            &good.trees(),
+            &wanted
+        )
+        .unwrap(),
         []
     );
+}
+
+#[test]
+fn what_was_rendered_is_known_as_it_would_be_read() {
+    let store = ObjectStore::in_memory();
+    let repo = repo()
+        .with(
+            "templates/list.yaml.hbs",
+            "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: {{name}}}}\n- {apiVersion: batch/v1, kind: Job, metadata: {generateName: job-}}\n- {apiVersion: batch/v1, kind: Job, metadata: {generateName: job-}}\n",
+        )
+        .with(
+            "templates/deep/one.json",
+            r#"{"apiVersion":"x.io/v1","kind":"Thing","metadata":{"name":"1","namespace":"far"}}"#,
+        )
+        .with(
+            "templates/encrypted.yaml",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: sealed}\nsops: {version: '3'}\n",
+        )
+        .with("templates/empty.yaml", "# nothing\n");
+    let rendered = rendered(&repo, &store);
+    let mut known = Inventory::default();
+    known.rendered(&rendered.wanted, &rendered.objects);
+    for (name, region) in &rendered.wanted.regions {
+        let known = known.of(&store, region.tree).unwrap();
+        let read = Inventory::default().of(&store, region.tree).unwrap();
+        assert!(!read.is_empty());
+        assert_eq!(known, read, "{name}");
+    }
 }
 
 #[test]
