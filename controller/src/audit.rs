@@ -8,6 +8,7 @@
 pub mod reader;
 pub mod record;
 
+mod batches;
 mod chain;
 mod endings;
 mod folders;

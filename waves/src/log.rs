@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::oid::Oid;
 
 /// The version of the state that entries carry. A newer one is refused, an older one stays readable.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tidegate_renderer::tree::{ObjectStore, StoreError};
-use tidegate_waves::log::{EntryKind, Intent, SCHEMA};
+use tidegate_waves::log::{EntryKind, SCHEMA};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::FleetIdentity;
 
+use super::batches::{OpenMove, Trees};
 use super::record::{
     Branch, Commit, Entry, Plan, PlanCommit, PlanRegion, Record, RolloutRecord, RootChange, State,
 };
@@ -44,13 +46,13 @@ struct StateFile {
     fleet: FleetIdentity,
     seq: u64,
     epoch: u64,
-    intents: Vec<Intent>,
+    intents: Vec<OpenMove>,
     rollout: Option<RolloutRecord>,
 }
 
 /// Finds out which fleet a log is about: its newest entry that can be read says so.
 pub fn fleet(place: Place<'_>) -> Result<Option<FleetIdentity>, ReadError> {
-    let reader = Reader::open(place.repo)?;
+    let mut reader = Reader::open(place.repo)?;
     let mut next = Some(place.log);
     while let Some(commit) = next.and_then(|id| reader.history.commit(id).ok()) {
         if let Ok(state) = reader.state(&commit) {
@@ -85,7 +87,13 @@ struct Reader {
     record: Record,
     /// Who writes the log.
     author: Option<Person>,
+    /// The trees of the plan that was read last, and of the last good: entries side by side have the same.
+    planned: Remembered,
+    last_good: Remembered,
 }
+
+/// Trees, and the file that says them.
+type Remembered = Option<(Oid, Rc<Trees>)>;
 
 impl Reader {
     fn open(repo: &Path) -> Result<Self, ReadError> {
@@ -94,6 +102,8 @@ impl Reader {
             store: ObjectStore::open(repo)?,
             record: Record::default(),
             author: None,
+            planned: None,
+            last_good: None,
         })
     }
 
@@ -122,7 +132,7 @@ impl Reader {
     }
 
     /// What an entry's tree says, or why that cannot be read.
-    fn state(&self, commit: &CommitView) -> Result<State, String> {
+    fn state(&mut self, commit: &CommitView) -> Result<State, String> {
         let files: HashMap<Vec<u8>, Oid> = self
             .store
             .read_tree(commit.tree)
@@ -133,32 +143,44 @@ impl Reader {
             .collect();
         let file = |name: &str| files.get(name.as_bytes()).copied();
         let id = file("state.json").ok_or("there is no state.json")?;
-        let state: StateFile = self.json(id).map_err(|why| format!("state.json: {why}"))?;
+        let state: StateFile = json(&self.store, id).map_err(|why| format!("state.json: {why}"))?;
         if state.schema > SCHEMA {
             return Err(format!(
                 "a newer Tidegate wrote it (schema {}, this one reads up to {SCHEMA})",
                 state.schema
             ));
         }
+        let mut planned = Rc::default();
+        if state.intents.iter().any(OpenMove::needs_plan) {
+            let id = file("plan.json").ok_or("there is no plan.json")?;
+            planned = remember(&mut self.planned, id, || {
+                json::<Plan>(&self.store, id).map(|plan| trees(plan.regions))
+            })
+            .map_err(|why| format!("plan.json: {why}"))?;
+        }
+        let mut last_good = Rc::default();
+        if state.intents.iter().any(OpenMove::needs_last_good) {
+            let id = file("last-good.json").ok_or("there is no last-good.json")?;
+            last_good = remember(&mut self.last_good, id, || json(&self.store, id).map(trees))
+                .map_err(|why| format!("last-good.json: {why}"))?;
+        }
+        let intents = state
+            .intents
+            .into_iter()
+            .map(|open| open.whole(&planned, &last_good))
+            .collect::<Result<_, _>>()
+            .map_err(|why| format!("state.json: {why}"))?;
         Ok(State {
             seq: state.seq,
             epoch: state.epoch,
             fleet: state.fleet,
-            intents: state.intents,
+            intents,
             rollout: state.rollout.map(|rollout| RolloutRecord {
                 plan: file("plan.json"),
                 base_last_good: file("base-last-good.json"),
                 ..rollout
             }),
         })
-    }
-
-    fn json<T: DeserializeOwned>(&self, id: Oid) -> Result<T, String> {
-        let bytes = self
-            .store
-            .read_blob(id)
-            .map_err(|error| error.to_string())?;
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
     }
 
     /// The plans of the rollouts that opened, their plan commits, and the last good trees that failures count from.
@@ -178,7 +200,7 @@ impl Reader {
         for (file, commit) in plans {
             if let Some(file) = file
                 && !self.record.plans.contains_key(&file)
-                && let Ok(plan) = self.json::<Plan>(file)
+                && let Ok(plan) = json::<Plan>(&self.store, file)
             {
                 self.record.plans.insert(file, plan);
             }
@@ -193,10 +215,9 @@ impl Reader {
         }
         for file in last_good {
             if !self.record.last_good.contains_key(&file)
-                && let Ok(good) = self.json::<BTreeMap<String, PlanRegion>>(file)
+                && let Ok(good) = json::<BTreeMap<String, PlanRegion>>(&self.store, file)
             {
-                let trees = good.into_iter().map(|(region, good)| (region, good.tree));
-                self.record.last_good.insert(file, trees.collect());
+                self.record.last_good.insert(file, trees(good));
             }
         }
     }
@@ -296,5 +317,140 @@ impl Reader {
                 })
                 .collect(),
         )
+    }
+}
+
+fn trees(regions: BTreeMap<String, PlanRegion>) -> Trees {
+    regions
+        .into_iter()
+        .map(|(region, planned)| (region, planned.tree))
+        .collect()
+}
+
+/// What a file says, read unless it is the one that was read before.
+fn remember(
+    memory: &mut Remembered,
+    file: Oid,
+    read: impl FnOnce() -> Result<Trees, String>,
+) -> Result<Rc<Trees>, String> {
+    if let Some((known, trees)) = memory
+        && *known == file
+    {
+        return Ok(Rc::clone(trees));
+    }
+    let trees = Rc::new(read()?);
+    *memory = Some((file, Rc::clone(&trees)));
+    Ok(trees)
+}
+
+fn json<T: DeserializeOwned>(store: &ObjectStore, file: Oid) -> Result<T, String> {
+    let bytes = store.read_blob(file).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidegate_waves::rollout::from_files;
+
+    use super::*;
+
+    /// The entry that schema 3 is known by, from the engine's tests: what each file of it says.
+    const ENTRY: &str = include_str!("../../../waves/src/rollout/tests/fixtures/schema-3.json");
+
+    struct World {
+        _folder: tempfile::TempDir,
+        reader: Reader,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            git2::Repository::init_bare(folder.path()).unwrap();
+            Self {
+                reader: Reader::open(folder.path()).unwrap(),
+                _folder: folder,
+            }
+        }
+
+        /// What the audit reads from an entry with these files.
+        fn read(&mut self, files: &BTreeMap<String, Vec<u8>>) -> Result<State, String> {
+            let store = &self.reader.store;
+            let blobs = files
+                .iter()
+                .map(|(path, content)| (path.clone(), store.blob(content).unwrap()))
+                .collect();
+            let commit = CommitView {
+                id: Oid::from_bytes([1; 20]),
+                parents: Vec::new(),
+                tree: store.folder(&blobs).unwrap(),
+                message: String::new(),
+                author: Person {
+                    name: "Tidegate".to_owned(),
+                    email: "tidegate@example.com".to_owned(),
+                },
+                seconds: 7,
+            };
+            self.reader.state(&commit)
+        }
+    }
+
+    fn files() -> BTreeMap<String, Vec<u8>> {
+        let files: BTreeMap<String, serde_json::Value> = serde_json::from_str(ENTRY).unwrap();
+        files
+            .into_iter()
+            .map(|(path, content)| (path, serde_json::to_vec(&content).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn open_moves_are_read_as_the_engine_reads_them() {
+        let files = files();
+        let mut world = World::new();
+        let intents = world.read(&files).unwrap().intents;
+        assert_eq!(intents, from_files(&files).unwrap().intents);
+        assert!(
+            intents
+                .iter()
+                .any(|intent| !intent.draft.folders.is_empty())
+        );
+        let state = String::from_utf8_lossy(&files["state.json"]);
+        assert!(state.contains("asPlanned"), "{state}");
+    }
+
+    #[test]
+    fn trees_are_those_of_the_entrys_own_plan() {
+        let mut world = World::new();
+        let first = world.read(&files()).unwrap().intents;
+        let mut other = files();
+        let mut plan: serde_json::Value = serde_json::from_slice(&other["plan.json"]).unwrap();
+        let region = first[0].draft.folders[0].region.clone();
+        plan["regions"][&region]["tree"] = json!("7".repeat(40));
+        other.insert("plan.json".to_owned(), serde_json::to_vec(&plan).unwrap());
+        let second = world.read(&other).unwrap().intents;
+        assert_eq!(
+            second[0].draft.folders[0].tree,
+            "7".repeat(40).parse().ok(),
+            "{second:?}"
+        );
+        assert_eq!(world.read(&files()).unwrap().intents, first);
+    }
+
+    #[test]
+    fn an_open_move_that_cannot_be_understood_is_no_state() {
+        let mut world = World::new();
+        let mut without = files();
+        without.remove("plan.json");
+        assert_eq!(world.read(&without).unwrap_err(), "there is no plan.json");
+        let mut unknown = files();
+        let mut state: serde_json::Value = serde_json::from_slice(&unknown["state.json"]).unwrap();
+        state["intents"][0]["asLastGood"] = json!(["nowhere"]);
+        unknown.insert("state.json".to_owned(), serde_json::to_vec(&state).unwrap());
+        let why = world.read(&unknown).unwrap_err();
+        assert!(
+            why.starts_with("state.json: ")
+                && why.ends_with("names nowhere, of which last-good.json says no tree"),
+            "{why}"
+        );
     }
 }

@@ -75,6 +75,9 @@ fn a_region_is_given_back_by_hand_and_a_controller_holds_on_it() {
         said.contains("Succeeded") && said.contains("westus3"),
         "{said}"
     );
+    // The last good tree by now is the one to get rid of: it is told there all the same.
+    let now = fleet.tree("canary", "westus3");
+    assert!(said.contains(&format!("\"tree\": \"{now}\"")), "{said}");
     assert!(rescue.contains("checkout GOOD"));
     run(&fleet, &rescue.replace("GOOD", &good));
     assert_eq!(fleet.tree("canary", "westus3"), tree);

@@ -116,7 +116,7 @@ pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<FleetState, State
         // What is written on top of it is written as this version writes.
         root.insert("schema".to_owned(), SCHEMA.into());
     }
-    compact::expand(&mut whole);
+    compact::expand(&mut whole)?;
     serde_json::from_value(whole).map_err(|error| StateFilesError::Unreadable {
         file: "state.json".to_owned(),
         reason: error.to_string(),

@@ -116,6 +116,8 @@ pub(super) fn next_batch(turn: &mut Turn<'_>, index: usize) -> Option<Batch> {
         }
         regions.push(region);
     }
+    // The log says a batch by its regions' names alone where they are in order.
+    folders.sort_by(|one, other| one.region.cmp(&other.region));
     let drafts = if folders.is_empty() {
         Vec::new()
     } else {

@@ -265,7 +265,7 @@ fn check(world: &World, doing: &Event) -> Result<(), TestCaseError> {
 }
 
 /// So many cases, always the same; or as many as `PROPTEST_CASES` says, new ones each time.
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     ProptestConfig {
