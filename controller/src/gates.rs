@@ -63,6 +63,9 @@ pub struct Watch {
     pub every: Option<Duration>,
     /// The longest that one sample may take.
     pub timeout: Duration,
+    /// Whether the first sample is taken at once: somebody waits for it. Others are spread over a part of the
+    /// interval, so that regions are not all asked at the same moment.
+    pub at_once: bool,
 }
 
 /// One sample that was taken.
@@ -181,10 +184,10 @@ struct Task {
 
 impl Task {
     async fn run(self) {
-        let jitter = self
-            .watch
-            .every
-            .map_or(Duration::ZERO, |every| jitter(&self.target, every));
+        let jitter = match self.watch.every {
+            Some(every) if !self.watch.at_once => jitter(&self.target, every),
+            _ => Duration::ZERO,
+        };
         let mut next = Instant::now() + self.watch.settle + jitter;
         loop {
             tokio::time::sleep_until(next).await;
@@ -285,6 +288,7 @@ mod tests {
             settle: Duration::ZERO,
             every,
             timeout: Duration::from_secs(1),
+            at_once: false,
         }
     }
 
@@ -355,6 +359,31 @@ mod tests {
         sampler.watch([(target("a"), late)].into()).unwrap();
         received.recv().await.unwrap();
         assert!(begun.elapsed() >= Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_that_is_waited_for_is_taken_at_once() {
+        let (mut sampler, mut received) = sampler(Arc::default(), 8);
+        let every = Some(Duration::from_secs(60));
+        let wanted = (0..8)
+            .map(|number| {
+                let watch = Watch {
+                    at_once: number == 0,
+                    ..watch("u", every)
+                };
+                (target(&number.to_string()), watch)
+            })
+            .collect();
+        sampler.watch(wanted).unwrap();
+        let begun = Instant::now();
+        let first = received.recv().await.unwrap();
+        assert_eq!(first.target, target("0"));
+        // The answer alone takes that long.
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+        for _ in 1..8 {
+            received.recv().await.unwrap();
+        }
+        assert!(begun.elapsed() > Duration::from_millis(100), "all at once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -104,6 +104,7 @@ impl<R: Remote> Engine<R> {
                         settle: probe.not_before.saturating_sub(now),
                         every: Some(probe.every),
                         timeout: probe.gate.sampling.timeout,
+                        at_once: probe.is_awaited,
                     },
                 }
             });

@@ -89,4 +89,6 @@ pub struct Probe {
     pub every: Duration,
     /// Not before this, by the process's monotonic clock.
     pub not_before: Duration,
+    /// Whether a promotion waits for nothing but the first answer.
+    pub is_awaited: bool,
 }

@@ -407,6 +407,7 @@ impl Turn<'_> {
                             phase: Phase::After,
                             every: gate.sampling.every,
                             not_before,
+                            is_awaited: false,
                             last_good: before,
                             gate: gate.clone(),
                         });
@@ -425,6 +426,7 @@ impl Turn<'_> {
                             last_good: None,
                             every: gate.sampling.every,
                             not_before: Duration::ZERO,
+                            is_awaited: false,
                         });
                     }
                 } else if run.state == RegionState::Pending
@@ -440,7 +442,8 @@ impl Turn<'_> {
                                 waiting.asked_since.is_none()
                                     || matches!(sample.reading, Reading::Healthy { .. })
                             });
-                        let every = if index == current && !known {
+                        let is_awaited = index == current && !known;
+                        let every = if is_awaited {
                             gate.sampling.timeout
                         } else if suspect {
                             gate.sampling.every
@@ -455,6 +458,7 @@ impl Turn<'_> {
                             last_good: None,
                             every,
                             not_before: Duration::ZERO,
+                            is_awaited,
                         });
                     }
                 }
