@@ -40,7 +40,7 @@ pub const LONG: Duration = Duration::from_secs(180);
 /// A region of the last wave turns sick with versions that end so; with `-bad-<region>` it is that region.
 const SICK: &str = "-bad";
 const SICK_REGION: &str = "north";
-/// A region with a version that ends so still shows an older one, and is neither healthy nor sick.
+/// A region with a version that ends so still shows the fleet's first, and is neither healthy nor sick.
 const STUCK: &str = "-stuck";
 /// The regions and the waves in which they begin.
 pub const REGIONS: [(&str, &str); 4] = [
@@ -429,42 +429,49 @@ pub struct Controller<'a> {
 
 impl Controller<'_> {
     /// Reaches the repo at another address, with other credentials (as they stand in the settings).
+    #[must_use]
     pub fn by(mut self, address: &str, credentials: &str) -> Self {
         self.way = Some((address.to_owned(), credentials.to_owned()));
         self
     }
 
     /// How long it waits before it takes another's work over.
+    #[must_use]
     pub fn takeover_after(mut self, duration: &'static str) -> Self {
         self.takeover_after = duration;
         self
     }
 
     /// The fleet's name in its settings.
+    #[must_use]
     pub fn fleet_name(mut self, name: &'static str) -> Self {
         self.fleet_name = name;
         self
     }
 
     /// One more line for the fleet in its settings.
+    #[must_use]
     pub fn setting(mut self, line: &str) -> Self {
         let _ = writeln!(self.extra, "    {line}");
         self
     }
 
     /// Another data folder than the one of its name.
+    #[must_use]
     pub fn data(mut self, folder: &Path) -> Self {
         folder.clone_into(&mut self.data);
         self
     }
 
     /// Another copy of the program.
+    #[must_use]
     pub fn program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
 
     /// One more environment variable.
+    #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
@@ -588,7 +595,7 @@ fn answer(repo: &Path, request: &Request) -> Response {
         return Response::json(503, "{}");
     };
     if version.ends_with(STUCK) {
-        return Response::json(200, "{\"version\":\"an older one\"}");
+        return Response::json(200, "{\"version\":\"1\"}");
     }
     let named = version.split_once("-bad-").map(|(_, region)| region);
     let sick = version.ends_with(SICK).then_some(SICK_REGION).or(named);

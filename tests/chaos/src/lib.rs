@@ -19,6 +19,7 @@ mod fault;
 mod people;
 mod process;
 pub mod scenario;
+pub mod soak;
 pub mod sweep;
 
 pub use fault::Fault;

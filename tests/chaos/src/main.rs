@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate_chaos::scenario::{ALL, Scenario};
-use tidegate_chaos::{Fault, sweep};
+use tidegate_chaos::{Fault, soak, sweep};
 
 /// Disturbs the real program, and compares how it ends with an undisturbed run
 #[derive(Debug, Parser)]
@@ -19,6 +20,21 @@ struct Arguments {
 enum Command {
     /// Disturbs every side effect of every scenario with every fault
     Sweep(SweepArguments),
+
+    /// Lets three controllers work on one fleet while they are killed and frozen and commits come
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 20, value_name = "NUMBER")]
+        minutes: u64,
+
+        /// How many commits come meanwhile
+        #[arg(long, default_value_t = 200, value_name = "NUMBER")]
+        commits: u32,
+
+        /// What chance is drawn from (default: another one each time, which is printed)
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +81,18 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 fn main() -> ExitCode {
     let equal = match Arguments::parse().command {
+        Command::Soak {
+            minutes,
+            commits,
+            seed,
+        } => {
+            soak::run(soak::Options {
+                length: Duration::from_secs(60 * minutes),
+                commits,
+                seed: seed.unwrap_or_else(|| fastrand::u64(..)),
+            });
+            true
+        }
         Command::Sweep(arguments) => {
             let folder = std::env::temp_dir().join("tidegate-chaos");
             let fresh = folder.join(format!("results-{}", std::process::id()));

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use tidegate_testkit::small_fleet::{
     BRANCHES, End, MAIN, REPO, SmallFleet, Story, copy, version_of,
 };
-use tidegate_waves::rollout::SourceRevert;
 
 use crate::people::{intrude, merge_revert, request};
 
@@ -179,14 +178,8 @@ pub const ALL: &[Scenario] = &[
             fleet
         },
         steps: &[Step {
-            when: |fleet| {
-                fleet.state().is_some_and(|state| {
-                    let rollout = state.rollout.as_ref();
-                    rollout.is_some_and(|rollout| {
-                        matches!(rollout.source_revert, SourceRevert::Proposed { .. })
-                    })
-                })
-            },
+            // Not before the controller has said that it waits: a merge that comes sooner is recorded as a push.
+            when: |fleet| is_held_for(fleet, "RevertPullRequest") && fleet.count("Reverted") > 0,
             act: |fleet| {
                 fleet.server.unprotect(REPO);
                 merge_revert(fleet)

@@ -129,7 +129,7 @@ pub fn run(options: &Options) -> bool {
     let bases = Bases::make();
     let faults = possible(&options.faults);
     let undisturbed: BTreeMap<&str, Undisturbed> = in_parallel(
-        options.scenarios.clone(),
+        &options.scenarios,
         options.jobs,
         |scenario: &&'static Scenario| (scenario.name, undisturbed(scenario, &bases)),
     )
@@ -176,7 +176,7 @@ pub fn run(options: &Options) -> bool {
     let keys: Vec<String> = cases.iter().map(Case::key).collect();
     let file = Mutex::new(append_to(&options.results));
     let done = AtomicUsize::new(all - cases.len());
-    let verdicts = in_parallel(cases, options.jobs, |case| {
+    let verdicts = in_parallel(&cases, options.jobs, |case| {
         let begun = Instant::now();
         let (verdict, why) = judge(
             case,
@@ -209,11 +209,7 @@ fn possible(faults: &[Fault]) -> Vec<Fault> {
 }
 
 /// Does the same with each, some at a time, and gives what came of it in their order.
-fn in_parallel<T: Sync, R: Send>(
-    items: Vec<T>,
-    jobs: usize,
-    run: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
+fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, run: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let queue: Mutex<VecDeque<usize>> = Mutex::new((0..items.len()).collect());
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -308,7 +304,7 @@ fn table(results: &BTreeMap<String, Verdict>, options: &Options) {
 fn undisturbed(scenario: &Scenario, bases: &Bases) -> Undisturbed {
     let fleet = (scenario.begin)(bases);
     let mut run = Run::new(&fleet, scenario, None);
-    run.to_the_end();
+    run.carry_out();
     let said = run.said();
     run.stop();
     journal_audit::check(&fleet);
@@ -387,7 +383,7 @@ fn judge(case: &Case<'_>, bases: &Bases, wanted: &Undisturbed, keep: &Path) -> (
             .then(|| SmallDisk::mount(fleet.folder("disk"), "16m").unwrap());
         let mut run = Run::new(&fleet, case.scenario, Some((case, disk.as_ref())));
         run.said = Some(&said);
-        run.to_the_end();
+        run.carry_out();
         let met = run.is_over();
         run.stop();
         assert_eq!(end_of(&fleet, case.scenario), wanted.end, "the end differs");
@@ -511,7 +507,7 @@ impl<'a> Run<'a> {
     }
 
     /// Carries the scenario out until it has come to its end and the fault is over.
-    fn to_the_end(&mut self) {
+    fn carry_out(&mut self) {
         let begun = Instant::now();
         let mut ended: Option<Instant> = None;
         wait_for("an end to the loop", LIMIT * 2, || {
