@@ -140,8 +140,10 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 impl End {
-    /// Names of branches that hold a revert differ with the log entry that the rollout was opened in.
+    /// Names of branches that hold a revert differ with the log entry that the rollout was opened in; and a merge of
+    /// one is recorded as the push of the revert or not, as it came before or behind what closes the rollout.
     pub fn forget_names_of_reverts(&mut self) {
+        self.source_revert = "on a branch";
         self.trees = std::mem::take(&mut self.trees)
             .into_iter()
             .map(|(name, tree)| match name.rsplit_once("/tidegate-revert/") {
