@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use tidegate_testkit::journal_audit;
-use tidegate_testkit::small_fleet::{Controller, MAIN, REGIONS, REPO, SmallFleet, version_of};
+use tidegate_testkit::small_fleet::{Controller, LOG, MAIN, REGIONS, REPO, SmallFleet, version_of};
 use tidegate_testkit::tidegate::Running;
 use tidegate_testkit::wait::wait_for;
 
-use crate::people::try_push;
-use crate::scenario::{Bases, is_settled};
+use crate::people::{request, try_push};
+use crate::scenario::{Bases, is_settled, rollout_ends};
 use crate::sweep::how_it_stands;
 
 /// How long everything may take to settle when nothing disturbs it any more.
 const SETTLES: Duration = Duration::from_secs(300);
 /// How long a hold stands before a person does something about it.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a rollout may stand still before a person puts a hotfix in its place: longer than all controllers are away.
+const STANDSTILL: Duration = Duration::from_secs(25);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +86,9 @@ struct Soak<'a> {
     version: u32,
     commits: BTreeMap<&'static str, u32>,
     held_since: Option<Instant>,
+    /// The log's tip, and since when.
+    stands: (Option<String>, Instant),
+    hotfixes: u32,
 }
 
 impl Soak<'_> {
@@ -160,6 +165,21 @@ impl Soak<'_> {
             (true, Some(_)) => {}
         }
     }
+
+    /// What a person is for: a region that is sick, but was not known to be healthy when the commit came to it (its
+    /// gate did not answer in time). That is no evidence against the commit, and its deadline is far away.
+    fn look_after_standstill(&mut self) {
+        let tip = self.fleet.server.tip(REPO, LOG);
+        if self.stands.0 != tip {
+            self.stands = (tip, Instant::now());
+        } else if self.stands.1.elapsed() > STANDSTILL && rollout_ends(self.fleet, "Running") {
+            self.stands.1 = Instant::now();
+            self.fix();
+            let fix = self.fleet.work.git(&["rev-parse", "HEAD"]);
+            request(self.fleet, "hotfix", ("To", fix.trim()));
+            self.hotfixes += 1;
+        }
+    }
 }
 
 /// Runs a soak; panics where the end is not as it has to be.
@@ -189,6 +209,8 @@ pub fn run(options: Options) {
         version: 1,
         commits: BTreeMap::new(),
         held_since: None,
+        stands: (None, Instant::now()),
+        hotfixes: 0,
     };
     let (mut kills, mut pauses) = (0, 0);
     let begun = Instant::now();
@@ -231,6 +253,7 @@ pub fn run(options: Options) {
             made += 1;
         }
         soak.look_after_holds();
+        soak.look_after_standstill();
         (begun.elapsed() >= options.length && made == options.commits).then_some(())
     });
     for member in &mut members {
@@ -246,6 +269,7 @@ pub fn run(options: Options) {
             how_it_stands(&fleet)
         );
         soak.look_after_holds();
+        soak.look_after_standstill();
         is_settled(&fleet).then_some(())
     });
     println!(
@@ -261,8 +285,8 @@ pub fn run(options: Options) {
     }
     judge(&fleet, soak.version);
     println!(
-        "kills: {kills}, pauses: {pauses}, commits: {:?}",
-        soak.commits
+        "kills: {kills}, pauses: {pauses}, hotfixes: {}, commits: {:?}",
+        soak.hotfixes, soak.commits
     );
     report(&fleet, entries, &members);
 }
