@@ -18,7 +18,6 @@ mod forge_story;
 mod git;
 mod gitea;
 mod init;
-mod journal_audit;
 mod plan;
 mod render;
 mod render_worker;
@@ -26,7 +25,8 @@ mod rollout;
 mod sandbox;
 mod settle;
 mod several_controllers;
-mod small_fleet;
 mod ssh;
 mod testkit;
 mod validate;
+
+use tidegate_testkit::{journal_audit, small_fleet};

@@ -14,6 +14,25 @@ use crate::wait::{wait_for, wait_until};
 /// The variable that names where the program is to end itself as by kill -9: `<point>` or `<point>:<n>`.
 pub const CRASH_AT: &str = "TIDEGATE_CRASH_AT";
 
+/// The program as it was built beside the one that runs: cargo builds it for every test of this repo.
+#[must_use]
+pub fn built() -> PathBuf {
+    let this = std::env::current_exe().expect("the running program");
+    let folder = this.parent().expect("its folder");
+    let folder = if folder.ends_with("deps") {
+        folder.parent().expect("the folder above deps")
+    } else {
+        folder
+    };
+    let program = folder.join("tidegate");
+    assert!(
+        program.exists(),
+        "there is no {}: build it with `cargo build -p tidegate`",
+        program.display()
+    );
+    program
+}
+
 /// How to call the program.
 #[derive(Debug, Clone)]
 pub struct Tidegate {

@@ -1,10 +1,11 @@
-//! Named points at which tests make the process die as if it had been killed.
+//! Named points at which tests make the process die as if it had been killed, or freeze.
 //!
 //! They exist in debug builds only: `TIDEGATE_CRASH_AT=after-log-push:2` ends the process at the second
 //! time it comes by that point, `any:7` at the seventh point whatever its name, and `none` only tells which
-//! points it comes by.
+//! points it comes by. With `:stop` behind it (`after-log-push:2:stop`) the process stops itself there (SIGSTOP)
+//! and goes on where it was when somebody continues it: meanwhile a test can do anything to the world around it.
 
-/// Ends the process here, as by kill -9, if the environment asks for it.
+/// Ends or stops the process here, as by kill -9 or kill -STOP, if the environment asks for it.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,11 +14,19 @@ pub(crate) fn point(name: &str) {
         return;
     };
     tracing::info!(point = name, "passing a crash point");
+    let (wanted, stop) = match wanted.strip_suffix(":stop") {
+        Some(wanted) => (wanted.to_owned(), true),
+        None => (wanted, false),
+    };
     let (wanted, count) = match wanted.split_once(':') {
         Some((wanted, count)) => (wanted.to_owned(), count.parse().unwrap_or(1)),
         None => (wanted, 1),
     };
     if (wanted == name || wanted == "any") && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == count {
+        if stop {
+            stop_here(name);
+            return;
+        }
         tracing::warn!(point = name, "ending here, as TIDEGATE_CRASH_AT asks");
         // Its own killer: nothing of ours runs any more, no destructor, no flush. What it started lives on.
         let _ =
@@ -25,6 +34,15 @@ pub(crate) fn point(name: &str) {
         // Never reached, unless the system refuses a process its own end.
         std::process::abort();
     }
+}
+
+#[cfg(debug_assertions)]
+fn stop_here(name: &str) {
+    tracing::warn!(point = name, "stopping here, as TIDEGATE_CRASH_AT asks");
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    // Any thread may be the one that takes the signal: this one does nothing more until it surely has been taken.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    tracing::warn!(point = name, "going on");
 }
 
 /// Nothing: release builds cannot be made to crash.

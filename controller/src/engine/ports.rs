@@ -86,7 +86,12 @@ fn of_ref(outcome: &RefOutcome) -> PushOutcome {
             message: message.clone(),
         },
         RefOutcome::ServerBusy { message } => {
-            tracing::warn!(message, "the server is busy");
+            // A connection that was cut makes the HTTP library send a push once more by itself: then the ref is
+            // where we want it, and what the server refuses is the second try.
+            tracing::warn!(
+                message,
+                "the server did not move the ref just now, or had done so at an earlier try of the same push; reading it again tells"
+            );
             PushOutcome::Ambiguous
         }
         RefOutcome::Ambiguous { why } => {

@@ -3,8 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use tidegate_testkit::small_disk::SmallDisk;
 use tidegate_testkit::wait::wait_until;
 
 use super::{ends_undisturbed, stop};
@@ -12,59 +12,21 @@ use crate::crash::{assert_undisturbed, die_at, say, side_by_side};
 use crate::journal_audit;
 use crate::small_fleet::{LOG, LONG, REPO, SmallFleet, Story};
 
-/// A file system of its own, in memory. Unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said loudly, where this process may not mount.
-    fn mount(folder: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&folder)
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            other => {
-                say(&format!(
-                    "SKIPPED: full and read-only disks, for nothing can be mounted here: {other:?}"
-                ));
-                None
-            }
-        }
-    }
-
-    fn remount(&self, option: &str) {
-        let output = Command::new("mount")
-            .args(["-o", &format!("remount,{option}")])
-            .arg(&self.0)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    /// Writes until nothing more fits.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[7; 4096]).is_ok() {}
-        while file.write_all(&[7]).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+/// `None`, said loudly, where this process may not mount.
+fn small_disk(fleet: &SmallFleet) -> Option<SmallDisk> {
+    SmallDisk::mount(fleet.folder("small"), "8m")
+        .inspect_err(|why| {
+            say(&format!(
+                "SKIPPED: full and read-only disks, for nothing can be mounted here: {why}"
+            ));
+        })
+        .ok()
 }
 
 #[test]
 fn a_full_disk_stops_new_work_until_there_is_room() {
     let fleet = SmallFleet::settled();
-    let Some(disk) = SmallDisk::mount(fleet.folder("small"), "8m") else {
+    let Some(disk) = small_disk(&fleet) else {
         return;
     };
     let controller = fleet.controller("small");
@@ -88,7 +50,7 @@ fn a_full_disk_stops_new_work_until_there_is_room() {
 #[test]
 fn a_read_only_data_folder_is_named_at_the_start() {
     let fleet = SmallFleet::of(Story::Good);
-    let Some(disk) = SmallDisk::mount(fleet.folder("small"), "8m") else {
+    let Some(disk) = small_disk(&fleet) else {
         return;
     };
     let controller = fleet.controller("small");

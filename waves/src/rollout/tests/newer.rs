@@ -152,6 +152,35 @@ fn a_hotfix_supersedes_a_running_rollout_and_does_not_bake() {
 }
 
 #[test]
+fn a_hotfix_answers_for_a_region_that_it_has_not_reached_yet() {
+    let mut world = World::settled(Spec::small());
+    let good = world.last_good("r1");
+    let bad = world.commit(&[("all", "v2")]);
+    world.run_until("v2 in r1", |world| {
+        world.region("r1") == RegionState::Verifying || world.region("r1") == RegionState::Baking
+    });
+    let fix = world.commit(&[("all", "v3")]);
+    world.request(Verb::Hotfix).to = Some(fix);
+    world.run_until_last(EntryKind::RolloutOpened);
+    // The canary takes its time, and r1 turns sick on v2 meanwhile.
+    world.lagging.insert("r0".to_owned());
+    world.outage.insert("r1".to_owned());
+    world.run_until_last(EntryKind::Failed);
+    world.lagging.clear();
+    world.outage.clear();
+    world.run();
+    let rollout = world.state().rollout.clone().unwrap();
+    assert_eq!(rollout.source, fix, "{}", world.story());
+    assert_eq!(rollout.state, RolloutState::RolledBack);
+    let failure = rollout.failure.unwrap();
+    assert_eq!(failure.tree, Some(world.tree(bad, "r1")));
+    assert_eq!(world.folder("pilot", "r1"), good);
+    assert_eq!(world.running("r0"), world.last_good("r0"));
+    let head = &world.sources[&world.refs[MAIN]];
+    assert_eq!(head.files["all"], "v1", "both commits are taken back");
+}
+
+#[test]
 fn superseding_waits_for_every_open_move() {
     let mut spec = Spec::small();
     spec.policy.guards.policy_with_content = crate::fleet::PolicyWithContent::Allow;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_testkit::tidegate::Tidegate;
+use crate::tidegate::{Tidegate, built};
 
-use crate::small_fleet::{LOG, MAIN, REPO, SmallFleet};
+use crate::small_fleet::{LOG, MAIN, REPO, REQUESTS, SmallFleet};
 
 /// What one log entry allows and closes.
 struct Entry {
@@ -24,7 +24,7 @@ struct Entry {
 /// before it, and happened once; every intent is closed at most once, and none is open but on the config branch or
 /// named by `Tidegate-Open`; no promotion of a rollout stands behind its `Failed`.
 #[track_caller]
-pub(crate) fn check(fleet: &SmallFleet) {
+pub fn check(fleet: &SmallFleet) {
     let entries = entries(fleet);
     let place: BTreeMap<&str, usize> = entries
         .iter()
@@ -37,7 +37,7 @@ pub(crate) fn check(fleet: &SmallFleet) {
         let zeros = |id: &str| id.bytes().all(|byte| byte == b'0');
         assert!(!zeros(&update.new), "deleted: {update:?}");
         if !zeros(&update.old) {
-            let forward = tidegate_testkit::work::try_git(
+            let forward = crate::work::try_git(
                 &fleet.server.path(REPO),
                 &["merge-base", "--is-ancestor", &update.old, &update.new],
             );
@@ -50,6 +50,9 @@ pub(crate) fn check(fleet: &SmallFleet) {
             let parent = entries[at].parent.clone().unwrap_or_else(|| "0".repeat(40));
             assert_eq!(parent, update.old, "more than one entry in one push");
             written = Some(at);
+            continue;
+        }
+        if update.name == REQUESTS {
             continue;
         }
         let intent = (update.name.clone(), update.old.clone(), update.new.clone());
@@ -81,11 +84,8 @@ pub(crate) fn check(fleet: &SmallFleet) {
 fn check_by_the_program(fleet: &SmallFleet) {
     let home = tempfile::tempdir().unwrap();
     let repo = fleet.server.path(REPO);
-    let said = Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), home.path()).call(&[
-        "audit",
-        "--repo",
-        repo.to_str().unwrap(),
-    ]);
+    let said =
+        Tidegate::new(built(), home.path()).call(&["audit", "--repo", repo.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
 }
 

@@ -9,35 +9,41 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
-use tidegate_testkit::http::{HttpServer, Request, Response};
-use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
-use tidegate_testkit::wait::wait_for;
-use tidegate_testkit::work::Work;
+use crate::git_server::{GitServer, PASSWORD, USERNAME};
+use crate::http::{HttpServer, Request, Response};
+use crate::tidegate::{Answer, Running, Tidegate, built};
+use crate::wait::wait_for;
+use crate::work::Work;
 use tidegate_waves::rollout::{FleetState, SourceRevert, from_files};
 
 /// The repo's name on the server.
-pub(crate) const REPO: &str = "fleet.git";
+pub const REPO: &str = "fleet.git";
 /// The control log.
-pub(crate) const LOG: &str = "refs/heads/tidegate/log";
+pub const LOG: &str = "refs/heads/tidegate/log";
+/// The branch on which people ask for something.
+pub const REQUESTS: &str = "refs/heads/tidegate/requests";
 /// The config branch.
-pub(crate) const MAIN: &str = "refs/heads/main";
+pub const MAIN: &str = "refs/heads/main";
 /// The waves' branches, in order.
-pub(crate) const BRANCHES: [&str; 3] = [
+pub const BRANCHES: [&str; 3] = [
     "refs/heads/tidegate/canary",
     "refs/heads/tidegate/pilot",
     "refs/heads/tidegate/broad",
 ];
 /// How long anything may take on a slow machine.
-pub(crate) const LONG: Duration = Duration::from_secs(180);
+pub const LONG: Duration = Duration::from_secs(180);
 
-/// A region of the last wave turns sick with versions that end so.
+/// A region of the last wave turns sick with versions that end so; with `-bad-<region>` it is that region.
 const SICK: &str = "-bad";
 const SICK_REGION: &str = "north";
-const REGIONS: [(&str, &str); 4] = [
+/// A region with a version that ends so still shows the fleet's first, and is neither healthy nor sick.
+const STUCK: &str = "-stuck";
+/// The regions and the waves in which they begin.
+pub const REGIONS: [(&str, &str); 4] = [
     ("west", "canary"),
     ("east", "pilot"),
     ("north", "broad"),
@@ -47,7 +53,7 @@ const REGIONS: [(&str, &str); 4] = [
 const FLEET: &str = r#"apiVersion: tidegate.dev/v1alpha1
 kind: Fleet
 name: small
-values: [values/fleet.yaml]
+values: [values/fleet.yaml, { path: "values/{{name}}.yaml", optional: true }]
 waves:
   - { name: canary, regions: [west], bake: 300ms }
   - { name: pilot, regions: [east], bake: 300ms }
@@ -69,7 +75,7 @@ const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app }
 
 /// What the engineer commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Story {
+pub enum Story {
     /// The very first commit: no log yet.
     First,
     /// A second commit that is fine.
@@ -79,16 +85,19 @@ pub(crate) enum Story {
 }
 
 /// One test's fleet.
-pub(crate) struct SmallFleet {
-    pub(crate) server: GitServer,
-    pub(crate) work: Work,
-    health: Health,
+pub struct SmallFleet {
+    /// The git server.
+    pub server: GitServer,
+    /// The engineer's work tree.
+    pub work: Work,
+    /// What the regions answer.
+    pub health: Health,
     folder: tempfile::TempDir,
 }
 
 /// How everything stands in the end, without ids that depend on the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     /// The tree of every branch that is not the log.
     trees: BTreeMap<String, String>,
     /// How many commits are on the config branch.
@@ -107,13 +116,19 @@ pub(crate) struct End {
 static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
     let fleet = SmallFleet::of(Story::First);
     fleet.controller("base").settle(0);
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("small-fleet.git");
+    // One for each test program: two of them may run side by side.
+    let name = std::env::current_exe().unwrap();
+    let name = name.file_stem().unwrap().to_string_lossy();
+    let program = built();
+    let target = program.ancestors().nth(2).unwrap();
+    let base = target.join(format!("tmp/small-fleet-{name}.git"));
     let _ = fs::remove_dir_all(&base);
     copy(&fleet.server.path(REPO), &base);
     base
 });
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder and all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let status = Command::new("cp")
         .arg("-a")
@@ -124,9 +139,30 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success(), "{} to {}", from.display(), to.display());
 }
 
+impl End {
+    /// Names of branches that hold a revert differ with the log entry that the rollout was opened in; and a merge of
+    /// one is recorded as the push of the revert or not, as it came before or behind what closes the rollout.
+    pub fn forget_names_of_reverts(&mut self) {
+        self.source_revert = "on a branch";
+        self.trees = std::mem::take(&mut self.trees)
+            .into_iter()
+            .map(|(name, tree)| match name.rsplit_once("/tidegate-revert/") {
+                Some((before, _)) => (format!("{before}/tidegate-revert/…"), tree),
+                None => (name, tree),
+            })
+            .collect();
+    }
+
+    /// Somebody who pushed to a branch while it was given back came before or after that.
+    pub fn forget_how_it_was_given_back(&mut self) {
+        self.rollout.clear();
+        self.regions.clear();
+    }
+}
+
 impl SmallFleet {
     /// A fleet whose engineer has just pushed the story's commit.
-    pub(crate) fn of(story: Story) -> Self {
+    pub fn of(story: Story) -> Self {
         let fleet = match story {
             Story::First => Self::empty(),
             Story::Good | Story::Bad => Self::settled(),
@@ -140,23 +176,28 @@ impl SmallFleet {
     }
 
     /// A server with an empty repo.
-    pub(crate) fn empty() -> Self {
+    pub fn empty() -> Self {
         let server = GitServer::start();
         server.create(REPO);
         let work = Work::new(&server.url_with_password(REPO));
-        Self::on(server, work)
+        Self::with(server, work)
     }
 
     /// A fleet whose first rollout has succeeded.
-    pub(crate) fn settled() -> Self {
-        let server = GitServer::start();
-        let repo = server.create(REPO);
-        copy(&BASE, &repo);
-        let work = Work::clone_of(&server.url_with_password(REPO));
-        Self::on(server, work)
+    pub fn settled() -> Self {
+        Self::copied(&BASE)
     }
 
-    fn on(server: GitServer, work: Work) -> Self {
+    /// A fleet whose bare repo is a copy of another's.
+    pub fn copied(base: &Path) -> Self {
+        let server = GitServer::start();
+        let repo = server.create(REPO);
+        copy(base, &repo);
+        let work = Work::clone_of(&server.url_with_password(REPO));
+        Self::with(server, work)
+    }
+
+    fn with(server: GitServer, work: Work) -> Self {
         let health = Health::start(&server.path(REPO));
         Self {
             server,
@@ -167,22 +208,22 @@ impl SmallFleet {
     }
 
     /// A folder of the test's own.
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+    pub fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Publishes the fleet's first commit.
-    pub(crate) fn publish_first(&self) -> String {
+    pub fn publish_first(&self) -> String {
         publish_first(&self.work)
     }
 
     /// Publishes another version.
-    pub(crate) fn publish_version(&self, version: &str) -> String {
+    pub fn publish_version(&self, version: &str) -> String {
         publish_version(&self.work, version)
     }
 
     /// A controller with a data folder of its own.
-    pub(crate) fn controller(&self, name: &str) -> Controller<'_> {
+    pub fn controller(&self, name: &str) -> Controller<'_> {
         Controller {
             fleet: self,
             name: name.to_owned(),
@@ -191,13 +232,13 @@ impl SmallFleet {
             extra: String::new(),
             way: None,
             data: self.folder(name),
-            program: PathBuf::from(env!("CARGO_BIN_EXE_tidegate")),
+            program: built(),
             environment: BTreeMap::new(),
         }
     }
 
     /// What a log entry holds; `None` while there is no log.
-    pub(crate) fn state_at(&self, revision: &str) -> Option<FleetState> {
+    pub fn state_at(&self, revision: &str) -> Option<FleetState> {
         let repository = git2::Repository::open_bare(self.server.path(REPO)).unwrap();
         let commit = repository
             .revparse_single(revision)
@@ -221,12 +262,12 @@ impl SmallFleet {
     }
 
     /// What the log's tip holds.
-    pub(crate) fn state(&self) -> Option<FleetState> {
+    pub fn state(&self) -> Option<FleetState> {
         self.state_at(LOG)
     }
 
     /// Whether the rollout of the newest commit by an engineer has come to this state.
-    pub(crate) fn rollout_is(&self, wanted: &str) -> bool {
+    pub fn rollout_is(&self, wanted: &str) -> bool {
         let Some(state) = self.state() else {
             return false;
         };
@@ -237,12 +278,12 @@ impl SmallFleet {
     }
 
     /// Runs git in the server's repo.
-    pub(crate) fn git(&self, arguments: &[&str]) -> String {
-        tidegate_testkit::work::git_command(&self.server.path(REPO), arguments)
+    pub fn git(&self, arguments: &[&str]) -> String {
+        crate::work::git_command(&self.server.path(REPO), arguments)
     }
 
     /// How everything stands.
-    pub(crate) fn end(&self) -> End {
+    pub fn end(&self) -> End {
         let state = self.state().expect("a log");
         let mut trees = BTreeMap::new();
         let listed = self.git(&[
@@ -307,7 +348,7 @@ impl SmallFleet {
     }
 
     /// The log's entries, oldest first: id and kind.
-    pub(crate) fn entries(&self) -> Vec<(String, String)> {
+    pub fn entries(&self) -> Vec<(String, String)> {
         let text = self.git(&[
             "log",
             "--first-parent",
@@ -322,20 +363,20 @@ impl SmallFleet {
     }
 
     /// How many entries of a kind the log has.
-    pub(crate) fn count(&self, kind: &str) -> usize {
+    pub fn count(&self, kind: &str) -> usize {
         let entries = self.entries();
         entries.iter().filter(|(_, found)| found == kind).count()
     }
 
     /// Waits until the server's ref has left where it was, by a push that was on its way.
-    pub(crate) fn wait_for_move(&self, name: &str, from: Option<&String>) {
+    pub fn wait_for_move(&self, name: &str, from: Option<&String>) {
         wait_for(&format!("a move of {name}"), LONG, || {
             (self.server.tip(REPO, name).as_ref() != from).then_some(())
         });
     }
 
     /// Waits until the log has this many entries of a kind.
-    pub(crate) fn wait_for_entries(&self, kind: &str, count: usize) {
+    pub fn wait_for_entries(&self, kind: &str, count: usize) {
         wait_for(&format!("{count} entries {kind}"), LONG, || {
             (self.server.tip(REPO, LOG).is_some() && self.count(kind) >= count).then_some(())
         });
@@ -343,7 +384,7 @@ impl SmallFleet {
 }
 
 /// Publishes a fleet's first commit.
-pub(crate) fn publish_first(work: &Work) -> String {
+pub fn publish_first(work: &Work) -> String {
     let mut files = vec![
         ("tidegate.yaml".to_owned(), FLEET.to_owned()),
         ("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned()),
@@ -366,7 +407,7 @@ pub(crate) fn publish_first(work: &Work) -> String {
 }
 
 /// Publishes another version of what a fleet runs; one that ends in `-bad` makes a region of the last wave sick.
-pub(crate) fn publish_version(work: &Work, version: &str) -> String {
+pub fn publish_version(work: &Work, version: &str) -> String {
     work.publish(
         &[("values/fleet.yaml", &format!("version: \"{version}\"\n"))],
         &format!("Roll {version} out"),
@@ -375,7 +416,7 @@ pub(crate) fn publish_version(work: &Work, version: &str) -> String {
 
 /// A controller that can be started.
 #[derive(Clone)]
-pub(crate) struct Controller<'a> {
+pub struct Controller<'a> {
     fleet: &'a SmallFleet,
     name: String,
     takeover_after: &'static str,
@@ -390,54 +431,61 @@ pub(crate) struct Controller<'a> {
 
 impl Controller<'_> {
     /// Reaches the repo at another address, with other credentials (as they stand in the settings).
-    pub(crate) fn by(mut self, address: &str, credentials: &str) -> Self {
+    #[must_use]
+    pub fn by(mut self, address: &str, credentials: &str) -> Self {
         self.way = Some((address.to_owned(), credentials.to_owned()));
         self
     }
 
     /// How long it waits before it takes another's work over.
-    pub(crate) fn takeover_after(mut self, duration: &'static str) -> Self {
+    #[must_use]
+    pub fn takeover_after(mut self, duration: &'static str) -> Self {
         self.takeover_after = duration;
         self
     }
 
     /// The fleet's name in its settings.
-    pub(crate) fn fleet_name(mut self, name: &'static str) -> Self {
+    #[must_use]
+    pub fn fleet_name(mut self, name: &'static str) -> Self {
         self.fleet_name = name;
         self
     }
 
     /// One more line for the fleet in its settings.
-    pub(crate) fn setting(mut self, line: &str) -> Self {
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
         let _ = writeln!(self.extra, "    {line}");
         self
     }
 
     /// Another data folder than the one of its name.
-    pub(crate) fn data(mut self, folder: &Path) -> Self {
+    #[must_use]
+    pub fn data(mut self, folder: &Path) -> Self {
         folder.clone_into(&mut self.data);
         self
     }
 
     /// Another copy of the program.
-    pub(crate) fn program(mut self, program: &Path) -> Self {
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
 
     /// One more environment variable.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// Where its data folder is.
-    pub(crate) fn data_folder(&self) -> &Path {
+    pub fn data_folder(&self) -> &Path {
         &self.data
     }
 
     /// The file that holds its password.
-    pub(crate) fn password_file(&self) -> PathBuf {
+    pub fn password_file(&self) -> PathBuf {
         self.fleet.folder(&format!("{}.password", self.name))
     }
 
@@ -479,20 +527,20 @@ impl Controller<'_> {
     }
 
     /// Starts it in the background.
-    pub(crate) fn start(&self) -> Running {
+    pub fn start(&self) -> Running {
         let (program, settings) = self.prepare();
         program.start(&["run", "--settings", &settings])
     }
 
     /// Starts it in the background; it leaves when there is nothing more to wait for.
-    pub(crate) fn start_settling(&self) -> Running {
+    pub fn start_settling(&self) -> Running {
         let (program, settings) = self.prepare();
         program.start(&["run", "--settings", &settings, "--settle"])
     }
 
     /// Runs it until there is nothing more to wait for, and asserts its exit code.
     #[track_caller]
-    pub(crate) fn settle(&self, code: i32) -> Answer {
+    pub fn settle(&self, code: i32) -> Answer {
         let answer = self.start_settling().wait(LONG);
         assert_eq!(answer.code, Some(code), "{}", answer.stderr);
         answer
@@ -500,7 +548,7 @@ impl Controller<'_> {
 
     /// Runs it until there is nothing more to wait for, however that is called.
     #[track_caller]
-    pub(crate) fn settle_somehow(&self) -> Answer {
+    pub fn settle_somehow(&self) -> Answer {
         let answer = self.start_settling().wait(LONG);
         assert!(
             matches!(answer.code, Some(0 | 4)),
@@ -513,47 +561,61 @@ impl Controller<'_> {
 }
 
 /// The health of all regions, read from what their wave branches hold.
-pub(crate) struct Health {
+pub struct Health {
     http: HttpServer,
+    cut: Arc<AtomicBool>,
 }
 
 impl Health {
     /// Reads the bare repo in a folder.
-    pub(crate) fn start(repo: &Path) -> Self {
+    pub fn start(repo: &Path) -> Self {
+        let cut = Arc::new(AtomicBool::new(false));
         let http = HttpServer::start({
-            let repo = repo.to_owned();
-            move |request| Some(answer(&repo, &request))
+            let (repo, cut) = (repo.to_owned(), Arc::clone(&cut));
+            move |request| {
+                let cut = cut.load(Ordering::SeqCst);
+                (!cut).then(|| answer(&repo, &request))
+            }
         });
-        Self { http }
+        Self { http, cut }
     }
 
     /// What the endpoint `regions` of the settings is.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.http.url("")
+    }
+
+    /// No region answers any more, or all do again.
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
     }
 }
 
 fn answer(repo: &Path, request: &Request) -> Response {
     let region = request.path.split('/').nth(1).unwrap_or_default();
-    match version_of(repo, region) {
-        None => Response::json(503, "{}"),
-        Some(version) if version.ends_with(SICK) && region == SICK_REGION => {
-            Response::json(500, format!("{{\"version\":\"{version}\",\"sick\":true}}"))
-        }
-        Some(version) => Response::json(200, format!("{{\"version\":\"{version}\"}}")),
+    let Some(version) = version_of(repo, region) else {
+        return Response::json(503, "{}");
+    };
+    if version.ends_with(STUCK) {
+        return Response::json(200, "{\"version\":\"1\"}");
     }
+    let named = version.split_once("-bad-").map(|(_, region)| region);
+    let sick = version.ends_with(SICK).then_some(SICK_REGION).or(named);
+    if sick == Some(region) {
+        return Response::json(500, format!("{{\"version\":\"{version}\",\"sick\":true}}"));
+    }
+    Response::json(200, format!("{{\"version\":\"{version}\"}}"))
 }
 
-/// The version that stands in a region's manifest on its wave branch.
-fn version_of(repo: &Path, region: &str) -> Option<String> {
-    let (_, wave) = REGIONS.iter().find(|(name, _)| *name == region)?;
+/// The version that stands in a region's manifest on its wave branch, in the bare repo in a folder.
+///
+/// A region that changes wave is for a while on two branches, with the same manifest.
+pub fn version_of(repo: &Path, region: &str) -> Option<String> {
     let repository = git2::Repository::open_bare(repo).ok()?;
-    let path = format!("refs/heads/tidegate/{wave}:{region}/app.yaml");
-    let blob = repository
-        .revparse_single(&path)
-        .ok()?
-        .peel_to_blob()
-        .ok()?;
+    let blob = BRANCHES.iter().find_map(|branch| {
+        let path = format!("{branch}:{region}/app.yaml");
+        repository.revparse_single(&path).ok()?.peel_to_blob().ok()
+    })?;
     let text = String::from_utf8(blob.content().to_vec()).ok()?;
     let line = text
         .lines()

@@ -1,0 +1,181 @@
+//! What is done to a controller that stands at one of its side effects, and how it ends again.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tidegate_testkit::git_server::{Fault as ServerFault, On};
+use tidegate_testkit::small_disk::SmallDisk;
+use tidegate_testkit::small_fleet::SmallFleet;
+use tidegate_testkit::wait::wait_until;
+
+use crate::process::{is_traced, terminate};
+
+/// A fault that is swept over all points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Killed, and started again on its data folder.
+    Kill,
+    /// Killed, and started elsewhere with nothing but its settings.
+    Move,
+    /// Frozen for longer than any deadline, while another controller works.
+    Freeze,
+    /// Its data folder is full for a while.
+    Full,
+    /// Its file system answers with errors for a while.
+    Broken,
+    /// It reaches neither git nor the regions for a while.
+    Cut,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Move,
+        Self::Freeze,
+        Self::Full,
+        Self::Broken,
+        Self::Cut,
+    ];
+
+    /// Its name on the command line and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Move => "move",
+            Self::Freeze => "freeze",
+            Self::Full => "enospc",
+            Self::Broken => "eio",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// Whether the controller dies of it, at the point itself.
+    pub fn is_deadly(self) -> bool {
+        matches!(self, Self::Kill | Self::Move)
+    }
+
+    /// Why it cannot be made on this machine.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::Full => {
+                let folder = tempfile::tempdir().unwrap();
+                SmallDisk::mount(folder.path().join("disk"), "1m")
+                    .err()
+                    .map(|why| format!("nothing can be mounted here: {why}"))
+            }
+            Self::Broken => tracing_is_missing(),
+            Self::Kill | Self::Move | Self::Freeze | Self::Cut => None,
+        }
+    }
+}
+
+/// Calls that change files, and nothing that sockets, pipes or events use: those go on as ever.
+const FILE_CALLS: &str = "fsync,fdatasync,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,\
+     symlink,symlinkat";
+
+fn strace(id: u32) -> std::io::Result<Child> {
+    Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-p", &id.to_string(), "-e"])
+        .arg(format!("trace={FILE_CALLS}"))
+        .arg("-e")
+        .arg(format!("inject={FILE_CALLS}:error=EIO"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+fn tracing_is_missing() -> Option<String> {
+    let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
+    let tracer = strace(victim.id());
+    let why = match tracer {
+        Err(error) => Some(format!("strace does not start: {error}")),
+        Ok(mut tracer) => {
+            let begun = Instant::now();
+            let mut why = Some("strace may not trace another process here".to_owned());
+            while begun.elapsed() < Duration::from_secs(5) {
+                if is_traced(victim.id()) {
+                    why = None;
+                    break;
+                }
+                if matches!(tracer.try_wait(), Ok(Some(_))) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = tracer.kill();
+            let _ = tracer.wait();
+            why
+        }
+    };
+    let _ = victim.kill();
+    let _ = victim.wait();
+    why
+}
+
+/// A fault that is under way. It ends when dropped.
+pub(crate) enum Applied<'a> {
+    /// A full disk.
+    Full(&'a SmallDisk),
+    /// File system calls that fail.
+    Broken(Child),
+    /// No way to the world.
+    Cut(&'a SmallFleet),
+}
+
+impl<'a> Applied<'a> {
+    /// Fills a disk.
+    pub(crate) fn full(disk: &'a SmallDisk) -> Self {
+        disk.fill();
+        Self::Full(disk)
+    }
+
+    /// Lets the file calls of a stopped process, and of all that it starts, fail.
+    pub(crate) fn broken(id: u32) -> Self {
+        let tracer = strace(id).expect("strace");
+        let this = Self::Broken(tracer);
+        wait_until("strace at every thread", Duration::from_secs(20), || {
+            is_traced(id)
+        });
+        this
+    }
+
+    /// Cuts the way to git and the regions: requests are refused, or (`silently`) never answered.
+    pub(crate) fn cut(fleet: &'a SmallFleet, silently: bool) -> Self {
+        let fault = if silently {
+            ServerFault::Stall
+        } else {
+            ServerFault::DropRequest
+        };
+        fleet.server.fail(On::Any, fault);
+        fleet.health.cut(true);
+        Self::Cut(fleet)
+    }
+
+    /// Whether the controller has said that it met it.
+    pub(crate) fn was_said(&self, said: &str) -> bool {
+        match self {
+            Self::Full(_) => said.contains("no space is left") || said.contains("No space left"),
+            Self::Broken(_) => said.contains("Input/output error") || said.contains("os error 5"),
+            // An outage is longer than the first request that fails.
+            Self::Cut(_) => false,
+        }
+    }
+}
+
+impl Drop for Applied<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Full(disk) => disk.make_room(),
+            Self::Broken(tracer) => {
+                terminate(tracer.id());
+                let _ = tracer.wait();
+            }
+            Self::Cut(fleet) => {
+                fleet.health.cut(false);
+                fleet.server.clear();
+            }
+        }
+    }
+}
