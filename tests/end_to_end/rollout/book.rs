@@ -76,7 +76,7 @@ fn a_region_is_given_back_by_hand_and_a_controller_holds_on_it() {
         "{said}"
     );
     // The last good tree by now is the one to get rid of: it is told there all the same.
-    let now = fleet.tree("canary", "westus3");
+    let now = fleet.tree("canary", "westus3").unwrap();
     assert!(said.contains(&format!("\"tree\": \"{now}\"")), "{said}");
     assert!(rescue.contains("checkout GOOD"));
     run(&fleet, &rescue.replace("GOOD", &good));
