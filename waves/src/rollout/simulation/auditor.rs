@@ -13,7 +13,7 @@ use crate::oid::Oid;
 use crate::rollout::{FailureReason, RegionState, Rollout, RolloutState};
 
 /// Everything that is wrong.
-pub(super) fn audit(world: &World) -> Vec<String> {
+pub fn audit(world: &World) -> Vec<String> {
     let mut audit = Audit {
         world,
         wrong: Vec::new(),
@@ -35,7 +35,7 @@ pub(super) fn audit(world: &World) -> Vec<String> {
 }
 
 /// Panics with the story if anything is wrong.
-pub(super) fn expect_clean(world: &World) {
+pub fn expect_clean(world: &World) {
     let wrong = audit(world);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), world.story());
 }
