@@ -161,6 +161,7 @@ pub struct Answer {
     pub phase: Phase,
     pub region: String,
     pub tree: Option<Oid>,
+    pub reading: Reading,
     pub is_healthy: bool,
     pub is_bad: bool,
 }
@@ -520,6 +521,7 @@ impl World {
                         phase: probe.phase,
                         region: probe.region.clone(),
                         tree: self.running(&probe.region),
+                        reading: sample.reading,
                         is_healthy: matches!(sample.reading, Reading::Healthy { .. }),
                         is_bad: sample.reading == Reading::Bad,
                     };
@@ -556,13 +558,7 @@ impl World {
             .unwrap_or_default();
         let running = self.running(&probe.region);
         let region = &probe.region;
-        let bad = running.is_some_and(|tree| {
-            self.bad_trees.contains(&tree)
-                || self
-                    .words_of(tree, region)
-                    .iter()
-                    .any(|word| self.bad_words.contains(word))
-        });
+        let bad = running.is_some_and(|tree| self.is_bad(tree, region));
         let (reading, evidence) = if self.denied.contains(region) {
             (Reading::EgressDenied, "loopback is not allowed".to_owned())
         } else if self.dark.contains(region) {
@@ -577,6 +573,23 @@ impl World {
             (Reading::Stale, "still the old revision".to_owned())
         };
         Sample { reading, evidence }
+    }
+
+    fn is_bad(&self, tree: Oid, region: &str) -> bool {
+        self.bad_trees.contains(&tree)
+            || self
+                .words_of(tree, region)
+                .iter()
+                .any(|word| self.bad_words.contains(word))
+    }
+
+    /// The tree that really runs well in a region at this moment, whoever asks.
+    pub fn runs_well(&self, region: &str) -> Option<Oid> {
+        let troubled = [&self.denied, &self.dark, &self.outage, &self.lagging]
+            .iter()
+            .any(|trouble| trouble.contains(region));
+        self.running(region)
+            .filter(|tree| !troubled && !self.is_bad(*tree, region))
     }
 
     fn words_of(&self, tree: Oid, region: &str) -> BTreeSet<String> {
