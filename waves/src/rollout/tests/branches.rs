@@ -489,6 +489,34 @@ fn a_deleted_branch_with_an_open_promotion_comes_back_and_takes_it() {
 }
 
 #[test]
+fn an_abort_that_waits_for_a_deleted_branch_keeps_nobody_busy() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::WavePassed);
+    world.delete_branch("canary");
+    world.run_for(20);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::BranchDeleted],
+        "{}",
+        world.story()
+    );
+    world.request(Verb::Abort);
+    world.run();
+    assert_eq!(world.count(EntryKind::Aborted), 0, "{}", world.story());
+    assert!(world.state().rollout.as_ref().unwrap().sealing.is_some());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::Aborted,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+}
+
+#[test]
 fn a_failure_gives_the_branches_back_though_the_config_branch_is_gone() {
     let mut world = World::settled(Spec::small());
     world.bad_words.insert("v2".to_owned());
