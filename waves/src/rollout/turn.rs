@@ -229,7 +229,7 @@ impl Turn<'_> {
                 .intents
                 .iter()
                 .any(|intent| failure::cannot_move(&self, intent).is_none())
-            || self.watch.any_suspect()
+            || (!self.is_ending() && self.watch.any_suspect())
             || self.is_waiting_for_time();
         let mut step = Step {
             watch: std::mem::take(&mut self.watch),
@@ -329,7 +329,7 @@ impl Turn<'_> {
         let Some(rollout) = self.before.active() else {
             return false;
         };
-        if rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack {
+        if self.is_ending() {
             return !self.ending_waits_for_a_person(rollout);
         }
         let current = rollout.waves.iter().find(|wave| !wave.state.is_passed());
@@ -361,6 +361,13 @@ impl Turn<'_> {
             reaches && !hold.reason.may_end_by_itself() && hold.until.is_none()
         });
         !(stopped_for_good || all_held)
+    }
+
+    /// Whether the rollout is being ended: nothing is judged any more.
+    fn is_ending(&self) -> bool {
+        self.before.active().is_some_and(|rollout| {
+            rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack
+        })
     }
 
     /// Whether an ending that waits for every move of a wave branch, however long it takes, waits for one that cannot be

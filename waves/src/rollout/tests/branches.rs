@@ -517,6 +517,25 @@ fn an_abort_that_waits_for_a_deleted_branch_keeps_nobody_busy() {
 }
 
 #[test]
+fn an_answer_that_is_judged_no_more_keeps_nobody_busy() {
+    let mut world = World::settled(Spec::small());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("the first bad answer", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") == RegionState::Verifying
+    });
+    world.delete_branch("canary");
+    world.request(Verb::Abort);
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    assert!(world.state().rollout.as_ref().unwrap().sealing.is_some());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.rollout_state(), RolloutState::Aborted);
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+}
+
+#[test]
 fn a_deleted_branch_with_drift_and_an_open_move_comes_back_and_the_drift_is_settled_then() {
     let mut world = World::settled(Spec::small());
     world.commit(&[("all", "v2")]);
