@@ -79,7 +79,7 @@ fn judge(
         if let (true, Some(before)) = (is_healthy, last)
             && answer.monotonic.saturating_sub(before.monotonic) <= every * 3
         {
-            asked += answer.at - before.at;
+            asked += answer.at.saturating_sub(before.at);
         }
         last = is_healthy.then_some(answer);
     }

@@ -102,21 +102,51 @@ impl Coverage {
         self.rollouts.len() + self.waves.len() + self.regions.len()
     }
 
-    /// The pairs that were never seen.
+    /// The pairs that were never seen, as `rollout Held x commit-bad`.
     #[must_use]
-    pub fn unseen(&self) -> Vec<Pair> {
-        let table = |states: &[&'static str], with: &[&'static str], seen: &BTreeSet<Pair>| {
-            states
-                .iter()
-                .flat_map(|state| with.iter().map(|with| (*state, *with)))
-                .filter(|pair| !seen.contains(pair))
-                .collect::<Vec<Pair>>()
-        };
-        let mut unseen = table(&ROLLOUT_STATES, &KINDS, &self.rollouts);
-        unseen.extend(table(&WAVE_STATES, &KINDS, &self.waves));
-        unseen.extend(table(&REGION_STATES, &READINGS, &self.regions));
-        unseen
+    pub fn unseen(&self) -> Vec<String> {
+        let seen: BTreeSet<String> = [
+            ("rollout", &self.rollouts),
+            ("wave", &self.waves),
+            ("region", &self.regions),
+        ]
+        .into_iter()
+        .flat_map(|(table, pairs)| pairs.iter().map(move |pair| words(table, *pair)))
+        .collect();
+        every_pair()
+            .into_iter()
+            .filter(|pair| !seen.contains(pair))
+            .collect()
     }
+}
+
+/// All pairs that there are.
+#[must_use]
+pub fn every_pair() -> Vec<String> {
+    let table = |table: &'static str, states: &[&'static str], with: &[&'static str]| {
+        states
+            .iter()
+            .flat_map(|state| with.iter().map(move |with| words(table, (*state, *with))))
+            .collect::<Vec<String>>()
+    };
+    let mut every = table("rollout", &ROLLOUT_STATES, &KINDS);
+    every.extend(table("wave", &WAVE_STATES, &KINDS));
+    every.extend(table("region", &REGION_STATES, &READINGS));
+    every
+}
+
+/// All pairs of one state, named as `rollout Held`.
+#[must_use]
+pub fn pairs_of(state: &str) -> Vec<String> {
+    let begins = format!("{state} x ");
+    every_pair()
+        .into_iter()
+        .filter(|pair| pair.starts_with(&begins))
+        .collect()
+}
+
+fn words(table: &str, (state, with): Pair) -> String {
+    format!("{table} {state} x {with}")
 }
 
 fn rollout_state(state: RolloutState) -> &'static str {

@@ -100,8 +100,8 @@ fn simulate(arguments: &Simulate) -> ExitCode {
         unseen.len()
     );
     if arguments.coverage {
-        for (state, event) in unseen {
-            println!("never: {state} x {event}");
+        for pair in unseen {
+            println!("never: {pair}");
         }
     }
     for (seed, broken) in &all.broken {

@@ -76,7 +76,7 @@ pub fn run(schedule: &Schedule, mut trace: impl FnMut(&str)) -> Report {
     for (at, event) in schedule.events.iter().enumerate() {
         let before = run.world.log.len();
         run.coverage.meet(run.world.state(), event.kind());
-        run.apply(event);
+        run.apply(*event);
         trace(&format!("{at}: {event}"));
         for logged in run.world.log.iter().skip(before) {
             trace(&format!(
@@ -279,8 +279,8 @@ impl Run {
 
     // --- events -------------------------------------------------------------------------------------------
 
-    fn apply(&mut self, event: &Event) {
-        match *event {
+    fn apply(&mut self, event: Event) {
+        match event {
             Event::Rounds(rounds, order) => {
                 for _ in 0..rounds {
                     self.round(order);

@@ -48,9 +48,9 @@ pub(crate) fn settle(run: &mut Run, seed: u64) -> Vec<String> {
     wrong
 }
 
-/// Rounds without an entry after which a fleet that a hold stops is at rest even if a controller goes on looking: more
-/// than the deadline and three bakes of any schedule.
-const STILL_WHILE_HELD: usize = 120;
+/// Rounds without an entry after which the world is at rest although a controller goes on looking, where a hold stands
+/// that ends by itself as soon as a region answers well: more than the deadline and three bakes of any schedule.
+const STILL_WHILE_AWAITED: usize = 120;
 
 /// Rounds until nothing happens any more.
 fn rest(run: &mut Run) -> bool {
@@ -64,13 +64,18 @@ fn rest(run: &mut Run) -> bool {
             .controllers
             .iter()
             .any(|controller| controller.busy);
-        let held = !run.world.state().holds.is_empty();
-        silent = if held && run.world.log.len() == before {
+        let awaited = run
+            .world
+            .state()
+            .holds
+            .iter()
+            .any(|hold| hold.reason.may_end_by_itself());
+        silent = if awaited && run.world.log.len() == before {
             silent + 1
         } else {
             0
         };
-        if silent >= STILL_WHILE_HELD {
+        if silent >= STILL_WHILE_AWAITED {
             return true;
         }
         if busy || run.world.log.len() != before {
@@ -209,8 +214,8 @@ fn answer_holds(run: &mut Run, attempt: usize) -> bool {
                 continue;
             }
             HoldReason::Quarantined => (Verb::Retry, None),
-            // What failed again and again makes way for what was committed.
-            _ if attempt > 3 && run.world.state().active().is_some() => (Verb::Abort, None),
+            // A commit that a rewritten config branch brings takes no held rollout's place: people end that one.
+            _ if attempt > 3 && waits_behind_a_rewrite(&run.world) => (Verb::Abort, None),
             _ => (Verb::Resume, None),
         };
         if asked.insert(wanted) {
@@ -219,6 +224,15 @@ fn answer_holds(run: &mut Run, attempt: usize) -> bool {
         }
     }
     !asked.is_empty()
+}
+
+/// Whether a rollout is under way, and what waits does not descend from what is settled.
+fn waits_behind_a_rewrite(world: &World) -> bool {
+    let state = world.state();
+    state.active().is_some()
+        && world
+            .candidate(state)
+            .is_some_and(|candidate| !candidate.descends)
 }
 
 /// Puts the wave branches back where the log knows them to be, as the manual says.

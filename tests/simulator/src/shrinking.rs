@@ -5,6 +5,7 @@ use crate::schedule::Schedule;
 
 /// Delta debugging over the list of events (Zeller and Hildebrandt: Simplifying and isolating failure-inducing
 /// input, IEEE TSE 2002); gives the events that are left, by their place, and what they break.
+#[must_use]
 pub fn shrink(schedule: &Schedule) -> (Vec<usize>, Option<Broken>) {
     let fails = |kept: &[usize]| crate::attempt(|| run(&schedule.only(kept), |_| {})).broken;
     let mut kept: Vec<usize> = (0..schedule.events.len()).collect();
