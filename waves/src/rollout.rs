@@ -48,5 +48,19 @@ pub use state::{
 pub use turn::decide;
 pub use watch::{RegionWatch, Watch};
 
+#[cfg(any(test, feature = "simulation"))]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "a world for tests: what cannot be there ends the test, and names speak for themselves"
+)]
+pub mod simulation;
+
 #[cfg(test)]
 mod tests;

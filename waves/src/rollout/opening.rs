@@ -204,8 +204,14 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
         .iter()
         .any(|hold| !hold.reason.yields_to_a_commit());
     let yields = hotfix || !stopping.is_empty();
-    if !yields || by_a_person || !reasons_against(&turn.next, candidate, valid).is_empty() {
+    if !yields || by_a_person {
         return None;
+    }
+    // Said as it is where nothing is under way: else nobody could approve it, or know what it waits for.
+    let against = reasons_against(&turn.next, candidate, valid);
+    if !against.is_empty() {
+        drop_holds_of_other_commits(turn, candidate.source);
+        return hold_commit(turn, candidate.source, against);
     }
     end_with(
         turn,

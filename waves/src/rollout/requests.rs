@@ -1,5 +1,7 @@
 //! What people ask for: each request gets exactly one answer in the log.
 
+use std::collections::BTreeSet;
+
 use super::failure::isolate_by_request;
 use super::observation::{CandidateOutcome, Request, RequestOption, Verb};
 use super::state::{
@@ -263,11 +265,23 @@ fn settle_drift(
     if concerned.is_empty() {
         return Err("no wave branch is held for drift or deletion".to_owned());
     }
+    let deleted: BTreeSet<String> = concerned
+        .iter()
+        .filter(|(_, reason)| *reason == HoldReason::BranchDeleted)
+        .map(|(wave, _)| wave.clone())
+        .collect();
     let mut drafts = Vec::new();
     for (wave, reason) in concerned {
         let reference = turn.next.fleet.wave_ref(&wave);
+        let is_open = turn.next.open_intent(&reference).is_some();
         // What is open on a deleted branch cannot come to an end before the branch is back.
-        if reason != HoldReason::BranchDeleted && turn.next.open_intent(&reference).is_some() {
+        if reason != HoldReason::BranchDeleted && is_open {
+            if deleted.contains(&wave) {
+                turn.lines.push(format!(
+                    "{reference} comes back first, and takes the move that is open there; what is not Tidegate's on it is still held: ask again then"
+                ));
+                continue;
+            }
             return Err(format!(
                 "a move of {reference} is still open; ask again when it is closed"
             ));
@@ -300,7 +314,7 @@ fn settle_drift(
             }),
             (_, true) => drafts.push(draft),
             (_, false) => {
-                let regions: std::collections::BTreeSet<&String> =
+                let regions: BTreeSet<&String> =
                     branch.folders.keys().chain(branch.ours.keys()).collect();
                 let folders = regions
                     .into_iter()
@@ -313,10 +327,9 @@ fn settle_drift(
                 drafts.push(DraftIntent { folders, ..draft });
             }
         }
-        turn.next.holds.retain(|hold| {
-            !(matches!(hold.reason, HoldReason::Drift | HoldReason::BranchDeleted)
-                && hold.wave.as_deref() == Some(wave.as_str()))
-        });
+        turn.next
+            .holds
+            .retain(|hold| !(hold.reason == reason && hold.wave.as_deref() == Some(wave.as_str())));
     }
     Ok(drafts)
 }

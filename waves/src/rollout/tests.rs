@@ -1,9 +1,9 @@
 //! The state machine in a small world: stories, and properties over random ones.
 
-mod auditor;
+use super::simulation::{auditor, world};
+
 mod branches;
 mod evidence;
-mod fleet;
 mod format;
 mod late;
 mod newer;
@@ -20,4 +20,3 @@ mod stories;
 mod too_few;
 mod verbs;
 mod verbs_page;
-mod world;

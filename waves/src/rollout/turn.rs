@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decision::{Append, Probe, PushOrder, Step};
 use super::observation::{Now, Observations, Phase};
-use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout};
+use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, Sealing};
 use super::watch::{Watch, is_provable};
 use super::{branches, failure, holds, opening, progress, requests};
 use crate::gate::{Reading, settle};
@@ -229,7 +229,7 @@ impl Turn<'_> {
                 .intents
                 .iter()
                 .any(|intent| failure::cannot_move(&self, intent).is_none())
-            || self.watch.any_suspect()
+            || (!self.is_ending() && self.watch.any_suspect())
             || self.is_waiting_for_time();
         let mut step = Step {
             watch: std::mem::take(&mut self.watch),
@@ -329,8 +329,8 @@ impl Turn<'_> {
         let Some(rollout) = self.before.active() else {
             return false;
         };
-        if rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack {
-            return true;
+        if self.is_ending() {
+            return !self.ending_waits_for_a_person(rollout);
         }
         let current = rollout.waves.iter().find(|wave| !wave.state.is_passed());
         // Everything that could still go on in the wave waits for a person who holds it region by region.
@@ -361,6 +361,27 @@ impl Turn<'_> {
             reaches && !hold.reason.may_end_by_itself() && hold.until.is_none()
         });
         !(stopped_for_good || all_held)
+    }
+
+    /// Whether the rollout is being ended: nothing is judged any more.
+    fn is_ending(&self) -> bool {
+        self.before.active().is_some_and(|rollout| {
+            rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack
+        })
+    }
+
+    /// Whether an ending that waits for every move of a wave branch, however long it takes, waits for one that cannot be
+    /// made: its branch was deleted or rewritten, or the server refuses it. (A failure waits for moves for a while only.)
+    fn ending_waits_for_a_person(&self, rollout: &Rollout) -> bool {
+        matches!(
+            rollout.sealing,
+            Some(Sealing::Aborted { .. } | Sealing::Superseded { .. })
+        ) && self
+            .before
+            .intents
+            .iter()
+            .filter(|intent| intent.draft.kind != MoveKind::SourceRevert)
+            .any(|intent| failure::cannot_move(self, intent).is_some())
     }
 
     /// What is to be sampled: promoted regions with the plan's gates, waiting ones, more slowly, with those of

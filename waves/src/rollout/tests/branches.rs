@@ -489,6 +489,94 @@ fn a_deleted_branch_with_an_open_promotion_comes_back_and_takes_it() {
 }
 
 #[test]
+fn an_abort_that_waits_for_a_deleted_branch_keeps_nobody_busy() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::WavePassed);
+    world.delete_branch("canary");
+    world.run_for(20);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::BranchDeleted],
+        "{}",
+        world.story()
+    );
+    world.request(Verb::Abort);
+    world.run();
+    assert_eq!(world.count(EntryKind::Aborted), 0, "{}", world.story());
+    assert!(world.state().rollout.as_ref().unwrap().sealing.is_some());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::Aborted,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+}
+
+#[test]
+fn an_answer_that_is_judged_no_more_keeps_nobody_busy() {
+    let mut world = World::settled(Spec::small());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("the first bad answer", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") == RegionState::Verifying
+    });
+    world.delete_branch("canary");
+    world.request(Verb::Abort);
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    assert!(world.state().rollout.as_ref().unwrap().sealing.is_some());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.rollout_state(), RolloutState::Aborted);
+    assert_eq!(world.folder("canary", "r0"), world.last_good("r0"));
+}
+
+#[test]
+fn a_deleted_branch_with_drift_and_an_open_move_comes_back_and_the_drift_is_settled_then() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r1") == RegionState::Baking
+    });
+    world.drift("pilot", "", None);
+    world.run();
+    assert_eq!(world.holds(), [HoldReason::Drift], "{}", world.story());
+    world.faults.insert(wave_ref("pilot"), Fault::Lost);
+    world.request(Verb::Abort);
+    world.run_until("the give-back is open", |world| {
+        world.state().intents.iter().any(|intent| {
+            intent.draft.reference == wave_ref("pilot") && intent.draft.kind == MoveKind::Revert
+        })
+    });
+    world.delete_branch("pilot");
+    world.faults.clear();
+    world.run_for(30);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::Drift, HoldReason::BranchDeleted],
+        "{}",
+        world.story()
+    );
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::Aborted,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("pilot", "r1"), world.last_good("r1"));
+    assert_eq!(world.holds(), [HoldReason::Drift]);
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.holds(), [], "{}", world.story());
+}
+
+#[test]
 fn a_failure_gives_the_branches_back_though_the_config_branch_is_gone() {
     let mut world = World::settled(Spec::small());
     world.bad_words.insert("v2".to_owned());

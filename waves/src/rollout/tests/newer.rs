@@ -63,6 +63,31 @@ fn a_held_rollout_yields_to_the_next_valid_commit() {
 }
 
 #[test]
+fn a_fix_that_changes_policy_too_takes_a_held_ones_place_once_it_is_approved() {
+    let mut world = World::settled(holding());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run();
+    assert_eq!(world.holds(), [HoldReason::OnFailureHold]);
+    let longer = std::time::Duration::from_secs(60);
+    let other = world.spec(holding().wave("broad", |wave| wave.bake = longer));
+    let fix = world.commit(&[("all", "v3"), ("spec", &other)]);
+    world.run();
+    assert_eq!(
+        world.holds(),
+        [HoldReason::OnFailureHold, HoldReason::PolicyWithContent],
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.count(EntryKind::Superseded), 0);
+    world.request(Verb::Approve).to = Some(fix);
+    world.run();
+    assert_eq!(world.count(EntryKind::Superseded), 1, "{}", world.story());
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.last_good("r0"), Some(world.tree(fix, "r0")));
+}
+
+#[test]
 fn a_commit_that_takes_a_held_one_back_rolls_the_branches_back_too() {
     let mut world = World::settled(holding());
     let good = world.last_good("r0");

@@ -18,17 +18,17 @@ use crate::rollout::{
 
 /// Waves and policy.
 #[derive(Debug, Clone)]
-pub(super) struct Spec {
-    pub(super) waves: Vec<(String, Vec<String>, WavePolicy)>,
-    pub(super) excluded: BTreeSet<String>,
-    pub(super) gated: bool,
-    pub(super) sampling: Sampling,
-    pub(super) policy: FleetPolicy,
+pub struct Spec {
+    pub waves: Vec<(String, Vec<String>, WavePolicy)>,
+    pub excluded: BTreeSet<String>,
+    pub gated: bool,
+    pub sampling: Sampling,
+    pub policy: FleetPolicy,
 }
 
 impl Spec {
     /// Three waves of one, two and two regions; one gate, asked every 10 s; 30 s of bake.
-    pub(super) fn small() -> Self {
+    pub fn small() -> Self {
         let wave = |name: &str, regions: &[&str]| {
             (
                 name.to_owned(),
@@ -65,21 +65,21 @@ impl Spec {
         }
     }
 
-    pub(super) fn wave(mut self, name: &str, change: impl FnOnce(&mut WavePolicy)) -> Self {
+    pub fn wave(mut self, name: &str, change: impl FnOnce(&mut WavePolicy)) -> Self {
         if let Some((_, _, policy)) = self.waves.iter_mut().find(|(wave, ..)| wave == name) {
             change(policy);
         }
         self
     }
 
-    pub(super) fn every_wave(mut self, change: impl Fn(&mut WavePolicy)) -> Self {
+    pub fn every_wave(mut self, change: impl Fn(&mut WavePolicy)) -> Self {
         for (_, _, policy) in &mut self.waves {
             change(policy);
         }
         self
     }
 
-    pub(super) fn members(mut self, name: &str, regions: &[&str]) -> Self {
+    pub fn members(mut self, name: &str, regions: &[&str]) -> Self {
         if let Some((_, members, _)) = self.waves.iter_mut().find(|(wave, ..)| wave == name) {
             *members = regions.iter().map(|region| (*region).to_owned()).collect();
         }
@@ -88,16 +88,16 @@ impl Spec {
 }
 
 impl World {
-    pub(super) fn head(&self) -> Option<Oid> {
+    pub fn head(&self) -> Option<Oid> {
         self.refs.get(MAIN).copied()
     }
 
     /// Commits to the config branch: the head's files with these changed (an empty text removes one).
-    pub(super) fn commit(&mut self, changes: &[(&str, &str)]) -> Oid {
+    pub fn commit(&mut self, changes: &[(&str, &str)]) -> Oid {
         self.commit_fixing(changes, &[])
     }
 
-    pub(super) fn commit_fixing(&mut self, changes: &[(&str, &str)], fixes: &[Oid]) -> Oid {
+    pub fn commit_fixing(&mut self, changes: &[(&str, &str)], fixes: &[Oid]) -> Oid {
         let parent = self.head();
         let mut files = parent.map_or_else(Files::new, |head| self.sources[&head].files.clone());
         for (path, text) in changes {
@@ -115,13 +115,13 @@ impl World {
         })
     }
 
-    pub(super) fn add_source(&mut self, source: Source) -> Oid {
+    pub fn add_source(&mut self, source: Source) -> Oid {
         let new = self.store_source(source);
         self.refs.insert(MAIN.to_owned(), new);
         new
     }
 
-    pub(super) fn store_source(&mut self, source: Source) -> Oid {
+    pub fn store_source(&mut self, source: Source) -> Oid {
         let new = id(&(
             "source",
             self.sources.len(),
@@ -134,20 +134,20 @@ impl World {
     }
 
     /// Replaces the config branch by a commit without history.
-    pub(super) fn rewrite_main(&mut self, changes: &[(&str, &str)]) -> Oid {
+    pub fn rewrite_main(&mut self, changes: &[(&str, &str)]) -> Oid {
         self.refs.remove(MAIN);
         self.damaged.insert(MAIN.to_owned());
         self.commit(changes)
     }
 
     /// Adds a spec; gives what `spec` must say to mean it.
-    pub(super) fn spec(&mut self, spec: Spec) -> String {
+    pub fn spec(&mut self, spec: Spec) -> String {
         self.specs.push(spec);
         (self.specs.len() - 1).to_string()
     }
 
     /// Somebody pushes to a wave branch: this tree for this region (`None` removes it, `""` changes nothing).
-    pub(super) fn drift(&mut self, wave: &str, region: &str, tree: Option<Oid>) -> Oid {
+    pub fn drift(&mut self, wave: &str, region: &str, tree: Option<Oid>) -> Oid {
         let reference = wave_ref(wave);
         let parent = self.refs.get(&reference).copied();
         let mut folders =
@@ -165,12 +165,12 @@ impl World {
         new
     }
 
-    pub(super) fn delete_branch(&mut self, wave: &str) {
+    pub fn delete_branch(&mut self, wave: &str) {
         self.damaged.insert(wave_ref(wave));
         self.refs.remove(&wave_ref(wave));
     }
 
-    pub(super) fn request(&mut self, verb: Verb) -> &mut Request {
+    pub fn request(&mut self, verb: Verb) -> &mut Request {
         let commit = id(&("request", self.requests.len(), self.log.len()));
         self.requests.push(Request {
             commit,
@@ -189,11 +189,11 @@ impl World {
         self.requests.last_mut().unwrap()
     }
 
-    pub(super) fn tree(&self, source: Oid, region: &str) -> Oid {
+    pub fn tree(&self, source: Oid, region: &str) -> Oid {
         region_tree(&self.sources[&source].files, region)
     }
 
-    pub(super) fn wanted(&self, files: &Files) -> Option<Wanted> {
+    pub fn wanted(&self, files: &Files) -> Option<Wanted> {
         if files.contains_key("broken") {
             return None;
         }
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// The commit and its ancestors, newest first.
-    pub(super) fn ancestry(&self, from: Oid) -> Vec<Oid> {
+    pub fn ancestry(&self, from: Oid) -> Vec<Oid> {
         let mut chain = Vec::new();
         let mut at = Some(from);
         while let Some(commit) = at {
@@ -293,14 +293,14 @@ impl World {
         chain
     }
 
-    pub(super) fn files(&self, source: Option<Oid>) -> Files {
+    pub fn files(&self, source: Option<Oid>) -> Files {
         source
             .and_then(|source| self.sources.get(&source))
             .map(|source| source.files.clone())
             .unwrap_or_default()
     }
 
-    pub(super) fn candidate(&self, state: &FleetState) -> Option<Candidate> {
+    pub fn candidate(&self, state: &FleetState) -> Option<Candidate> {
         let head = self.head()?;
         let settled = state.settled.as_ref().map(|settled| settled.source);
         if settled == Some(head) {
@@ -345,7 +345,7 @@ impl World {
         })
     }
 
-    pub(super) fn quarantine_fact(
+    pub fn quarantine_fact(
         &self,
         chain: &[Oid],
         files: &Files,
@@ -379,7 +379,7 @@ impl World {
         self.store_files(files)
     }
 
-    pub(super) fn revert_facts(&mut self, state: &FleetState) -> Option<RevertFacts> {
+    pub fn revert_facts(&mut self, state: &FleetState) -> Option<RevertFacts> {
         let rollout = state.rollout.as_ref()?;
         let tip = self.head()?;
         let chain = self.ancestry(tip);
@@ -422,12 +422,12 @@ impl World {
 }
 
 /// What a region's tree depends on: the words for all, its own, and its name.
-pub(super) fn region_tree(files: &Files, region: &str) -> Oid {
+pub fn region_tree(files: &Files, region: &str) -> Oid {
     id(&("tree", region, files.get("all"), files.get(region)))
 }
 
 /// A three-way merge, path by path.
-pub(super) fn merge(base: &Files, ours: &Files, theirs: &Files) -> Result<Files, String> {
+pub fn merge(base: &Files, ours: &Files, theirs: &Files) -> Result<Files, String> {
     let mut merged = Files::new();
     let paths: BTreeSet<&String> = base
         .keys()

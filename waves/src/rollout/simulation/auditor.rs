@@ -13,7 +13,7 @@ use crate::oid::Oid;
 use crate::rollout::{FailureReason, RegionState, Rollout, RolloutState};
 
 /// Everything that is wrong.
-pub(super) fn audit(world: &World) -> Vec<String> {
+pub fn audit(world: &World) -> Vec<String> {
     let mut audit = Audit {
         world,
         wrong: Vec::new(),
@@ -35,9 +35,14 @@ pub(super) fn audit(world: &World) -> Vec<String> {
 }
 
 /// Panics with the story if anything is wrong.
-pub(super) fn expect_clean(world: &World) {
+pub fn expect_clean(world: &World) {
     let wrong = audit(world);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), world.story());
+}
+
+/// Whether an intent brings a deleted branch back: it made none of what it names.
+fn brings_back(intent: &Intent) -> bool {
+    intent.draft.kind == MoveKind::Restore && intent.draft.old.is_zero()
 }
 
 struct Audit<'a> {
@@ -289,10 +294,7 @@ impl<'a> Audit<'a> {
             while let Some(id) = at {
                 let commit = &world.commits[&id];
                 let named = intents.get(&id).map_or(0, |found| {
-                    found
-                        .iter()
-                        .filter(|intent| !intent.draft.old.is_zero() || commit.parent.is_none())
-                        .count()
+                    found.iter().filter(|intent| !brings_back(intent)).count()
                 });
                 let foreign = world.foreign.contains(&id);
                 if foreign && named > 0 || !foreign && named != 1 {
@@ -308,7 +310,9 @@ impl<'a> Audit<'a> {
                     ));
                 }
                 if let (Some(intent), Some(parent)) = (
-                    intents.get(&id).and_then(|found| found.first()),
+                    intents
+                        .get(&id)
+                        .and_then(|found| found.iter().find(|intent| !brings_back(intent))),
                     commit.parent,
                 ) {
                     let before = &world.commits[&parent].folders;

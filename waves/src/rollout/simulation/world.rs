@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::auditor::expect_clean;
-pub(super) use super::fleet::Spec;
+pub use super::fleet::Spec;
 use super::fleet::region_tree;
+pub use super::network::{Fault, LateAppend};
 use crate::fleet::GateCheck;
 use crate::gate::{Reading, Sample};
 use crate::log::{DraftIntent, Entry, EntryKind, Intent, MoveKind};
@@ -20,12 +21,12 @@ use crate::rollout::{
     Watch, create, decide,
 };
 
-pub(super) const MAIN: &str = "refs/heads/main";
+pub const MAIN: &str = "refs/heads/main";
 /// How far the clock goes from one round to the next.
-pub(super) const TICK: Duration = Duration::from_secs(5);
+pub const TICK: Duration = Duration::from_secs(5);
 
 /// An id that depends on nothing but what is hashed.
-pub(super) fn id(what: &impl Hash) -> Oid {
+pub fn id(what: &impl Hash) -> Oid {
     let mut bytes = [0_u8; 20];
     for (round, chunk) in bytes.chunks_mut(8).enumerate() {
         let mut hasher = DefaultHasher::new();
@@ -38,61 +39,52 @@ pub(super) fn id(what: &impl Hash) -> Oid {
 
 /// A commit of a wave branch.
 #[derive(Debug, Clone)]
-pub(super) struct Commit {
-    pub(super) parent: Option<Oid>,
-    pub(super) folders: BTreeMap<String, Oid>,
+pub struct Commit {
+    pub parent: Option<Oid>,
+    pub folders: BTreeMap<String, Oid>,
 }
 
 /// The content of a config commit: paths and what stands in them. `all` and `<region>` make trees, `spec`
 /// names one of the world's [`Spec`]s, `broken` makes it invalid.
-pub(super) type Files = BTreeMap<String, String>;
+pub type Files = BTreeMap<String, String>;
 
 /// A commit of the config branch.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) parent: Option<Oid>,
-    pub(super) files: Files,
-    pub(super) fixes: Vec<Oid>,
-    pub(super) reverts: Option<String>,
-}
-
-/// What a push to a ref comes to, instead of moving it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Nothing arrives, and nobody knows.
-    Lost,
-    /// It arrives, and nobody knows.
-    AnswerLost,
-    /// It arrives when [`World::deliver`] is called.
-    Delayed,
-    /// The server says no.
-    Refused,
+pub struct Source {
+    pub parent: Option<Oid>,
+    pub files: Files,
+    pub fixes: Vec<Oid>,
+    pub reverts: Option<String>,
 }
 
 /// One entry of the log.
 #[derive(Debug, Clone)]
-pub(super) struct Logged {
-    pub(super) entry: Entry,
-    pub(super) intents: Vec<Intent>,
-    pub(super) state: FleetState,
-    pub(super) at: Duration,
+pub struct Logged {
+    pub entry: Entry,
+    pub intents: Vec<Intent>,
+    pub state: FleetState,
+    pub at: Duration,
 }
 
 /// One process.
 #[derive(Debug, Clone)]
-pub(super) struct Controller {
-    pub(super) name: String,
-    pub(super) watch: Watch,
-    pub(super) probes: Vec<Probe>,
-    pub(super) busy: bool,
+pub struct Controller {
+    pub name: String,
+    pub watch: Watch,
+    pub probes: Vec<Probe>,
+    pub busy: bool,
     sampled: BTreeMap<(String, String, Phase), Duration>,
     samples: Vec<RegionSample>,
-    reports: Vec<PushReport>,
+    pub(super) reports: Vec<PushReport>,
     /// What an earlier run had counted.
-    pub(super) recovered: BTreeMap<String, RecoveredSums>,
-    pub(super) alive: bool,
+    pub recovered: BTreeMap<String, RecoveredSums>,
+    pub alive: bool,
+    /// Whether its machine is suspended: then its monotonic clock stands still as well.
+    pub suspended: bool,
+    /// How far its monotonic clock is behind what really passed.
+    pub behind: Duration,
     /// A step that was decided and not carried out yet, and the entry that it was decided on.
-    pub(super) pending: Option<(u64, Step)>,
+    pub pending: Option<(u64, Step)>,
 }
 
 impl Controller {
@@ -107,6 +99,8 @@ impl Controller {
             reports: Vec::new(),
             recovered: BTreeMap::new(),
             alive: true,
+            suspended: false,
+            behind: Duration::ZERO,
             pending: None,
         }
     }
@@ -114,55 +108,67 @@ impl Controller {
 
 /// Everything there is.
 #[derive(Debug, Clone)]
-pub(super) struct World {
-    pub(super) log: Vec<Logged>,
-    pub(super) commits: BTreeMap<Oid, Commit>,
-    pub(super) refs: BTreeMap<String, Oid>,
-    pub(super) sources: BTreeMap<Oid, Source>,
-    pub(super) trees: BTreeMap<Oid, Files>,
-    pub(super) specs: Vec<Spec>,
-    pub(super) controllers: Vec<Controller>,
-    pub(super) now: Duration,
+pub struct World {
+    pub log: Vec<Logged>,
+    pub commits: BTreeMap<Oid, Commit>,
+    pub refs: BTreeMap<String, Oid>,
+    pub sources: BTreeMap<Oid, Source>,
+    pub trees: BTreeMap<Oid, Files>,
+    pub specs: Vec<Spec>,
+    pub controllers: Vec<Controller>,
+    /// What really passed.
+    pub now: Duration,
+    /// How far wall clocks are off, in seconds.
+    pub wall_offset: i64,
     /// Region trees that answer badly once they run.
-    pub(super) bad_trees: BTreeSet<Oid>,
+    pub bad_trees: BTreeSet<Oid>,
     /// Texts in `all` or in a region's file that make every tree with them answer badly.
-    pub(super) bad_words: BTreeSet<String>,
+    pub bad_words: BTreeSet<String>,
     /// Regions that answer badly whatever runs there.
-    pub(super) outage: BTreeSet<String>,
+    pub outage: BTreeSet<String>,
     /// Regions that do not answer.
-    pub(super) dark: BTreeSet<String>,
+    pub dark: BTreeSet<String>,
     /// Regions that the egress rules forbid.
-    pub(super) denied: BTreeSet<String>,
+    pub denied: BTreeSet<String>,
     /// Regions whose follower does not move: they answer with the old revision.
-    pub(super) lagging: BTreeSet<String>,
-    pub(super) requests: Vec<Request>,
-    pub(super) faults: BTreeMap<String, Fault>,
-    pub(super) delayed: Vec<PushOrder>,
-    pub(super) findings: BTreeMap<Oid, Vec<Finding>>,
-    pub(super) revert_trees: BTreeMap<Oid, BTreeMap<String, Oid>>,
+    pub lagging: BTreeSet<String>,
+    pub requests: Vec<Request>,
+    pub faults: BTreeMap<String, Fault>,
+    pub delayed: Vec<PushOrder>,
+    /// Entries under way to the log.
+    pub late_appends: Vec<LateAppend>,
+    pub findings: BTreeMap<Oid, Vec<Finding>>,
+    pub revert_trees: BTreeMap<Oid, BTreeMap<String, Oid>>,
     /// All that ever stood on a ref that we pushed: ref, old, new, who.
-    pub(super) pushed: Vec<(String, Oid, Oid, String)>,
+    pub pushed: Vec<(String, Oid, Oid, String)>,
     /// Commits of people on wave branches.
-    pub(super) foreign: BTreeSet<Oid>,
+    pub foreign: BTreeSet<Oid>,
     /// Branches that people deleted or rewrote.
-    pub(super) damaged: BTreeSet<String>,
+    pub damaged: BTreeSet<String>,
     /// What regions really answered about the tree that ran there, with the plan's gates.
-    pub(super) answers: Vec<Answer>,
+    pub answers: Vec<Answer>,
 }
 
 /// What a region answered, and about which tree.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) at: Duration,
-    pub(super) region: String,
-    pub(super) tree: Option<Oid>,
-    pub(super) is_healthy: bool,
-    pub(super) is_bad: bool,
+pub struct Answer {
+    pub at: Duration,
+    /// Who asked.
+    pub controller: String,
+    /// When, by that process's monotonic clock.
+    pub monotonic: Duration,
+    pub rollout: String,
+    pub phase: Phase,
+    pub region: String,
+    pub tree: Option<Oid>,
+    pub reading: Reading,
+    pub is_healthy: bool,
+    pub is_bad: bool,
 }
 
 impl World {
     /// A world whose config branch begins with this spec and the words `v1`, and one controller, `a`.
-    pub(super) fn new(spec: Spec) -> Self {
+    pub fn new(spec: Spec) -> Self {
         let mut world = Self {
             log: Vec::new(),
             commits: BTreeMap::new(),
@@ -172,6 +178,7 @@ impl World {
             specs: vec![spec],
             controllers: vec![Controller::new("a")],
             now: Duration::from_secs(1_000),
+            wall_offset: 0,
             bad_trees: BTreeSet::new(),
             bad_words: BTreeSet::new(),
             outage: BTreeSet::new(),
@@ -181,6 +188,7 @@ impl World {
             requests: Vec::new(),
             faults: BTreeMap::new(),
             delayed: Vec::new(),
+            late_appends: Vec::new(),
             findings: BTreeMap::new(),
             revert_trees: BTreeMap::new(),
             pushed: Vec::new(),
@@ -208,26 +216,26 @@ impl World {
     }
 
     /// The same, with its first rollout carried to the end.
-    pub(super) fn settled(spec: Spec) -> Self {
+    pub fn settled(spec: Spec) -> Self {
         let mut world = Self::new(spec);
         world.run();
         assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
         world
     }
 
-    pub(super) fn state(&self) -> &FleetState {
+    pub fn state(&self) -> &FleetState {
         &self.log.last().unwrap().state
     }
 
-    pub(super) fn last(&self) -> EntryKind {
+    pub fn last(&self) -> EntryKind {
         self.log.last().unwrap().entry.kind
     }
 
-    pub(super) fn kinds(&self) -> Vec<EntryKind> {
+    pub fn kinds(&self) -> Vec<EntryKind> {
         self.log.iter().map(|logged| logged.entry.kind).collect()
     }
 
-    pub(super) fn count(&self, kind: EntryKind) -> usize {
+    pub fn count(&self, kind: EntryKind) -> usize {
         self.kinds()
             .into_iter()
             .filter(|known| *known == kind)
@@ -235,7 +243,7 @@ impl World {
     }
 
     /// The newest entry of a kind.
-    pub(super) fn newest(&self, kind: EntryKind) -> &Logged {
+    pub fn newest(&self, kind: EntryKind) -> &Logged {
         self.log
             .iter()
             .rev()
@@ -243,7 +251,7 @@ impl World {
             .unwrap_or_else(|| panic!("no {kind} in\n{}", self.story()))
     }
 
-    pub(super) fn position(&self, kind: EntryKind) -> usize {
+    pub fn position(&self, kind: EntryKind) -> usize {
         self.kinds()
             .iter()
             .rposition(|known| *known == kind)
@@ -251,7 +259,7 @@ impl World {
     }
 
     /// The log in words, for messages of tests.
-    pub(super) fn story(&self) -> String {
+    pub fn story(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
         for (seq, logged) in self.log.iter().enumerate() {
@@ -344,7 +352,7 @@ impl World {
         })
     }
 
-    pub(super) fn observe(&mut self, controller: usize) -> Observations {
+    pub fn observe(&mut self, controller: usize) -> Observations {
         let state = self.state().clone();
         let candidate = self.candidate(&state);
         let mut references: BTreeSet<String> = self
@@ -395,16 +403,21 @@ impl World {
         }
     }
 
-    pub(super) fn wall(&self) -> i64 {
-        i64::try_from(self.now.as_secs()).unwrap()
+    pub fn wall(&self) -> i64 {
+        i64::try_from(self.now.as_secs()).unwrap() + self.wall_offset
+    }
+
+    /// The monotonic clock of one process.
+    pub fn monotonic(&self, controller: usize) -> Duration {
+        self.now.saturating_sub(self.controllers[controller].behind)
     }
 
     /// Looks and decides, without doing anything yet.
-    pub(super) fn think(&mut self, controller: usize) {
+    pub fn think(&mut self, controller: usize) {
         let seen = self.observe(controller);
         let state = self.state().clone();
         let now = Now {
-            monotonic: self.now,
+            monotonic: self.monotonic(controller),
             wall: self.wall(),
         };
         let step = decide(&state, &self.controllers[controller].watch, &seen, now);
@@ -416,25 +429,12 @@ impl World {
     }
 
     /// Does what was decided; gives whether anything was done.
-    pub(super) fn act(&mut self, controller: usize) -> bool {
+    pub fn act(&mut self, controller: usize) -> bool {
         let Some((seq, step)) = self.controllers[controller].pending.take() else {
             return false;
         };
         if let Some(append) = step.append {
-            // The log's ref is compared and swapped: whoever is late has to look again.
-            if seq != self.state().seq {
-                return false;
-            }
-            let (entry, intents, state) = append
-                .complete(|draft| Ok::<_, ()>(self.make(draft, seq)))
-                .unwrap();
-            self.log.push(Logged {
-                entry,
-                intents,
-                state,
-                at: self.now,
-            });
-            return true;
+            return self.push_entry(seq, append);
         }
         let orders = step.pushes;
         let mut moved = false;
@@ -450,7 +450,7 @@ impl World {
         moved
     }
 
-    fn make(&mut self, draft: &DraftIntent, seq: u64) -> Oid {
+    pub(super) fn make(&mut self, draft: &DraftIntent, seq: u64) -> Oid {
         if draft.kind == MoveKind::SourceRevert {
             let parent = draft.onto.unwrap_or(draft.old);
             let files = self.trees[&draft.given.unwrap()].clone();
@@ -478,103 +478,62 @@ impl World {
         new
     }
 
-    fn push(&mut self, order: &PushOrder, controller: usize) -> PushOutcome {
-        match self.faults.get(&order.reference) {
-            Some(Fault::Refused) => {
-                return PushOutcome::Refused {
-                    message: "protected".to_owned(),
-                };
-            }
-            Some(Fault::Lost) => return PushOutcome::Ambiguous,
-            Some(Fault::Delayed) => {
-                if !self.delayed.contains(order) {
-                    self.delayed.push(order.clone());
-                }
-                return PushOutcome::Ambiguous;
-            }
-            Some(Fault::AnswerLost) => {
-                self.swap(order, controller);
-                return PushOutcome::Ambiguous;
-            }
-            None => {}
-        }
-        if self.swap(order, controller) {
-            PushOutcome::Moved
-        } else {
-            PushOutcome::LostRace
-        }
-    }
-
-    fn swap(&mut self, order: &PushOrder, controller: usize) -> bool {
-        let stands = self
-            .refs
-            .get(&order.reference)
-            .copied()
-            .unwrap_or(Oid::ZERO);
-        if stands != order.old {
-            return false;
-        }
-        self.refs.insert(order.reference.clone(), order.new);
-        let who = self
-            .controllers
-            .get(controller)
-            .map_or_else(|| "late".to_owned(), |controller| controller.name.clone());
-        self.pushed
-            .push((order.reference.clone(), order.old, order.new, who));
-        true
-    }
-
-    /// A delayed push arrives at last.
-    pub(super) fn deliver(&mut self) {
-        for order in std::mem::take(&mut self.delayed) {
-            self.swap(&order, usize::MAX);
-        }
-    }
-
     // --- time ---------------------------------------------------------------------------------------------
 
     /// One controller looks and acts until it has nothing more to do at this moment.
-    pub(super) fn turn(&mut self, controller: usize) {
-        for _ in 0..100 {
+    pub fn turn(&mut self, controller: usize) {
+        assert!(
+            self.comes_to_rest(controller),
+            "it never comes to rest:\n{}",
+            self.story()
+        );
+    }
+
+    /// The same; tells whether it came to that.
+    pub fn comes_to_rest(&mut self, controller: usize) -> bool {
+        (0..100).any(|_| {
             self.think(controller);
-            if !self.act(controller) {
-                return;
-            }
-        }
-        panic!("it never comes to rest:\n{}", self.story());
+            !self.act(controller)
+        })
     }
 
     /// The regions answer whoever asks, as often as they were asked to.
-    pub(super) fn sample(&mut self) {
+    pub fn sample(&mut self) {
         for index in 0..self.controllers.len() {
             if !self.controllers[index].alive {
                 continue;
             }
+            let monotonic = self.monotonic(index);
             for probe in self.controllers[index].probes.clone() {
                 let key = (probe.region.clone(), probe.gate.name.clone(), probe.phase);
                 let due = self.controllers[index]
                     .sampled
                     .get(&key)
-                    .is_none_or(|last| self.now.saturating_sub(*last) >= probe.every)
-                    && self.now >= probe.not_before;
+                    .is_none_or(|last| monotonic.saturating_sub(*last) >= probe.every)
+                    && monotonic >= probe.not_before;
                 if due {
                     let sample = self.answer(&probe);
                     let answer = Answer {
                         at: self.now,
+                        controller: self.controllers[index].name.clone(),
+                        monotonic,
+                        rollout: probe.rollout.clone(),
+                        phase: probe.phase,
                         region: probe.region.clone(),
                         tree: self.running(&probe.region),
+                        reading: sample.reading,
                         is_healthy: matches!(sample.reading, Reading::Healthy { .. }),
                         is_bad: sample.reading == Reading::Bad,
                     };
                     self.answers.push(answer);
                     let controller = &mut self.controllers[index];
-                    controller.sampled.insert(key, self.now);
+                    controller.sampled.insert(key, monotonic);
                     controller.samples.push(RegionSample {
                         rollout: probe.rollout,
                         region: probe.region,
                         gate: probe.gate.name,
                         phase: probe.phase,
-                        at: self.now,
+                        at: monotonic,
                         sample,
                     });
                 }
@@ -583,7 +542,7 @@ impl World {
     }
 
     /// What runs in a region: the folder on the branch that `regions.json` names.
-    pub(super) fn running(&self, region: &str) -> Option<Oid> {
+    pub fn running(&self, region: &str) -> Option<Oid> {
         let wave = &self.state().placements.get(region)?.wave;
         let tip = self.refs.get(&wave_ref(wave))?;
         self.commits[tip].folders.get(region).copied()
@@ -599,13 +558,7 @@ impl World {
             .unwrap_or_default();
         let running = self.running(&probe.region);
         let region = &probe.region;
-        let bad = running.is_some_and(|tree| {
-            self.bad_trees.contains(&tree)
-                || self
-                    .words_of(tree, region)
-                    .iter()
-                    .any(|word| self.bad_words.contains(word))
-        });
+        let bad = running.is_some_and(|tree| self.is_bad(tree, region));
         let (reading, evidence) = if self.denied.contains(region) {
             (Reading::EgressDenied, "loopback is not allowed".to_owned())
         } else if self.dark.contains(region) {
@@ -622,6 +575,23 @@ impl World {
         Sample { reading, evidence }
     }
 
+    fn is_bad(&self, tree: Oid, region: &str) -> bool {
+        self.bad_trees.contains(&tree)
+            || self
+                .words_of(tree, region)
+                .iter()
+                .any(|word| self.bad_words.contains(word))
+    }
+
+    /// The tree that really runs well in a region at this moment, whoever asks.
+    pub fn runs_well(&self, region: &str) -> Option<Oid> {
+        let troubled = [&self.denied, &self.dark, &self.outage, &self.lagging]
+            .iter()
+            .any(|trouble| trouble.contains(region));
+        self.running(region)
+            .filter(|tree| !troubled && !self.is_bad(*tree, region))
+    }
+
     fn words_of(&self, tree: Oid, region: &str) -> BTreeSet<String> {
         self.sources
             .values()
@@ -633,18 +603,28 @@ impl World {
     }
 
     /// One round: everybody does what there is to do, then time goes on and regions answer.
-    pub(super) fn round(&mut self) {
+    pub fn round(&mut self) {
         for index in 0..self.controllers.len() {
             if self.controllers[index].alive {
                 self.turn(index);
             }
         }
-        self.now += TICK;
+        self.pass(TICK);
         self.sample();
     }
 
+    /// So much time passes, with nobody looking.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        for controller in &mut self.controllers {
+            if controller.suspended {
+                controller.behind += time;
+            }
+        }
+    }
+
     /// Rounds until nobody is busy, at most a virtual day.
-    pub(super) fn run(&mut self) {
+    pub fn run(&mut self) {
         for _ in 0..2_000 {
             self.round();
             let quiet = self
@@ -661,7 +641,7 @@ impl World {
     }
 
     /// Rounds for so many virtual seconds.
-    pub(super) fn run_for(&mut self, seconds: u64) {
+    pub fn run_for(&mut self, seconds: u64) {
         for _ in 0..seconds.div_ceil(TICK.as_secs()) {
             self.round();
         }
@@ -669,7 +649,7 @@ impl World {
     }
 
     /// Rounds until this is so.
-    pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..2_000 {
             if is_so(self) {
                 expect_clean(self);
@@ -680,18 +660,21 @@ impl World {
         panic!("never {what}:\n{}", self.story());
     }
 
-    pub(super) fn run_until_last(&mut self, kind: EntryKind) {
+    pub fn run_until_last(&mut self, kind: EntryKind) {
         let known = self.count(kind);
         self.run_until(&format!("{kind}"), |world| world.count(kind) > known);
     }
 
     /// The process dies and comes back without its cache.
-    pub(super) fn crash(&mut self, controller: usize) {
-        let name = self.controllers[controller].name.clone();
-        self.controllers[controller] = Controller::new(&name);
+    pub fn crash(&mut self, controller: usize) {
+        let Controller { name, behind, .. } = &self.controllers[controller];
+        self.controllers[controller] = Controller {
+            behind: *behind,
+            ..Controller::new(name)
+        };
     }
 
-    pub(super) fn add_controller(&mut self, name: &str) -> usize {
+    pub fn add_controller(&mut self, name: &str) -> usize {
         self.controllers.push(Controller::new(name));
         self.controllers.len() - 1
     }
@@ -699,16 +682,16 @@ impl World {
     // --- looks ----------------------------------------------------------------------------------------------
 
     /// The tree that a branch holds for a region.
-    pub(super) fn folder(&self, wave: &str, region: &str) -> Option<Oid> {
+    pub fn folder(&self, wave: &str, region: &str) -> Option<Oid> {
         let tip = self.refs.get(&wave_ref(wave))?;
         self.commits[tip].folders.get(region).copied()
     }
 
-    pub(super) fn last_good(&self, region: &str) -> Option<Oid> {
+    pub fn last_good(&self, region: &str) -> Option<Oid> {
         self.state().last_good.get(region).map(|good| good.tree)
     }
 
-    pub(super) fn region(&self, region: &str) -> crate::rollout::RegionState {
+    pub fn region(&self, region: &str) -> crate::rollout::RegionState {
         self.state()
             .rollout
             .as_ref()
@@ -718,15 +701,15 @@ impl World {
             .state
     }
 
-    pub(super) fn holds(&self) -> Vec<crate::rollout::HoldReason> {
+    pub fn holds(&self) -> Vec<crate::rollout::HoldReason> {
         self.state().holds.iter().map(|hold| hold.reason).collect()
     }
 
-    pub(super) fn rollout_state(&self) -> crate::rollout::RolloutState {
+    pub fn rollout_state(&self) -> crate::rollout::RolloutState {
         self.state().rollout.as_ref().unwrap().state
     }
 }
 
-pub(super) fn wave_ref(wave: &str) -> String {
+pub fn wave_ref(wave: &str) -> String {
     format!("refs/heads/tidegate/{wave}")
 }

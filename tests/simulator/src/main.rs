@@ -1,0 +1,147 @@
+//! `simulator simulate`: seeded schedules, in a world in memory, over the production decision function.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use tidegate_simulator::exploring::explore;
+use tidegate_simulator::run::{Broken, run};
+use tidegate_simulator::schedule::Schedule;
+use tidegate_simulator::shrinking::shrink;
+
+/// Runs the production decision function in a world in memory.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Random schedules, each from its seed.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this one.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Only these events of its schedule, by number.
+    #[arg(long, requires = "seed", value_delimiter = ',')]
+    only: Option<Vec<usize>>,
+    /// Print the schedule's events and what the log says after each.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// How many at once.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    threads: usize,
+    /// Print the pairs of state and event that never met.
+    #[arg(long)]
+    coverage: bool,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Simulate(arguments) => match arguments.seed {
+            Some(seed) => replay(seed, &arguments),
+            None => simulate(&arguments),
+        },
+    }
+}
+
+fn replay(seed: u64, arguments: &Simulate) -> ExitCode {
+    let mut schedule = Schedule::new(seed);
+    if let Some(only) = &arguments.only {
+        schedule = schedule.only(only);
+    }
+    let report = run(&schedule, |line| {
+        if arguments.trace {
+            println!("{line}");
+        }
+    });
+    println!(
+        "seed {seed}: {} entries, history {}",
+        report.entries, report.history
+    );
+    match report.broken {
+        None => ExitCode::SUCCESS,
+        Some(broken) => {
+            show(&schedule, &broken);
+            println!("{}", broken.story);
+            if arguments.only.is_none() {
+                show_shrunk(&schedule);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulate(arguments: &Simulate) -> ExitCode {
+    let began = Instant::now();
+    let all = explore(arguments.from, arguments.seeds, arguments.threads, 10);
+    let seconds = began.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let speed = all.seeds as f64 / seconds;
+    let unseen = all.coverage.unseen();
+    println!(
+        "{} seeds in {seconds:.1} s ({speed:.0} a second): {} decisions, {} entries of {} kinds; {} pairs of state and event seen, {} not",
+        all.seeds,
+        all.decisions,
+        all.entries,
+        all.kinds.len(),
+        all.coverage.seen(),
+        unseen.len()
+    );
+    if arguments.coverage {
+        for pair in unseen {
+            println!("never: {pair}");
+        }
+    }
+    for (seed, broken) in &all.broken {
+        println!("seed {seed}: {}", broken.wrong.join("; "));
+    }
+    match all.broken.first() {
+        None => ExitCode::SUCCESS,
+        Some((seed, _)) => {
+            show_shrunk(&Schedule::new(*seed));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show_shrunk(schedule: &Schedule) {
+    let (kept, broken) = shrink(schedule);
+    if let Some(broken) = broken {
+        println!(
+            "the fewest events of seed {} that break something:",
+            schedule.seed
+        );
+        show(&schedule.only(&kept), &broken);
+        let kept: Vec<String> = kept.iter().map(usize::to_string).collect();
+        println!(
+            "replay: cargo run --release -p tidegate-simulator -- simulate --trace --seed {} --only {}",
+            schedule.seed,
+            kept.join(",")
+        );
+    }
+}
+
+fn show(schedule: &Schedule, broken: &Broken) {
+    for (at, event) in schedule.events.iter().enumerate() {
+        println!("  {at}: {event}");
+    }
+    match broken.after {
+        Some(at) => println!("  broken after {at}:"),
+        None => println!("  broken on the way to rest:"),
+    }
+    for wrong in &broken.wrong {
+        println!("    {wrong}");
+    }
+}
