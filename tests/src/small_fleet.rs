@@ -347,8 +347,11 @@ impl SmallFleet {
         }
     }
 
-    /// The log's entries, oldest first: id and kind.
+    /// The log's entries, oldest first: id and kind. None before there is a log.
     pub fn entries(&self) -> Vec<(String, String)> {
+        if self.git(&["for-each-ref", LOG]).is_empty() {
+            return Vec::new();
+        }
         let text = self.git(&[
             "log",
             "--first-parent",
