@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::tidegate::{Tidegate, built};
 
-use crate::small_fleet::{LOG, MAIN, REPO, REQUESTS, SmallFleet};
+use crate::requests::REQUESTS;
+use crate::small_fleet::{LOG, MAIN, REPO, SmallFleet};
 
 /// What one log entry allows and closes.
 struct Entry {

@@ -21,6 +21,7 @@ pub mod http;
 pub mod journal;
 pub mod journal_audit;
 pub mod regions;
+pub mod requests;
 pub mod small_disk;
 pub mod small_fleet;
 pub mod ssh_server;

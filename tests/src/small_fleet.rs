@@ -24,8 +24,6 @@ use tidegate_waves::rollout::{FleetState, SourceRevert, from_files};
 pub const REPO: &str = "fleet.git";
 /// The control log.
 pub const LOG: &str = "refs/heads/tidegate/log";
-/// The branch on which people ask for something.
-pub const REQUESTS: &str = "refs/heads/tidegate/requests";
 /// The config branch.
 pub const MAIN: &str = "refs/heads/main";
 /// The waves' branches, in order.

@@ -97,20 +97,6 @@ impl Ask {
     }
 }
 
-/// The word by which a verb is called and written.
-fn word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Approve => "approve",
-        Verb::Hold => "hold",
-        Verb::Resume => "resume",
-        Verb::Skip => "skip",
-        Verb::Abort => "abort",
-        Verb::Retry => "retry",
-        Verb::Revert => "revert",
-        Verb::Hotfix => "hotfix",
-    }
-}
-
 fn option_word(option: RequestOption) -> &'static str {
     match option {
         RequestOption::Adopt => "adopt",
@@ -135,7 +121,7 @@ fn send(ask: &Ask, arguments: &RequestArgs, terminal: &Terminal) -> Result<(), C
     let to = check::check(ask, arguments, &view)?;
     let message = message(ask, arguments, to)?;
     let request = write(&view, &message, arguments.sign, terminal)?;
-    let verb = word(ask.verb);
+    let verb = ask.verb.name();
     terminal.say(&format!(
         "asked for {verb} ({}); waiting for the controller's answer",
         request.short(8)
@@ -184,7 +170,7 @@ fn show(outcome: &Outcome, format: OutputFormat, terminal: &Terminal) -> Result<
             };
             terminal.data(&format!(
                 "{} {answer} (request {})\n",
-                word(outcome.verb),
+                outcome.verb.name(),
                 outcome.request.short(8)
             ))
         }
@@ -193,7 +179,7 @@ fn show(outcome: &Outcome, format: OutputFormat, terminal: &Terminal) -> Result<
 
 /// The commit's message, of which exactly these trailers are read back, whatever the reason is.
 fn message(ask: &Ask, arguments: &RequestArgs, to: Option<Oid>) -> Result<String, CommandError> {
-    let verb = word(ask.verb);
+    let verb = ask.verb.name();
     let mut subject = verb.to_owned();
     if let Some(first) = subject.get_mut(..1) {
         first.make_ascii_uppercase();

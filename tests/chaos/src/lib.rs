@@ -15,6 +15,7 @@
     reason = "a disturbance that cannot be made, or an end that is wrong, is a panic with what was expected"
 )]
 
+mod disturbed;
 mod fault;
 mod people;
 mod process;

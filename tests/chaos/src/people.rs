@@ -1,38 +1,21 @@
 //! What people do to a fleet, beside committing.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidegate_testkit::small_fleet::{MAIN, REPO, REQUESTS, SmallFleet};
+use tidegate_testkit::requests;
+use tidegate_testkit::small_fleet::{MAIN, REPO, SmallFleet};
 use tidegate_testkit::work::try_git;
 
-/// Asks a fleet's controllers for something: a commit on the requests branch.
+/// Asks a fleet's controllers for something.
 pub(crate) fn request(fleet: &SmallFleet, verb: &str, trailer: (&str, &str)) {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let person = format!("Jo Engineer <jo@example.com> {seconds} +0000");
-    let work = &fleet.work;
-    let parent = fleet
-        .server
-        .tip(REPO, REQUESTS)
-        .map_or_else(String::new, |parent| {
-            work.git(&["fetch", "-q", "origin", REQUESTS]);
-            format!("parent {parent}\n")
-        });
-    // The empty tree is known to git without being there; the server needs it as an object.
-    let tree = work.git(&["mktree"]);
-    let (name, value) = trailer;
-    work.write(
-        ".git/request",
-        format!(
-            "tree {tree}\n{parent}author {person}\ncommitter {person}\n\n{verb}\n\nas planned\n\n\
-             Tidegate-Request: {verb}\nTidegate-{name}: {value}\n"
-        ),
+    requests::ask(
+        &fleet.server,
+        REPO,
+        &fleet.work,
+        verb,
+        &[trailer],
+        "as planned",
     );
-    let commit = work.git(&["hash-object", "-t", "commit", "-w", ".git/request"]);
-    work.git(&["push", "-q", "origin", &format!("{commit}:{REQUESTS}")]);
 }
 
 /// Pushes a file of their own to a wave branch; false where a controller's push came first.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tidegate_testkit::small_fleet::{
-    BRANCHES, End, MAIN, REPO, SmallFleet, Story, copy, version_of,
+    BRANCHES, End, LOG, MAIN, REPO, SmallFleet, Story, copy, version_of,
 };
 
 use crate::people::{intrude, merge_revert, request};
@@ -244,3 +244,28 @@ pub const ALL: &[Scenario] = &[
         either_way: as_it_is,
     },
 ];
+
+/// For whoever looks into a failure.
+pub(crate) fn how_it_stands(fleet: &SmallFleet) -> String {
+    let state = fleet.state().map(|state| {
+        let holds: Vec<String> = state
+            .holds
+            .iter()
+            .map(|hold| format!("{:?}", hold.reason))
+            .collect();
+        let rollout = state
+            .rollout
+            .as_ref()
+            .map(|rollout| (rollout.state, &rollout.source));
+        format!(
+            "{rollout:?}, holds {holds:?}, {} intents, settled {:?}",
+            state.intents.len(),
+            state.settled
+        )
+    });
+    let log = fleet.git(&["log", "--first-parent", "-14", "--format=%s", LOG]);
+    format!(
+        "{state:?}; the newest entries: {}",
+        log.replace('\n', " | ")
+    )
+}

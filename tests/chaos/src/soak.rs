@@ -10,8 +10,7 @@ use tidegate_testkit::tidegate::Running;
 use tidegate_testkit::wait::wait_for;
 
 use crate::people::{request, try_push};
-use crate::scenario::{Bases, is_settled, rollout_ends};
-use crate::sweep::how_it_stands;
+use crate::scenario::{Bases, how_it_stands, is_settled, rollout_ends};
 
 /// How long everything may take to settle when nothing disturbs it any more.
 const SETTLES: Duration = Duration::from_secs(300);

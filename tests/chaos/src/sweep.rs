@@ -12,30 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidegate_testkit::journal_audit;
 use tidegate_testkit::small_disk::SmallDisk;
-use tidegate_testkit::small_fleet::{Controller, End, LOG, REPO, SmallFleet, copy};
-use tidegate_testkit::tidegate::{CRASH_AT, Running};
-use tidegate_testkit::wait::wait_for;
+use tidegate_testkit::small_fleet::{End, REPO, SmallFleet, copy};
 
 use crate::Fault;
-use crate::fault::Applied;
-use crate::people::loose_ref;
-use crate::process::is_stopped;
-use crate::scenario::{Bases, Scenario, is_settled, rollout_ends};
-
-/// How long a disturbed scenario may take: beyond that it is stuck.
-const LIMIT: Duration = Duration::from_secs(90);
-/// How long a fault lasts at most where the controller does not say that it met it.
-const LASTS: Duration = Duration::from_secs(2);
-/// How long a controller is frozen where nobody takes its work over: longer than its deadlines.
-const FROZEN: Duration = Duration::from_secs(8);
-/// What git commands may take.
-const GIT_DEADLINE: &str = "5s";
-/// How long a point may be waited for when everything else has come to its end.
-const GRACE: Duration = Duration::from_millis(1500);
+use crate::disturbed::Run;
+use crate::scenario::{Bases, Scenario};
 
 /// One side effect: a crash point and which of its passings, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,12 +44,12 @@ struct Undisturbed {
 
 /// A disturbance to be tried.
 #[derive(Debug, Clone)]
-struct Case<'a> {
+pub(crate) struct Case<'a> {
     scenario: &'a Scenario,
-    point: Point,
+    pub(crate) point: Point,
     /// The point's place among the scenario's.
-    number: usize,
-    fault: Fault,
+    pub(crate) number: usize,
+    pub(crate) fault: Fault,
 }
 
 impl Case<'_> {
@@ -314,31 +299,6 @@ fn undisturbed(scenario: &Scenario, bases: &Bases) -> Undisturbed {
     }
 }
 
-/// For whoever looks into a failure.
-pub(crate) fn how_it_stands(fleet: &SmallFleet) -> String {
-    let state = fleet.state().map(|state| {
-        let holds: Vec<String> = state
-            .holds
-            .iter()
-            .map(|hold| format!("{:?}", hold.reason))
-            .collect();
-        let rollout = state
-            .rollout
-            .as_ref()
-            .map(|rollout| (rollout.state, &rollout.source));
-        format!(
-            "{rollout:?}, holds {holds:?}, {} intents, settled {:?}",
-            state.intents.len(),
-            state.settled
-        )
-    });
-    let log = fleet.git(&["log", "--first-parent", "-14", "--format=%s", LOG]);
-    format!(
-        "{state:?}; the newest entries: {}",
-        log.replace('\n', " | ")
-    )
-}
-
 fn end_of(fleet: &SmallFleet, scenario: &Scenario) -> End {
     let mut end = fleet.end();
     (scenario.either_way)(&mut end);
@@ -418,263 +378,6 @@ fn judge(case: &Case<'_>, bases: &Bases, wanted: &Undisturbed, keep: &Path) -> (
                 Verdict::Differs,
                 format!("{short} (see {})", folder.display()),
             )
-        }
-    }
-}
-
-/// How far a disturbance has come.
-enum Phase<'a> {
-    /// The controller has not come to the point.
-    Before,
-    /// The fault is there.
-    During(Instant, Option<Applied<'a>>),
-    /// It is over, or there is none.
-    Over,
-}
-
-/// A scenario that is being carried out.
-struct Run<'a> {
-    fleet: &'a SmallFleet,
-    scenario: &'a Scenario,
-    case: Option<(&'a Case<'a>, Option<&'a SmallDisk>)>,
-    phase: Phase<'a>,
-    /// The controller that meets the fault, and what became of it.
-    first: (Controller<'a>, Running),
-    /// The one that takes over while the first is frozen.
-    second: Option<Running>,
-    steps: VecDeque<crate::scenario::Step>,
-    /// The log when the end was last looked for.
-    looked: Option<String>,
-    said: Option<&'a Mutex<String>>,
-    before: String,
-    restarts: u32,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        fleet: &'a SmallFleet,
-        scenario: &'a Scenario,
-        case: Option<(&'a Case<'a>, Option<&'a SmallDisk>)>,
-    ) -> Self {
-        let mut controller = fleet
-            .controller("first")
-            .env("TIDEGATE_GIT_DEADLINE", GIT_DEADLINE);
-        if let Some((_, Some(_))) = case {
-            controller = controller.data(&fleet.folder("disk").join("data"));
-        }
-        let at = match case {
-            None => "none".to_owned(),
-            Some((case, _)) if case.fault.is_deadly() => case.point.to_string(),
-            Some((case, _)) => format!("{}:stop", case.point),
-        };
-        let running = controller.clone().env(CRASH_AT, &at).start();
-        Self {
-            fleet,
-            scenario,
-            case,
-            phase: if case.is_some() {
-                Phase::Before
-            } else {
-                Phase::Over
-            },
-            first: (controller, running),
-            second: None,
-            steps: scenario.steps.iter().copied().collect(),
-            looked: None,
-            said: None,
-            before: String::new(),
-            restarts: 0,
-        }
-    }
-
-    /// Whether the fault has come and gone.
-    fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over)
-    }
-
-    /// Everything that its controllers have said.
-    fn said(&self) -> String {
-        let second = self
-            .second
-            .as_ref()
-            .map(Running::stderr)
-            .unwrap_or_default();
-        format!(
-            "{}{}\n--- second\n{second}",
-            self.before,
-            self.first.1.stderr()
-        )
-    }
-
-    /// Carries the scenario out until it has come to its end and the fault is over.
-    fn carry_out(&mut self) {
-        let begun = Instant::now();
-        let mut ended: Option<Instant> = None;
-        wait_for("an end to the loop", LIMIT * 2, || {
-            if let Some(said) = self.said {
-                // For whoever looks into a failure.
-                if begun.elapsed() > LIMIT {
-                    *said.lock().unwrap() = self.said();
-                }
-            }
-            assert!(
-                begun.elapsed() < LIMIT,
-                "no end of {} within {LIMIT:?}; steps to go: {}; {}",
-                self.scenario.name,
-                self.steps.len(),
-                how_it_stands(self.fleet)
-            );
-            self.supervise();
-            if let Some(step) = self.steps.front()
-                && (step.when)(self.fleet)
-                && (step.act)(self.fleet)
-            {
-                self.steps.pop_front();
-            }
-            if ended.is_none() && self.has_ended() {
-                ended = Some(Instant::now());
-            }
-            self.disturb(ended.is_some());
-            let over = ended.is_some_and(|at| match self.phase {
-                Phase::Over => true,
-                // The last points are passed right behind the end.
-                Phase::Before => at.elapsed() > GRACE,
-                Phase::During(..) => false,
-            });
-            over.then_some(())
-        });
-        // Frozen or cut off at the very end, it looks once more at what it finds.
-        self.first_has_looked();
-    }
-
-    fn has_ended(&mut self) -> bool {
-        if !self.steps.is_empty() {
-            return false;
-        }
-        let log = loose_ref(&self.fleet.server.path(REPO), LOG);
-        if log == self.looked {
-            return false;
-        }
-        // The log moves last.
-        let ended = rollout_ends(self.fleet, self.scenario.ends) && is_settled(self.fleet);
-        self.looked = log;
-        ended
-    }
-
-    /// Starts again what has ended by itself, as whatever runs it would.
-    fn supervise(&mut self) {
-        let deadly = self.case.is_some_and(|(case, _)| case.fault.is_deadly());
-        if matches!(self.phase, Phase::Before) && deadly || self.first.1.is_running() {
-            return;
-        }
-        self.restarts += 1;
-        assert!(
-            self.restarts < 20,
-            "it ended again and again: {}",
-            self.first.1.stderr()
-        );
-        self.restart(self.first.0.clone());
-    }
-
-    fn restart(&mut self, controller: Controller<'a>) {
-        self.before.push_str(&self.first.1.stderr());
-        self.before.push_str("\n--- started again\n");
-        let running = controller.clone().env(CRASH_AT, "none").start();
-        self.first = (controller, running);
-    }
-
-    fn disturb(&mut self, ended: bool) {
-        let Some((case, disk)) = self.case else {
-            return;
-        };
-        match &self.phase {
-            Phase::Over => {}
-            Phase::Before if case.fault.is_deadly() => {
-                if !self.first.1.is_running() {
-                    let mut controller = self.first.0.clone();
-                    if case.fault == Fault::Move {
-                        let _ = fs::remove_dir_all(controller.data_folder());
-                        controller = self
-                            .fleet
-                            .controller("elsewhere")
-                            .env("TIDEGATE_GIT_DEADLINE", GIT_DEADLINE);
-                    }
-                    self.restart(controller);
-                    self.phase = Phase::Over;
-                }
-            }
-            Phase::Before => {
-                if !is_stopped(self.first.1.id()) {
-                    return;
-                }
-                let applied = match case.fault {
-                    Fault::Full => disk.map(Applied::full),
-                    Fault::Broken => Some(Applied::broken(self.first.1.id())),
-                    Fault::Cut => Some(Applied::cut(self.fleet, case.number % 2 == 1)),
-                    Fault::Kill | Fault::Move | Fault::Freeze => None,
-                };
-                if case.fault == Fault::Freeze {
-                    let second = self
-                        .fleet
-                        .controller("second")
-                        .env("TIDEGATE_GIT_DEADLINE", GIT_DEADLINE);
-                    self.second = Some(second.env(CRASH_AT, "none").start());
-                } else {
-                    self.first.1.thaw();
-                }
-                self.phase = Phase::During(Instant::now(), applied);
-            }
-            Phase::During(since, Some(applied)) => {
-                if since.elapsed() > LASTS || applied.was_said(&self.first.1.stderr()) {
-                    self.phase = Phase::Over;
-                }
-            }
-            Phase::During(since, None) => {
-                // In the middle of the other's work, or behind it.
-                let in_the_middle = case.number % 2 == 0 && self.fleet.count("TakeOver") > 0;
-                if ended || in_the_middle || since.elapsed() > FROZEN {
-                    self.first.1.thaw();
-                    self.phase = Phase::Over;
-                }
-            }
-        }
-    }
-
-    /// Waits until the first controller has looked at the remote after what was done to it.
-    fn first_has_looked(&mut self) {
-        if self.case.is_none() {
-            return;
-        }
-        let passed = |said: &str| said.matches("\"after-look\"").count();
-        let before = passed(&self.first.1.stderr());
-        let (controller, running) = &mut self.first;
-        if !running.is_running() {
-            *running = controller.clone().env(CRASH_AT, "none").start();
-        }
-        let begun = Instant::now();
-        wait_for("one more look", LIMIT, || {
-            if !self.first.1.is_running() {
-                self.restart(self.first.0.clone());
-            }
-            let said = self.first.1.stderr();
-            assert!(begun.elapsed() < LIMIT / 2, "no look any more: {said}");
-            // An idle controller asks only whether anything has changed: it need not look again.
-            let idle = begun.elapsed() > GRACE;
-            (passed(&said) > before || idle).then_some(())
-        });
-    }
-
-    /// Tells everything that runs to stop, which it does in time and in order.
-    fn stop(mut self) {
-        if let Some(said) = self.said {
-            *said.lock().unwrap() = self.said();
-        }
-        drop(std::mem::replace(&mut self.phase, Phase::Over));
-        for mut running in [Some(self.first.1), self.second].into_iter().flatten() {
-            running.thaw();
-            running.terminate();
-            let answer = running.wait(Duration::from_secs(20));
-            assert_eq!(answer.code, Some(0), "told to stop: {}", answer.stderr);
         }
     }
 }

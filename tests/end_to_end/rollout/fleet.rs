@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use serde_json::Value;
 use tidegate_testkit::git_server::GitServer;
 use tidegate_testkit::journal::Update;
 use tidegate_testkit::regions::{Follower, value_of};
+use tidegate_testkit::requests;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
 use tidegate_testkit::work::{Work, try_git};
 
@@ -23,7 +23,7 @@ pub(super) const MAIN: &str = "refs/heads/main";
 /// The control log.
 pub(super) const LOG: &str = "refs/heads/tidegate/log";
 /// The branch of requests.
-pub(super) const REQUESTS: &str = "refs/heads/tidegate/requests";
+pub(super) use tidegate_testkit::requests::REQUESTS;
 /// The waves, in order.
 pub(super) const WAVES: [&str; 3] = ["canary", "pilot", "broad"];
 /// The regions and their waves.
@@ -452,45 +452,7 @@ impl Fleet {
 
     /// Commits what a person asks for, by hand, and gives the commit.
     pub(super) fn request(&self, verb: &str, trailers: &[(&str, &str)], reason: &str) -> String {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        self.request_at(verb, trailers, reason, now.as_secs())
-    }
-
-    /// The same, with a date of its own, in seconds since 1970.
-    pub(super) fn request_at(
-        &self,
-        verb: &str,
-        trailers: &[(&str, &str)],
-        reason: &str,
-        seconds: u64,
-    ) -> String {
-        let mut message = format!("{verb}\n\n{reason}\n\nTidegate-Request: {verb}\n");
-        for (name, value) in trailers {
-            let _ = writeln!(message, "Tidegate-{name}: {value}");
-        }
-        let person = format!("Jo Engineer <jo@example.com> {seconds} +0000");
-        let parent = self
-            .server
-            .tip(REPO, REQUESTS)
-            .map(|parent| {
-                self.work.git(&["fetch", "-q", "origin", REQUESTS]);
-                format!("parent {parent}\n")
-            })
-            .unwrap_or_default();
-        // The empty tree is known to git without being there; the server needs it as an object.
-        let tree = self.work.git(&["mktree"]);
-        self.work.write(
-            ".git/request",
-            format!("tree {tree}\n{parent}author {person}\ncommitter {person}\n\n{message}"),
-        );
-        let commit = self
-            .work
-            .git(&["hash-object", "-t", "commit", "-w", ".git/request"]);
-        self.work
-            .git(&["push", "-q", "origin", &format!("{commit}:{REQUESTS}")]);
-        commit
+        requests::ask(&self.server, REPO, &self.work, verb, trailers, reason)
     }
 
     /// The answer to a request: `accepted`, or `refused` and why. `None` before there is one.

@@ -1,92 +1,90 @@
 //! Which events met which states, and which never did.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use tidegate_waves::rollout::{FleetState, RegionState, RolloutState, WaveState};
 
 use crate::event::KINDS;
 
-/// All states of a rollout, and its absence.
-pub const ROLLOUT_STATES: [&str; 11] = [
-    "None",
-    "Pending",
-    "Preflight",
-    "Running",
-    "Held",
-    "Succeeded",
-    "RollingBack",
-    "RolledBack",
-    "RollbackIncomplete",
-    "Superseded",
-    "Aborted",
+/// What stands for a rollout's state where there is none.
+const NO_ROLLOUT: Option<RolloutState> = None;
+
+/// All states of a rollout.
+pub const ROLLOUT_STATES: [RolloutState; 10] = [
+    RolloutState::Pending,
+    RolloutState::Preflight,
+    RolloutState::Running,
+    RolloutState::Held,
+    RolloutState::Succeeded,
+    RolloutState::RollingBack,
+    RolloutState::RolledBack,
+    RolloutState::RollbackIncomplete,
+    RolloutState::Superseded,
+    RolloutState::Aborted,
 ];
 
 /// All states of a wave.
-pub const WAVE_STATES: [&str; 8] = [
-    "NotStarted",
-    "Blocked",
-    "Progressing",
-    "Baking",
-    "Passed",
-    "PassedWithFailures",
-    "Failed",
-    "Cancelled",
+pub const WAVE_STATES: [WaveState; 8] = [
+    WaveState::NotStarted,
+    WaveState::Blocked,
+    WaveState::Progressing,
+    WaveState::Baking,
+    WaveState::Passed,
+    WaveState::PassedWithFailures,
+    WaveState::Failed,
+    WaveState::Cancelled,
 ];
 
 /// All states of a region.
-pub const REGION_STATES: [&str; 17] = [
-    "Pending",
-    "Promoted",
-    "Applying",
-    "Verifying",
-    "Baking",
-    "Done",
-    "Held",
-    "Failed",
-    "TimedOut",
-    "Skipped",
-    "Preempted",
-    "Removed",
-    "Kept",
-    "NoChange",
-    "Reverting",
-    "Reverted",
-    "RevertPending",
+pub const REGION_STATES: [RegionState; 17] = [
+    RegionState::Pending,
+    RegionState::Promoted,
+    RegionState::Applying,
+    RegionState::Verifying,
+    RegionState::Baking,
+    RegionState::Done,
+    RegionState::Held,
+    RegionState::Failed,
+    RegionState::TimedOut,
+    RegionState::Skipped,
+    RegionState::Preempted,
+    RegionState::Removed,
+    RegionState::Kept,
+    RegionState::NoChange,
+    RegionState::Reverting,
+    RegionState::Reverted,
+    RegionState::RevertPending,
 ];
 
 /// What a region can answer.
 pub const READINGS: [&str; 5] = ["healthy", "bad", "stale", "unreachable", "egress-denied"];
 
-/// A state and what met it.
-pub type Pair = (&'static str, &'static str);
-
 /// The pairs that were seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// A rollout's state, and an event.
-    pub rollouts: BTreeSet<Pair>,
+    /// A rollout's state, if there is a rollout, and an event.
+    pub rollouts: BTreeSet<(Option<RolloutState>, &'static str)>,
     /// A wave's state, and an event.
-    pub waves: BTreeSet<Pair>,
+    pub waves: BTreeSet<(WaveState, &'static str)>,
     /// A region's state, and an answer of the region.
-    pub regions: BTreeSet<Pair>,
+    pub regions: BTreeSet<(RegionState, &'static str)>,
 }
 
 impl Coverage {
     /// An event of this kind meets this state.
     pub fn meet(&mut self, state: &FleetState, kind: &'static str) {
-        let Some(rollout) = &state.rollout else {
-            self.rollouts.insert(("None", kind));
-            return;
-        };
-        self.rollouts.insert((rollout_state(rollout.state), kind));
-        for wave in &rollout.waves {
-            self.waves.insert((wave_state(wave.state), kind));
+        let rollout = state.rollout.as_ref();
+        self.rollouts
+            .insert((rollout.map(|rollout| rollout.state), kind));
+        for wave in rollout.into_iter().flat_map(|rollout| &rollout.waves) {
+            self.waves.insert((wave.state, kind));
         }
     }
 
     /// A region of this state answers.
     pub fn answer(&mut self, state: RegionState, reading: &'static str) {
-        self.regions.insert((region_state(state), reading));
+        self.regions.insert((state, reading));
     }
 
     /// Adds what another run has seen.
@@ -105,14 +103,16 @@ impl Coverage {
     /// The pairs that were never seen, as `rollout Held x commit-bad`.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
-        let seen: BTreeSet<String> = [
-            ("rollout", &self.rollouts),
-            ("wave", &self.waves),
-            ("region", &self.regions),
-        ]
-        .into_iter()
-        .flat_map(|(table, pairs)| pairs.iter().map(move |pair| words(table, *pair)))
-        .collect();
+        let rollouts = self.rollouts.iter().map(|(state, with)| match state {
+            Some(state) => words("rollout", state, with),
+            None => words("rollout", &NO_ROLLOUT, with),
+        });
+        let waves = self.waves.iter();
+        let regions = self.regions.iter();
+        let seen: BTreeSet<String> = rollouts
+            .chain(waves.map(|(state, with)| words("wave", state, with)))
+            .chain(regions.map(|(state, with)| words("region", state, with)))
+            .collect();
         every_pair()
             .into_iter()
             .filter(|pair| !seen.contains(pair))
@@ -123,16 +123,25 @@ impl Coverage {
 /// All pairs that there are.
 #[must_use]
 pub fn every_pair() -> Vec<String> {
-    let table = |table: &'static str, states: &[&'static str], with: &[&'static str]| {
-        states
-            .iter()
-            .flat_map(|state| with.iter().map(move |with| words(table, (*state, *with))))
-            .collect::<Vec<String>>()
-    };
-    let mut every = table("rollout", &ROLLOUT_STATES, &KINDS);
-    every.extend(table("wave", &WAVE_STATES, &KINDS));
-    every.extend(table("region", &REGION_STATES, &READINGS));
+    let rollouts = ROLLOUT_STATES.iter().map(|state| state as &dyn Debug);
+    let mut every = table("rollout", rollouts.chain([&NO_ROLLOUT as _]), &KINDS);
+    every.extend(table("wave", WAVE_STATES.iter(), &KINDS));
+    every.extend(table("region", REGION_STATES.iter(), &READINGS));
     every
+}
+
+fn table<S: Debug>(
+    table: &str,
+    states: impl Iterator<Item = S>,
+    with: &[&'static str],
+) -> Vec<String> {
+    states
+        .flat_map(|state| {
+            with.iter()
+                .map(move |with| words(table, &state, with))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// All pairs of one state, named as `rollout Held`.
@@ -145,56 +154,6 @@ pub fn pairs_of(state: &str) -> Vec<String> {
         .collect()
 }
 
-fn words(table: &str, (state, with): Pair) -> String {
-    format!("{table} {state} x {with}")
-}
-
-fn rollout_state(state: RolloutState) -> &'static str {
-    match state {
-        RolloutState::Pending => "Pending",
-        RolloutState::Preflight => "Preflight",
-        RolloutState::Running => "Running",
-        RolloutState::Held => "Held",
-        RolloutState::Succeeded => "Succeeded",
-        RolloutState::RollingBack => "RollingBack",
-        RolloutState::RolledBack => "RolledBack",
-        RolloutState::RollbackIncomplete => "RollbackIncomplete",
-        RolloutState::Superseded => "Superseded",
-        RolloutState::Aborted => "Aborted",
-    }
-}
-
-fn wave_state(state: WaveState) -> &'static str {
-    match state {
-        WaveState::NotStarted => "NotStarted",
-        WaveState::Blocked => "Blocked",
-        WaveState::Progressing => "Progressing",
-        WaveState::Baking => "Baking",
-        WaveState::Passed => "Passed",
-        WaveState::PassedWithFailures => "PassedWithFailures",
-        WaveState::Failed => "Failed",
-        WaveState::Cancelled => "Cancelled",
-    }
-}
-
-fn region_state(state: RegionState) -> &'static str {
-    match state {
-        RegionState::Pending => "Pending",
-        RegionState::Promoted => "Promoted",
-        RegionState::Applying => "Applying",
-        RegionState::Verifying => "Verifying",
-        RegionState::Baking => "Baking",
-        RegionState::Done => "Done",
-        RegionState::Held => "Held",
-        RegionState::Failed => "Failed",
-        RegionState::TimedOut => "TimedOut",
-        RegionState::Skipped => "Skipped",
-        RegionState::Preempted => "Preempted",
-        RegionState::Removed => "Removed",
-        RegionState::Kept => "Kept",
-        RegionState::NoChange => "NoChange",
-        RegionState::Reverting => "Reverting",
-        RegionState::Reverted => "Reverted",
-        RegionState::RevertPending => "RevertPending",
-    }
+fn words(table: &str, state: &dyn Debug, with: &str) -> String {
+    format!("{table} {state:?} x {with}")
 }

@@ -233,16 +233,7 @@ impl Event {
             Self::Drift { .. } => "drift",
             Self::Delete(_) => "delete",
             Self::Rewind(_) => "rewind",
-            Self::Ask { verb, .. } => match verb {
-                Verb::Approve => "approve",
-                Verb::Hold => "hold",
-                Verb::Resume => "resume",
-                Verb::Skip => "skip",
-                Verb::Abort => "abort",
-                Verb::Retry => "retry",
-                Verb::Revert => "revert",
-                Verb::Hotfix => "hotfix",
-            },
+            Self::Ask { verb, .. } => verb.name(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Everything works again: it comes to rest, and people who answer what waits for them get what they want.
 
 use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::simulation::auditor::left_behind;
 use tidegate_waves::rollout::simulation::world::{MAIN, World, wave_ref};
-use tidegate_waves::rollout::{HoldReason, RequestOption, RolloutState, Verb};
+use tidegate_waves::rollout::{HoldReason, RequestOption, Verb};
 
 use crate::event::{Health, Order, REGIONS};
 use crate::run::Run;
@@ -114,7 +115,8 @@ fn left_open(world: &World) -> Vec<String> {
             );
         }
     }
-    wrong.extend(left_behind(world));
+    let left = left_behind(world).into_iter();
+    wrong.extend(left.map(|region| format!("{region} keeps what failed")));
     wrong
 }
 
@@ -124,42 +126,6 @@ fn is_dealt_with(world: &World) -> bool {
     let head = world.head();
     let settled = state.settled.as_ref().map(|settled| settled.source);
     head == settled || head == state.invalid || head == state.not_again
-}
-
-/// Regions that still have the tree of a rollout that was given back, though nothing stands in the way.
-fn left_behind(world: &World) -> Vec<String> {
-    let state = world.state();
-    let Some(rollout) = state.rollout.as_ref() else {
-        return Vec::new();
-    };
-    let given_back = matches!(
-        rollout.state,
-        RolloutState::RolledBack | RolloutState::RollbackIncomplete
-    );
-    let undisturbed = state.holds.iter().all(|hold| {
-        matches!(
-            hold.reason,
-            HoldReason::Quarantined | HoldReason::RevertPullRequest | HoldReason::RevertImpossible
-        )
-    });
-    if !given_back || !undisturbed {
-        return Vec::new();
-    }
-    rollout
-        .plan
-        .regions
-        .iter()
-        .filter(|(region, planned)| {
-            world.running(region) == Some(planned.tree)
-                && world
-                    .last_good(region)
-                    .is_some_and(|good| good != planned.tree)
-                && rollout
-                    .region(region)
-                    .is_some_and(|(_, run)| run.before.is_some())
-        })
-        .map(|(region, _)| format!("{region} keeps what failed"))
-        .collect()
 }
 
 /// People answer every hold and commit something good: it succeeds everywhere.

@@ -300,6 +300,23 @@ pub enum Verb {
     Hotfix,
 }
 
+impl Verb {
+    /// The word by which it is called and written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Hold => "hold",
+            Self::Resume => "resume",
+            Self::Skip => "skip",
+            Self::Abort => "abort",
+            Self::Retry => "retry",
+            Self::Revert => "revert",
+            Self::Hotfix => "hotfix",
+        }
+    }
+}
+
 /// How a request is to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -42,7 +42,7 @@ pub(super) fn answer(turn: &mut Turn<'_>) -> Option<Writing> {
     };
     let mut writing = Writing::new(
         EntryKind::Requested,
-        format!("{} by {}: {verdict}", verb(request.verb), request.author),
+        format!("{} by {}: {verdict}", request.verb.name(), request.author),
     )
     .drafts(drafts);
     writing.entry.lines.push(match &request.verified {
@@ -93,19 +93,6 @@ fn remember(turn: &mut Turn<'_>, request: &Request) {
             }
             next.push(asked);
         }
-    }
-}
-
-fn verb(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Approve => "approve",
-        Verb::Hold => "hold",
-        Verb::Resume => "resume",
-        Verb::Skip => "skip",
-        Verb::Abort => "abort",
-        Verb::Retry => "retry",
-        Verb::Revert => "revert",
-        Verb::Hotfix => "hotfix",
     }
 }
 

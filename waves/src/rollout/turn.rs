@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decision::{Append, Probe, PushOrder, Step};
 use super::observation::{Now, Observations, Phase};
-use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, Sealing};
+use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, RolloutState, Sealing};
 use super::watch::{Watch, is_provable};
 use super::{branches, failure, holds, opening, progress, requests};
 use crate::gate::{Reading, settle};
@@ -366,7 +366,7 @@ impl Turn<'_> {
     /// Whether the rollout is being ended: nothing is judged any more.
     fn is_ending(&self) -> bool {
         self.before.active().is_some_and(|rollout| {
-            rollout.sealing.is_some() || rollout.state == super::state::RolloutState::RollingBack
+            rollout.sealing.is_some() || rollout.state == RolloutState::RollingBack
         })
     }
 

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use super::auditor::audit;
+use super::auditor::{audit, left_behind};
 use super::world::{Fault, MAIN, Spec, World, id, wave_ref};
 use crate::amount::Amount;
 use crate::fleet::{OnFailure, OnUnreachable, SlotUntil};
 use crate::log::EntryKind;
-use crate::rollout::{HoldReason, RequestOption, RolloutState, Verb};
+use crate::rollout::{RequestOption, Verb};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -279,38 +279,6 @@ pub(super) fn config(cases: u32) -> ProptestConfig {
         max_shrink_iters: 400,
         ..default
     }
-}
-
-/// Regions that still have the tree of a rollout that was given back, though nothing stands in the way.
-fn left_behind(world: &World) -> Vec<String> {
-    let state = world.state();
-    let rollout = state.rollout.as_ref().unwrap();
-    let given_back = matches!(
-        rollout.state,
-        RolloutState::RolledBack | RolloutState::RollbackIncomplete
-    );
-    let undisturbed = state.holds.iter().all(|hold| {
-        matches!(
-            hold.reason,
-            HoldReason::Quarantined | HoldReason::RevertPullRequest | HoldReason::RevertImpossible
-        )
-    });
-    if !given_back || !undisturbed {
-        return Vec::new();
-    }
-    rollout
-        .plan
-        .regions
-        .iter()
-        .filter(|(region, planned)| {
-            world.running(region) == Some(planned.tree)
-                && world
-                    .last_good(region)
-                    .is_some_and(|good| good != planned.tree)
-                && rollout.region(region).unwrap().1.before.is_some()
-        })
-        .map(|(region, _)| region.clone())
-        .collect()
 }
 
 /// What people did, by itself: the model that the world is compared with.
