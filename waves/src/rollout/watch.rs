@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::observation::{Now, Observations, Phase, PushOutcome};
-use super::state::{Baseline, FleetState, RegionState, Rollout};
+use super::state::{Baseline, FleetState, HoldReason, RegionState, Rollout};
 use crate::fleet::Gate;
 use crate::gate::{GateFold, GateState, Reading, settle};
 use crate::oid::Oid;
@@ -121,12 +121,12 @@ impl Watch {
             self.sealing_since = None;
             return;
         };
+        let mine = state.holder == observations.me;
         if self.rollout.as_deref() != Some(rollout.id.as_str()) {
             self.rollout = Some(rollout.id.clone());
             self.regions.clear();
             self.slots_free_since = None;
             self.sealing_since = None;
-            let mine = state.holder == observations.me;
             let recovered = observations
                 .recovered
                 .iter()
@@ -155,10 +155,13 @@ impl Watch {
         for wave in &rollout.waves {
             for (region, run) in &wave.regions {
                 let watch = self.regions.entry(region.clone()).or_default();
-                watch.state = Some(run.state);
+                let known = watch.state.replace(run.state);
                 if !run.state.is_watched() {
                     continue;
                 }
+                // Time since the last look counts where the state was known then: seen there, or written by us since.
+                let is_counted = mine || known == Some(run.state);
+                let step = if is_counted { step } else { Duration::ZERO };
                 watch.applied.get_or_insert(now.monotonic);
                 // Somebody else's tree says nothing about ours: it is judged from the start once ours is back.
                 if is_disturbed(state, rollout, &wave.name, region) {
@@ -464,7 +467,12 @@ impl Watch {
 
 /// Whether something else than this rollout's tree stands in a region's folder.
 fn is_disturbed(state: &FleetState, rollout: &Rollout, wave: &str, region: &str) -> bool {
-    state.folder(wave, region) != rollout.plan.regions.get(region).map(|planned| planned.tree)
+    let is_rewritten = state.holds.iter().any(|hold| {
+        hold.reason == HoldReason::HistoryRewritten && hold.wave.as_deref() == Some(wave)
+    });
+    is_rewritten
+        || state.folder(wave, region)
+            != rollout.plan.regions.get(region).map(|planned| planned.tree)
 }
 
 impl RegionWatch {

@@ -674,7 +674,11 @@ impl<'a> Audit<'a> {
                     .tip
                     .and_then(|tip| world.commits.get(&tip))
                     .is_some_and(|commit| commit.folders.contains_key(region));
-                let theirs = branch.tip.is_some_and(|tip| world.foreign.contains(&tip));
+                let theirs = branch.tip.is_some_and(|tip| {
+                    world
+                        .removed_by(tip, region)
+                        .is_some_and(|commit| world.foreign.contains(&commit))
+                });
                 if !held && !theirs {
                     self.say(
                         seq,

@@ -681,6 +681,19 @@ impl World {
 
     // --- looks ----------------------------------------------------------------------------------------------
 
+    /// The commit below a tip (or the tip) that took away a region's folder, which the tip lacks.
+    pub(super) fn removed_by(&self, tip: Oid, region: &str) -> Option<Oid> {
+        let lacks = |id: &Oid| {
+            self.commits
+                .get(id)
+                .is_some_and(|commit| !commit.folders.contains_key(region))
+        };
+        let chain = std::iter::successors(Some(tip), |id| {
+            self.commits.get(id).and_then(|commit| commit.parent)
+        });
+        chain.take_while(lacks).last()
+    }
+
     /// The tree that a branch holds for a region.
     pub fn folder(&self, wave: &str, region: &str) -> Option<Oid> {
         let tip = self.refs.get(&wave_ref(wave))?;

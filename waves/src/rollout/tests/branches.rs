@@ -400,6 +400,31 @@ fn a_rewritten_wave_branch_holds_until_it_is_put_back() {
 }
 
 #[test]
+fn what_a_region_answers_while_its_branch_is_rewritten_is_no_harm_of_ours() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("watched", |world| {
+        world.region("r0") == RegionState::Verifying
+    });
+    let tip = world.refs[&wave_ref("canary")];
+    let parent = world.commits[&tip].parent.unwrap();
+    world.refs.insert(wave_ref("canary"), parent);
+    world.damaged.insert(wave_ref("canary"));
+    world.outage.insert("r0".to_owned());
+    world.run_for(300);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::HistoryRewritten],
+        "{}",
+        world.story()
+    );
+    world.outage.clear();
+    world.refs.insert(wave_ref("canary"), tip);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
 fn a_human_push_beats_an_open_promotion() {
     let mut world = World::settled(Spec::small());
     world.faults.insert(wave_ref("canary"), Fault::Lost);
@@ -626,4 +651,23 @@ fn an_earlier_batch_on_a_branch_that_stays_busy_is_given_back_once_it_is_free() 
         world.story()
     );
     assert_eq!(world.holds(), [], "{}", world.story());
+}
+
+#[test]
+fn a_folder_that_somebody_removed_stays_gone_after_a_revert_of_others() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("r4", "v2")]);
+    world.run();
+    world.drift("broad", "r3", None);
+    world.run();
+    world.request(Verb::Revert);
+    world.run();
+    assert_eq!(
+        world.rollout_state(),
+        RolloutState::RolledBack,
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.folder("broad", "r4"), world.last_good("r4"));
+    assert_eq!(world.folder("broad", "r3"), None);
 }

@@ -427,6 +427,29 @@ fn time_that_was_slept_through_is_no_bake() {
 }
 
 #[test]
+fn a_bake_that_another_began_is_not_counted_from_before_it_was_seen() {
+    let mut spec = Spec::small().every_wave(|wave| wave.bake = Duration::from_secs(60));
+    spec.gated = false;
+    let mut world = World::settled(spec);
+    let second = world.add_controller("b");
+    world.round();
+    world.controllers[second].alive = false;
+    world.pass(Duration::from_secs(3_600));
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    let since = world.now;
+    world.controllers[0].alive = false;
+    world.controllers[second].alive = true;
+    world.run_until("done", |world| world.region("r0") == RegionState::Done);
+    let took = world.now.saturating_sub(since);
+    assert!(
+        took >= Duration::from_secs(60),
+        "{took:?}\n{}",
+        world.story()
+    );
+}
+
+#[test]
 fn a_stale_answer_neither_passes_nor_fails() {
     let mut world = World::settled(Spec::small());
     world.commit(&[("all", "v2")]);
