@@ -13,7 +13,6 @@ mod bakes;
 pub mod coverage;
 pub mod event;
 pub mod exploring;
-pub mod random;
 pub mod run;
 pub mod schedule;
 mod settling;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use tidegate_waves::amount::Amount;
 use tidegate_waves::fleet::{OnFailure, OnUnreachable, PolicyWithContent, RevertSource, SlotUntil};
 use tidegate_waves::rollout::simulation::network::Fault;
@@ -12,7 +13,6 @@ use tidegate_waves::rollout::simulation::world::Spec;
 use tidegate_waves::rollout::{HoldReason, RequestOption, Verb};
 
 use crate::event::{BAD, Event, Foreign, Health, Order};
-use crate::random::Random;
 
 /// What a seed stands for.
 #[derive(Debug, Clone)]
@@ -31,14 +31,14 @@ impl Schedule {
     /// The schedule of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = Rng::with_seed(seed);
         let spec = spec(&mut random);
-        let controllers = random.pick(&[1, 2, 2, 2, 3], 2);
+        let controllers = pick(&mut random, &[1, 2, 2, 2, 3], 2);
         let weights = Weights::new(&mut random);
-        let length = 6 + random.below(30);
+        let length = 6 + random.u8(..30);
         let mut events = vec![Event::Commit {
-            region: random.below(8),
-            word: random.below(BAD + 1),
+            region: random.u8(..8),
+            word: random.u8(..=BAD),
         }];
         for _ in 0..length {
             events.push(event(&mut random, &weights, controllers));
@@ -64,10 +64,20 @@ impl Schedule {
     }
 }
 
+/// True in so many cases of a hundred.
+fn percent(random: &mut Rng, percent: u8) -> bool {
+    random.u8(..100) < percent
+}
+
+/// One of these, or `or` where there are none.
+fn pick<T: Copy>(random: &mut Rng, from: &[T], or: T) -> T {
+    random.choice(from).copied().unwrap_or(or)
+}
+
 /// Waves and policy.
-fn spec(random: &mut Random) -> Spec {
-    let bake = 15 * u64::from(random.below(5));
-    let fails = random.percent(40);
+fn spec(random: &mut Rng) -> Spec {
+    let bake = 15 * u64::from(random.u8(..5));
+    let fails = percent(random, 40);
     let mut spec = Spec::small().every_wave(|wave| {
         wave.bake = Duration::from_secs(bake);
         wave.progress_deadline = Duration::from_secs(120);
@@ -76,27 +86,27 @@ fn spec(random: &mut Random) -> Spec {
         }
     });
     for (index, (_, _, policy)) in spec.waves.iter_mut().enumerate() {
-        policy.max_concurrent = Amount::Count(1 + u32::from(random.below(3)));
+        policy.max_concurrent = Amount::Count(1 + u32::from(random.u8(..3)));
         if index > 0 {
-            policy.max_failures = Amount::Count(u32::from(random.below(2)));
+            policy.max_failures = Amount::Count(u32::from(random.u8(..2)));
         }
-        policy.max_unreachable = Amount::Count(u32::from(random.below(2)));
-        if random.percent(50) {
+        policy.max_unreachable = Amount::Count(u32::from(random.u8(..2)));
+        if percent(random, 50) {
             policy.slot_until = SlotUntil::Baked;
         }
-        policy.on_failure = match random.below(8) {
+        policy.on_failure = match random.u8(..8) {
             0 => OnFailure::Hold,
             1 | 2 => OnFailure::Isolate,
             _ => OnFailure::Revert,
         };
     }
-    spec.gated = random.percent(92);
-    spec.policy.revert.source = match random.below(8) {
+    spec.gated = percent(random, 92);
+    spec.policy.revert.source = match random.u8(..8) {
         0 => RevertSource::Never,
         1 => RevertSource::PullRequest,
         _ => RevertSource::Commit,
     };
-    if random.percent(30) {
+    if percent(random, 30) {
         spec.policy.guards.policy_with_content = PolicyWithContent::Allow;
     }
     spec
@@ -125,7 +135,7 @@ enum Group {
 }
 
 impl Weights {
-    fn new(random: &mut Random) -> Self {
+    fn new(random: &mut Rng) -> Self {
         let mut groups = vec![(Group::Rounds, 12), (Group::Commits, 4)];
         for group in [
             Group::OddCommits,
@@ -139,17 +149,17 @@ impl Weights {
             Group::Vandals,
             Group::Requests,
         ] {
-            groups.push((group, random.pick(&[0, 0, 1, 3, 6], 1)));
+            groups.push((group, pick(random, &[0, 0, 1, 3, 6], 1)));
         }
         Self {
             groups,
-            bad: random.pick(&[10, 30, 60], 30),
+            bad: pick(random, &[10, 30, 60], 30),
         }
     }
 
-    fn group(&self, random: &mut Random) -> Group {
+    fn group(&self, random: &mut Rng) -> Group {
         let total: u32 = self.groups.iter().map(|(_, weight)| weight).sum();
-        let mut left = random.any() % u64::from(total.max(1));
+        let mut left = random.u64(..u64::from(total.max(1)));
         for (group, weight) in &self.groups {
             match left.checked_sub(u64::from(*weight)) {
                 Some(rest) => left = rest,
@@ -179,46 +189,49 @@ const VERBS: [Verb; 8] = [
     Verb::Hotfix,
 ];
 
-fn event(random: &mut Random, weights: &Weights, controllers: u8) -> Event {
+fn event(random: &mut Rng, weights: &Weights, controllers: u8) -> Event {
     match weights.group(random) {
         Group::Rounds => Event::Rounds(
-            1 + random.below(12),
-            random.pick(
+            1 + random.u8(..12),
+            pick(
+                random,
                 &[Order::Forward, Order::Backward, Order::Abreast],
                 Order::Forward,
             ),
         ),
         Group::Commits => {
-            let region = random.below(8);
-            let word = if random.percent(weights.bad) {
+            let region = random.u8(..8);
+            let word = if percent(random, weights.bad) {
                 BAD
             } else {
-                random.below(BAD)
+                random.u8(..BAD)
             };
             Event::Commit { region, word }
         }
-        Group::OddCommits => match random.below(8) {
+        Group::OddCommits => match random.u8(..8) {
             0 => Event::Fix {
-                word: random.below(BAD),
+                word: random.u8(..BAD),
             },
             1 => Event::Undo,
             2 => Event::Broken(true),
             3 => Event::Broken(false),
             4 => Event::RewriteConfig {
-                word: random.below(BAD + 1),
+                word: random.u8(..=BAD),
             },
             5 => Event::Guarded {
-                region: random.below(5),
-                reason: random.pick(
+                region: random.u8(..5),
+                reason: pick(
+                    random,
                     &[HoldReason::DeletionGuard, HoldReason::ProtectedKind],
                     HoldReason::DeletionGuard,
                 ),
             },
-            _ => Event::Spec(random.below(6)),
+            _ => Event::Spec(random.u8(..6)),
         },
         Group::Health => Event::Health {
-            region: random.below(5),
-            health: random.pick(
+            region: random.u8(..5),
+            health: pick(
+                random,
                 &[
                     Health::Well,
                     Health::Well,
@@ -235,56 +248,57 @@ fn event(random: &mut Random, weights: &Weights, controllers: u8) -> Event {
             ),
         },
         Group::Network => Event::Network {
-            branch: random.below(5),
-            fault: if random.percent(35) {
+            branch: random.u8(..5),
+            fault: if percent(random, 35) {
                 None
             } else {
-                Some(random.pick(&FAULTS, Fault::Lost))
+                Some(pick(random, &FAULTS, Fault::Lost))
             },
         },
-        Group::Deliveries => match random.below(4) {
+        Group::Deliveries => match random.u8(..4) {
             0 => Event::Deliver,
-            1 => Event::DeliverEntry(random.below(2)),
-            _ => Event::DeliverPush(random.below(3)),
+            1 => Event::DeliverEntry(random.u8(..2)),
+            _ => Event::DeliverPush(random.u8(..3)),
         },
         Group::Races => {
-            let controller = random.below(controllers);
-            if random.percent(50) {
+            let controller = random.u8(..controllers);
+            if percent(random, 50) {
                 Event::Decide(controller)
             } else {
                 Event::Act(controller)
             }
         }
         Group::Crashes => Event::Crash {
-            controller: random.below(controllers),
-            keeps_cache: random.percent(40),
+            controller: random.u8(..controllers),
+            keeps_cache: percent(random, 40),
         },
         Group::Stops => {
-            let controller = random.below(controllers);
-            match random.below(4) {
+            let controller = random.u8(..controllers);
+            match random.u8(..4) {
                 0 => Event::Stop(controller),
                 1 => Event::Suspend(controller),
                 _ => Event::Continue(controller),
             }
         }
-        Group::Clocks => match random.below(3) {
-            0 => Event::WallClock(i8::try_from(random.below(49)).unwrap_or(0) - 24),
+        Group::Clocks => match random.u8(..3) {
+            0 => Event::WallClock(i8::try_from(random.u8(..49)).unwrap_or(0) - 24),
             1 => Event::Sleep {
-                hours: 1 + random.below(9),
+                hours: 1 + random.u8(..9),
                 suspended: false,
             },
             _ => Event::Sleep {
-                hours: 1 + random.below(9),
+                hours: 1 + random.u8(..9),
                 suspended: true,
             },
         },
-        Group::Vandals => match random.below(6) {
-            0 => Event::Delete(random.below(3)),
-            1 => Event::Rewind(random.below(3)),
+        Group::Vandals => match random.u8(..6) {
+            0 => Event::Delete(random.u8(..3)),
+            1 => Event::Rewind(random.u8(..3)),
             _ => Event::Drift {
-                wave: random.below(3),
-                region: random.below(5),
-                what: random.pick(
+                wave: random.u8(..3),
+                region: random.u8(..5),
+                what: pick(
+                    random,
                     &[
                         Foreign::Tree,
                         Foreign::Tree,
@@ -297,9 +311,10 @@ fn event(random: &mut Random, weights: &Weights, controllers: u8) -> Event {
             },
         },
         Group::Requests => {
-            let verb = random.pick(&VERBS, Verb::Hold);
+            let verb = pick(random, &VERBS, Verb::Hold);
             let option = match verb {
-                Verb::Resume => random.pick(
+                Verb::Resume => pick(
+                    random,
                     &[
                         None,
                         Some(RequestOption::Adopt),
@@ -307,13 +322,13 @@ fn event(random: &mut Random, weights: &Weights, controllers: u8) -> Event {
                     ],
                     None,
                 ),
-                Verb::Abort => random.pick(&[None, Some(RequestOption::Keep)], None),
+                Verb::Abort => pick(random, &[None, Some(RequestOption::Keep)], None),
                 _ => None,
             };
             Event::Ask {
                 verb,
                 option,
-                region: random.below(8),
+                region: random.u8(..8),
             }
         }
     }

@@ -465,12 +465,13 @@ impl Watch {
     }
 }
 
-/// Whether something else than this rollout's tree stands in a region's folder.
+/// Whether something else than this rollout's tree stands in a region's folder, or its branch is not where we left it.
 fn is_disturbed(state: &FleetState, rollout: &Rollout, wave: &str, region: &str) -> bool {
-    let is_rewritten = state.holds.iter().any(|hold| {
-        hold.reason == HoldReason::HistoryRewritten && hold.wave.as_deref() == Some(wave)
+    let is_lost = state.holds.iter().any(|hold| {
+        let (rewritten, deleted) = (HoldReason::HistoryRewritten, HoldReason::BranchDeleted);
+        [rewritten, deleted].contains(&hold.reason) && hold.wave.as_deref() == Some(wave)
     });
-    is_rewritten
+    is_lost
         || state.folder(wave, region)
             != rollout.plan.regions.get(region).map(|planned| planned.tree)
 }

@@ -400,28 +400,32 @@ fn a_rewritten_wave_branch_holds_until_it_is_put_back() {
 }
 
 #[test]
-fn what_a_region_answers_while_its_branch_is_rewritten_is_no_harm_of_ours() {
-    let mut world = World::settled(Spec::small());
-    world.commit(&[("all", "v2")]);
-    world.run_until("watched", |world| {
-        world.region("r0") == RegionState::Verifying
-    });
-    let tip = world.refs[&wave_ref("canary")];
-    let parent = world.commits[&tip].parent.unwrap();
-    world.refs.insert(wave_ref("canary"), parent);
-    world.damaged.insert(wave_ref("canary"));
-    world.outage.insert("r0".to_owned());
-    world.run_for(300);
-    assert_eq!(
-        world.holds(),
-        [HoldReason::HistoryRewritten],
-        "{}",
-        world.story()
-    );
-    world.outage.clear();
-    world.refs.insert(wave_ref("canary"), tip);
-    world.run();
-    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+fn what_a_region_answers_while_its_branch_is_rewritten_or_deleted_is_no_harm_of_ours() {
+    for reason in [HoldReason::HistoryRewritten, HoldReason::BranchDeleted] {
+        let mut world = World::settled(Spec::small());
+        world.commit(&[("all", "v2")]);
+        world.run_until("watched", |world| {
+            world.region("r0") == RegionState::Verifying
+        });
+        let canary = wave_ref("canary");
+        let tip = world.refs[&canary];
+        world.delete_branch("canary");
+        if reason == HoldReason::HistoryRewritten {
+            let parent = world.commits[&tip].parent.unwrap();
+            world.refs.insert(canary.clone(), parent);
+        }
+        world.outage.insert("r0".to_owned());
+        world.run_for(300);
+        assert_eq!(world.holds(), [reason], "{}", world.story());
+        world.outage.clear();
+        if reason == HoldReason::HistoryRewritten {
+            world.refs.insert(canary, tip);
+        } else {
+            world.request(Verb::Resume).option = Some(RequestOption::Restore);
+        }
+        world.run();
+        assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    }
 }
 
 #[test]
