@@ -17,7 +17,9 @@ use handlebars::{Context, Handlebars, RenderError, RenderErrorReason, Template};
 use serde_json::Value;
 
 use crate::guard;
-use crate::worker::{Expression, TemplateProblem, TemplateSource};
+use crate::worker::{
+    Expression, MAX_FILE_BYTES, MAX_REGION_BYTES, TemplateProblem, TemplateSource,
+};
 
 /// How many steps one template may take: one for each loop turn and function call.
 const MAX_STEPS: u64 = 1_000_000;
@@ -218,7 +220,7 @@ impl Engine {
             .iter()
             .map(|(expression, name, shape)| {
                 let text = self
-                    .run(name, context, crate::worker::MAX_FILE_BYTES)
+                    .run(name, context, MAX_FILE_BYTES)
                     .map_err(|problem| at_expression(expression, problem))?;
                 match shape {
                     Shape::Text => Ok(Value::String(text)),
@@ -410,8 +412,17 @@ impl LimitedOutput {
 
     fn push(&mut self, text: &str) -> std::io::Result<()> {
         if self.text.len() + text.len() > self.most {
+            // Less is left only where the region's other files have taken the rest.
+            let message = if self.most < MAX_FILE_BYTES {
+                format!(
+                    "the region's files are more than {} MiB together",
+                    MAX_REGION_BYTES >> 20
+                )
+            } else {
+                format!("the output is larger than {} MiB", MAX_FILE_BYTES >> 20)
+            };
             return Err(std::io::Error::other(Fault {
-                message: format!("the output is larger than {} bytes", self.most),
+                message,
                 hint: Some("split the template, or render less".to_owned()),
                 exceeds: true,
             }));

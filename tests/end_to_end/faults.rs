@@ -2,6 +2,7 @@
 
 mod disk;
 mod input;
+mod neighbours;
 mod server;
 
 use tidegate_testkit::tidegate::Running;

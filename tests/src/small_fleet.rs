@@ -228,6 +228,7 @@ impl SmallFleet {
             takeover_after: "1s",
             fleet_name: "small",
             extra: String::new(),
+            beside: String::new(),
             way: None,
             data: self.folder(name),
             program: built(),
@@ -423,6 +424,8 @@ pub struct Controller<'a> {
     takeover_after: &'static str,
     fleet_name: &'static str,
     extra: String,
+    /// More fleets, as they stand in the settings.
+    beside: String,
     /// Another way to the repo than the server's own: address and credentials.
     way: Option<(String, String)>,
     data: PathBuf,
@@ -459,6 +462,19 @@ impl Controller<'_> {
         self
     }
 
+    /// One more fleet that it carries, under this name.
+    #[must_use]
+    pub fn beside(mut self, other: &SmallFleet, name: &str) -> Self {
+        let _ = writeln!(
+            self.beside,
+            "  - name: {name}\n    repo: {}\n    credentials: {}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]",
+            other.server.url(REPO),
+            self.credentials(),
+            other.health.url(),
+        );
+        self
+    }
+
     /// Another data folder than the one of its name.
     #[must_use]
     pub fn data(mut self, folder: &Path) -> Self {
@@ -490,33 +506,38 @@ impl Controller<'_> {
         self.fleet.folder(&format!("{}.password", self.name))
     }
 
-    /// Writes its settings and tells how to call it.
-    fn prepare(&self) -> (Tidegate, String) {
-        let folder = self.fleet.folder.path();
-        let user = folder.join(format!("{}.user", self.name));
+    /// The server's credentials as they stand in the settings, in files that are there.
+    fn credentials(&self) -> String {
+        let user = self.fleet.folder(&format!("{}.user", self.name));
         fs::write(&user, USERNAME).unwrap();
         let password = self.password_file();
         if !password.exists() {
             fs::write(&password, PASSWORD).unwrap();
         }
-        let (repo, credentials) = self.way.clone().unwrap_or_else(|| {
-            (
-                self.fleet.server.url(REPO),
-                format!(
-                    "{{ usernameFile: {}, passwordFile: {} }}",
-                    user.display(),
-                    password.display()
-                ),
-            )
-        });
+        format!(
+            "{{ usernameFile: {}, passwordFile: {} }}",
+            user.display(),
+            password.display()
+        )
+    }
+
+    /// Writes its settings and tells how to call it.
+    fn prepare(&self) -> (Tidegate, String) {
+        let folder = self.fleet.folder.path();
+        let credentials = self.credentials();
+        let (repo, credentials) = self
+            .way
+            .clone()
+            .unwrap_or_else(|| (self.fleet.server.url(REPO), credentials));
         let text = format!(
             "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {repo}\n    \
-             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
+             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}{}",
             self.data.display(),
             self.takeover_after,
             self.fleet_name,
             self.fleet.health.url(),
             self.extra,
+            self.beside,
         );
         let settings = folder.join(format!("{}.yaml", self.name));
         fs::write(&settings, text).unwrap();
