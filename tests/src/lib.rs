@@ -15,6 +15,7 @@
 
 pub mod certificates;
 pub mod fake_github;
+pub mod git_answer;
 pub mod git_server;
 pub mod gitea;
 pub mod http;
