@@ -59,6 +59,8 @@ pub(super) struct Cache {
     /// The newest valid commit: what it was rendered from, and what it rendered to.
     last: Option<(Inputs, Arc<Wanted>)>,
     newest: Option<(Key, Option<Candidate>)>,
+    /// The newest answer of [`Cache::contains`]: which commit, in which head, and whether it is.
+    contained: Option<(Oid, Oid, bool)>,
     /// What stands in the trees that are compared.
     inventory: Inventory,
     failed: Option<(Oid, String, Instant)>,
@@ -108,6 +110,24 @@ impl Cache {
                 quarantine: Vec::new(),
             })),
         })
+    }
+
+    /// Whether a head is this source or descends from it.
+    pub(super) fn contains(
+        &mut self,
+        history: &History,
+        source: Oid,
+        head: Oid,
+    ) -> Result<bool, EngineError> {
+        if let Some((_, _, is_contained)) = self
+            .contained
+            .filter(|(asked, within, _)| *asked == source && *within == head)
+        {
+            return Ok(is_contained);
+        }
+        let is_contained = source == head || history.is_ancestor(source, head)?;
+        self.contained = Some((source, head, is_contained));
+        Ok(is_contained)
     }
 
     /// What is to be carried next, if anything.

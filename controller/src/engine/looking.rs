@@ -222,6 +222,12 @@ impl<R: Remote> Engine<R> {
             Some(head) => candidate::revert_facts(&history, state, head)?,
             None => None,
         };
+        let lacks_rollout = match (head, state.active()) {
+            (Some(head), Some(rollout)) => {
+                !self.candidates.contains(&history, rollout.source, head)?
+            }
+            _ => false,
+        };
         let recovered = state
             .active()
             .map(|rollout| self.sums.recovered(&rollout.id))
@@ -252,6 +258,7 @@ impl<R: Remote> Engine<R> {
             config: ConfigView {
                 head,
                 candidate,
+                lacks_rollout,
                 revert,
             },
             requests,

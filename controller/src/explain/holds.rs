@@ -114,10 +114,11 @@ pub fn commands_for(hold: &Hold, state: &FleetState) -> Vec<String> {
         HoldReason::SharedCause => words.with_revert(&[words.resume("")]),
         HoldReason::Drift => vec![words.resume(" --restore"), words.resume(" --adopt")],
         HoldReason::BranchDeleted => vec![words.resume(" --restore")],
-        HoldReason::HistoryRewritten => vec![match hold.source {
-            Some(_) => words.resume(""),
-            None => words.push_back(),
-        }],
+        HoldReason::HistoryRewritten => match (hold.source, &hold.rollout) {
+            (Some(_), Some(_)) => vec![words.resume(""), words.ending("abort")],
+            (Some(_), None) => vec![words.resume("")],
+            (None, _) => vec![words.push_back()],
+        },
         HoldReason::LogDamaged => vec![
             "git log --first-parent FETCH_HEAD  # in a clone that still has the log".to_owned(),
             format!(

@@ -85,6 +85,7 @@ impl Fleet {
                 config: ConfigView {
                     head: Some(HEAD),
                     candidate: Some(candidate),
+                    lacks_rollout: false,
                     revert: None,
                 },
                 ..Observations::default()

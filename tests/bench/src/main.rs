@@ -28,7 +28,8 @@ use clap::Parser;
 use tidegate_bench::generator;
 use tidegate_testkit::tidegate::Tidegate;
 
-use crate::scenarios::{ALL, Setting};
+use crate::scenarios::{ALL, Scenario, Setting};
+use crate::table::Figure;
 
 /// Measures the program as a whole, beside its limits and peers in the same run
 #[derive(Debug, Parser)]
@@ -48,6 +49,14 @@ struct Arguments {
     /// The program to measure (default: the release build of this repo, built first)
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+
+    /// Another build of the program to measure in the same run, in turns: figures are shown side by side
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
+
+    /// With --before: how often each scenario is run with each of the two; the middle value is shown
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "before", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 
     /// Print the table as Markdown
     #[arg(long)]
@@ -74,30 +83,80 @@ fn main() -> ExitCode {
         }
         return ExitCode::from(2);
     }
-    let program = arguments.program.unwrap_or_else(build);
-    // It is run in folders of its own.
-    let program = match program.canonicalize() {
-        Ok(program) => program,
+    let program = arguments.program.clone().unwrap_or_else(build);
+    // They are run in folders of their own.
+    let absolute = |program: &Path| match program.canonicalize() {
+        Ok(program) => Some(program),
         Err(error) => {
             eprintln!("cannot measure {}: {error}", program.display());
-            return ExitCode::from(2);
+            None
         }
     };
+    let Some(program) = absolute(&program) else {
+        return ExitCode::from(2);
+    };
+    let before = match arguments.before.as_deref().map(absolute) {
+        Some(None) => return ExitCode::from(2),
+        before => before.flatten(),
+    };
+    let table = match before {
+        Some(before) => {
+            let (before, after) = in_turns(&arguments, &wanted, &before, &program);
+            table::side_by_side(&before, &after, arguments.markdown)
+        }
+        None => {
+            let figures: Vec<Figure> = wanted
+                .iter()
+                .flat_map(|one| measure(&arguments, one, &program, !arguments.quick))
+                .collect();
+            table::show(&figures, arguments.markdown)
+        }
+    };
+    println!("{table}");
+    ExitCode::SUCCESS
+}
+
+/// One scenario with one program.
+fn measure(arguments: &Arguments, one: &Scenario, program: &Path, draws: bool) -> Vec<Figure> {
     let home = tempfile::tempdir().unwrap();
     let setting = Setting {
-        program: &Tidegate::new(program, home.path()),
+        program: &Tidegate::new(program.to_owned(), home.path()),
         quick: arguments.quick,
         seed: arguments.seed,
+        draws,
     };
-    let mut figures = Vec::new();
+    let begun = Instant::now();
+    eprintln!("{}: {}", one.name, one.about);
+    let figures = (one.run)(&setting);
+    eprintln!("  took {:.0} s", begun.elapsed().as_secs_f64());
+    figures
+}
+
+/// Every scenario with both programs, in turns, so that whatever else the machine does falls on both; figures of
+/// the first and of the second, each the middle one of its rounds.
+fn in_turns(
+    arguments: &Arguments,
+    wanted: &[&Scenario],
+    before: &Path,
+    after: &Path,
+) -> (Vec<Figure>, Vec<Figure>) {
+    let mut rounds = (Vec::new(), Vec::new());
     for one in wanted {
-        let begun = Instant::now();
-        eprintln!("{}: {}", one.name, one.about);
-        figures.extend((one.run)(&setting));
-        eprintln!("  took {:.0} s", begun.elapsed().as_secs_f64());
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for round in 0..arguments.rounds {
+            // Who comes first changes, so that neither always finds what the other has warmed.
+            if round % 2 == 0 {
+                first.push(measure(arguments, one, before, false));
+                second.push(measure(arguments, one, after, false));
+            } else {
+                second.push(measure(arguments, one, after, false));
+                first.push(measure(arguments, one, before, false));
+            }
+        }
+        rounds.0.extend(table::middle(&first));
+        rounds.1.extend(table::middle(&second));
     }
-    println!("{}", table::show(&figures, arguments.markdown));
-    ExitCode::SUCCESS
+    rounds
 }
 
 /// Builds the program as users get it, and says where it is.

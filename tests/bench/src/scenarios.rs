@@ -22,6 +22,8 @@ pub(crate) struct Setting<'a> {
     /// Small sizes: to see that everything works, not how fast.
     pub(crate) quick: bool,
     pub(crate) seed: u64,
+    /// Whether pictures go into the docs.
+    pub(crate) draws: bool,
 }
 
 impl Setting<'_> {
@@ -30,12 +32,12 @@ impl Setting<'_> {
         if self.quick { quick } else { full }
     }
 
-    /// Where pictures go: into the docs, but for those of small sizes.
+    /// Where pictures go: into the docs, but for those of small sizes and of other programs.
     pub(crate) fn pictures(&self) -> PathBuf {
-        if self.quick {
-            std::env::temp_dir()
-        } else {
+        if self.draws {
             PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src"))
+        } else {
+            std::env::temp_dir()
         }
     }
 }

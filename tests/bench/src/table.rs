@@ -119,6 +119,42 @@ fn ratio(value: f64) -> String {
 
 /// All figures as one table, for a terminal or for a Markdown page.
 pub(crate) fn show(figures: &[Figure], markdown: bool) -> String {
+    let rows = figures.iter().map(Figure::row);
+    let header = [
+        "figure",
+        "measured",
+        "reference, same run",
+        "ratio",
+        "limit",
+    ];
+    drawn(header, rows, &[1, 3], markdown)
+}
+
+/// The figures of two programs beside each other; a figure that only one of them has is left out.
+pub(crate) fn side_by_side(before: &[Figure], after: &[Figure], markdown: bool) -> String {
+    let rows = after.iter().filter_map(|figure| {
+        let other = before.iter().find(|other| other.name == figure.name)?;
+        Some([
+            figure.name.clone(),
+            other.unit.show(other.value),
+            figure.unit.show(figure.value),
+            ratio(figure.value / other.value),
+        ])
+    });
+    drawn(
+        ["figure", "before", "after", "ratio"],
+        rows,
+        &[1, 2, 3],
+        markdown,
+    )
+}
+
+fn drawn<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+    numbers: &[usize],
+    markdown: bool,
+) -> String {
     let mut table = Table::new();
     table
         .load_preset(if markdown {
@@ -127,22 +163,38 @@ pub(crate) fn show(figures: &[Figure], markdown: bool) -> String {
             UTF8_FULL_CONDENSED
         })
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header([
-            "figure",
-            "measured",
-            "reference, same run",
-            "ratio",
-            "limit",
-        ]);
-    for figure in figures {
-        table.add_row(figure.row());
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
     }
-    for place in [1, 3] {
-        if let Some(column) = table.column_mut(place) {
+    for place in numbers {
+        if let Some(column) = table.column_mut(*place) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table.to_string()
+}
+
+/// Each figure of several rounds with the middle one of its values (the lower of two).
+pub(crate) fn middle(rounds: &[Vec<Figure>]) -> Vec<Figure> {
+    let Some(first) = rounds.first() else {
+        return Vec::new();
+    };
+    first
+        .iter()
+        .map(|figure| {
+            let values: Vec<f64> = rounds
+                .iter()
+                .flatten()
+                .filter(|other| other.name == figure.name)
+                .map(|other| other.value)
+                .collect();
+            Figure {
+                value: percentile(&values, 50),
+                ..figure.clone()
+            }
+        })
+        .collect()
 }
 
 /// The value below which so many of a hundred lie (nearest rank). Panics without values.
@@ -163,6 +215,22 @@ mod tests {
         assert!((percentile(&values, 50) - 3.0).abs() < f64::EPSILON);
         assert!((percentile(&values, 95) - 5.0).abs() < f64::EPSILON);
         assert!((percentile(&[7.0], 50) - 7.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_middle_of_several_rounds_stands_beside_the_others() {
+        let rounds = |values: [f64; 3]| {
+            let round = |value| vec![Figure::time("a", value)];
+            middle(&values.map(round))
+        };
+        let shown = side_by_side(
+            &rounds([90.0, 10.0, 20.0]),
+            &rounds([1.0, 30.0, 70.0]),
+            true,
+        );
+        let row = shown.lines().last().unwrap();
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[1..5], ["a", "20.0 ms", "30.0 ms", "1.50"]);
     }
 
     #[test]

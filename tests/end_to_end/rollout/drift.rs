@@ -243,6 +243,34 @@ fn a_rewritten_config_branch_is_held_until_somebody_takes_it_as_it_is() {
 }
 
 #[test]
+fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    let trees = fleet.trees();
+    let head = fleet.tip(MAIN);
+    let mut controller = fleet.background();
+    // Held where it is, so that the branch is rewritten in the middle of it.
+    fleet.server.hold(REPO, "refs/heads/tidegate/pilot");
+    fleet.release("2", "none", "Version 2");
+    fleet.wait_until(&mut controller, "the second wave's push", |fleet| {
+        fleet.server.has_held(REPO, "refs/heads/tidegate/pilot")
+    });
+    fleet.git(&["update-ref", MAIN, &head]);
+    fleet.server.release(REPO);
+    fleet.wait_for(&mut controller, "Held", 0);
+    stop(controller);
+    assert_eq!(fleet.holds(), ["HistoryRewritten"]);
+    assert_ne!(fleet.trees(), trees, "the first waves have it");
+    let request = fleet.request("abort", &[], "it was pushed away on purpose");
+    fleet.settle(4);
+    assert_eq!(fleet.answer(&request).as_deref(), Some("accepted"));
+    assert_eq!(fleet.trees(), trees);
+    assert!(fleet.holds().is_empty(), "{}", fleet.story());
+    assert_eq!(fleet.tip(MAIN), head, "the config branch is the person's");
+    fleet.audit();
+}
+
+#[test]
 fn a_deleted_config_branch_deletes_nothing() {
     let fleet = Fleet::new();
     fleet.settle(0);

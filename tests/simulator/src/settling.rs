@@ -135,7 +135,7 @@ fn people_mend_it(run: &mut Run) -> Vec<String> {
             let mut changes = vec![("all", "mended"), ("broken", "")];
             changes.extend(REGIONS.map(|region| (region, "mended")));
             run.commit(&changes);
-        } else if !answer_holds(run, attempt) && attempt > 1 {
+        } else if !answer_holds(run) && attempt > 1 {
             break;
         }
         if !rest(run) {
@@ -162,7 +162,7 @@ fn people_mend_it(run: &mut Run) -> Vec<String> {
 }
 
 /// Asks for what ends each hold; tells whether there was any.
-fn answer_holds(run: &mut Run, attempt: usize) -> bool {
+fn answer_holds(run: &mut Run) -> bool {
     let holds = run.world.state().holds.clone();
     let mut asked = std::collections::BTreeSet::new();
     for hold in holds {
@@ -180,8 +180,6 @@ fn answer_holds(run: &mut Run, attempt: usize) -> bool {
                 continue;
             }
             HoldReason::Quarantined => (Verb::Retry, None),
-            // A commit that a rewritten config branch brings takes no held rollout's place: people end that one.
-            _ if attempt > 3 && waits_behind_a_rewrite(&run.world) => (Verb::Abort, None),
             _ => (Verb::Resume, None),
         };
         if asked.insert(wanted) {
@@ -190,15 +188,6 @@ fn answer_holds(run: &mut Run, attempt: usize) -> bool {
         }
     }
     !asked.is_empty()
-}
-
-/// Whether a rollout is under way, and what waits does not descend from what is settled.
-fn waits_behind_a_rewrite(world: &World) -> bool {
-    let state = world.state();
-    state.active().is_some()
-        && world
-            .candidate(state)
-            .is_some_and(|candidate| !candidate.descends)
 }
 
 /// Puts the wave branches back where the log knows them to be, as the manual says.

@@ -88,6 +88,9 @@ pub struct ConfigView {
     pub head: Option<Oid>,
     /// What is to be opened next, if the head is not the settled source and has been rendered.
     pub candidate: Option<Candidate>,
+    /// Whether the head neither is nor descends from the source of the rollout under way: what is being carried was
+    /// taken off the branch by rewriting it.
+    pub lacks_rollout: bool,
     /// What it takes to revert the failed rollout, while that is wanted.
     pub revert: Option<RevertFacts>,
 }

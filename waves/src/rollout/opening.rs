@@ -72,16 +72,16 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
     let settled = turn.next.settled.as_ref().map(|settled| settled.source);
     if settled.is_some()
         && settled == turn.seen.config.head
-        && (turn.next.invalid.is_some() || turn.next.holds.iter().any(|hold| hold.source.is_some()))
+        && (turn.next.invalid.is_some() || turn.next.holds.iter().any(Hold::is_of_a_commit))
     {
         turn.next.invalid = None;
-        turn.next.holds.retain(|hold| hold.source.is_none());
+        turn.next.holds.retain(|hold| !hold.is_of_a_commit());
         return Some(Writing::new(
             EntryKind::Resumed,
             "the config branch is back at the settled commit",
         ));
     }
-    if let Some(writing) = open_again(turn) {
+    if let Some(writing) = replaced(turn).or_else(|| open_again(turn)) {
         return Some(writing);
     }
     let candidate = turn.seen.config.candidate.as_ref()?;
@@ -99,7 +99,9 @@ pub(super) fn look(turn: &mut Turn<'_>) -> Option<Writing> {
         {
             None
         }
-        Some(_) => say_invalid(turn, candidate).or_else(|| supersede(turn, candidate)),
+        Some(_) => say_invalid(turn, candidate)
+            .or_else(|| say_rewritten(turn, candidate))
+            .or_else(|| supersede(turn, candidate)),
         None => open_or_say_why_not(turn, candidate),
     }
 }
@@ -161,6 +163,95 @@ fn config_branch_gone(turn: &mut Turn<'_>) -> Option<Writing> {
     None
 }
 
+/// What a rollout carries was taken off the config branch by rewriting it: somebody may have meant to stop it, or
+/// not have meant it at all. Nothing more is promoted until a person says so or the branch contains it again.
+pub(super) fn taken_off(turn: &mut Turn<'_>) -> Option<Writing> {
+    let rollout = turn.rollout()?;
+    if rollout.state == RolloutState::RollingBack || rollout.sealing.is_some() {
+        return None;
+    }
+    let (id, source) = (rollout.id.clone(), rollout.source);
+    let is_ours = |hold: &Hold| {
+        hold.reason == HoldReason::HistoryRewritten
+            && hold.source == Some(source)
+            && hold.rollout.as_deref() == Some(id.as_str())
+    };
+    let held = turn.next.holds.iter().any(is_ours);
+    let lacks = turn.seen.config.lacks_rollout;
+    if lacks && !held && !accepts_rewriting(&turn.next, source) {
+        let message = format!(
+            "the config branch was rewritten: it no longer contains {}, which this rollout carries",
+            source.short(8)
+        );
+        let hold = Hold {
+            source: Some(source),
+            ..turn.hold(HoldReason::HistoryRewritten, message.clone())
+        };
+        turn.next.holds.push(hold);
+        return Some(Writing::new(
+            EntryKind::Held,
+            format!("held: HistoryRewritten: {message}"),
+        ));
+    }
+    if !lacks && held && turn.seen.config.head.is_some() {
+        turn.next.holds.retain(|hold| !is_ours(hold));
+        return Some(Writing::new(
+            EntryKind::Resumed,
+            format!("the config branch contains {} again", source.short(8)),
+        ));
+    }
+    None
+}
+
+/// Whether a person has said that this commit is wanted although the config branch was rewritten.
+fn accepts_rewriting(state: &FleetState, source: Oid) -> bool {
+    state
+        .waived
+        .get(&source)
+        .is_some_and(|waiver| waiver.approved.contains(&HoldReason::HistoryRewritten))
+}
+
+/// Beside a rollout, a commit's holds end when another takes its place in the queue, or none waits any more.
+fn replaced(turn: &mut Turn<'_>) -> Option<Writing> {
+    let carried = turn.rollout()?.source;
+    let settled = turn.next.settled.as_ref().map(|settled| settled.source);
+    let config = &turn.seen.config;
+    let waiting = match &config.candidate {
+        Some(candidate) if candidate.settled == settled => Some(candidate.source),
+        None if config.head == Some(carried) || config.head == settled => None,
+        // It was looked at before the last entry, or could not be looked at.
+        _ => return None,
+    };
+    let is_replaced = |hold: &Hold| hold.is_of_a_commit() && hold.source != waiting;
+    let source = turn
+        .next
+        .holds
+        .iter()
+        .find(|hold| is_replaced(hold))?
+        .source?;
+    turn.next.holds.retain(|hold| !is_replaced(hold));
+    Some(Writing::new(
+        EntryKind::Resumed,
+        format!("{} does not wait any more", source.short(8)),
+    ))
+}
+
+/// Says beside a rollout that what waits behind it comes from a rewritten config branch.
+fn say_rewritten(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
+    if candidate.descends || accepts_rewriting(&turn.next, candidate.source) {
+        return None;
+    }
+    hold_commit(turn, candidate.source, vec![not_descending(candidate)])
+}
+
+fn not_descending(candidate: &Candidate) -> Against {
+    let message = format!(
+        "the config branch was rewritten: {} does not descend from the settled source",
+        candidate.source.short(8)
+    );
+    (HoldReason::HistoryRewritten, message, Vec::new())
+}
+
 /// Says once that the head is not valid.
 fn say_invalid(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
     let source = candidate.source;
@@ -184,7 +275,7 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
     let rollout = turn.rollout()?;
     if rollout.state == RolloutState::RollingBack
         || rollout.sealing.is_some()
-        || !candidate.descends
+        || !(candidate.descends || accepts_rewriting(&turn.next, candidate.source))
     {
         return None;
     }
@@ -200,9 +291,13 @@ fn supersede(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Writing> {
         .iter()
         .filter(|hold| !matches!(reach(hold, &turn.next), Reach::Nothing))
         .collect();
+    // A hotfix is a person's word about the config branch as it is now.
+    let is_answered = |hold: &Hold| {
+        hotfix && hold.reason == HoldReason::HistoryRewritten && hold.source.is_some()
+    };
     let by_a_person = stopping
         .iter()
-        .any(|hold| !hold.reason.yields_to_a_commit());
+        .any(|hold| !hold.reason.yields_to_a_commit() && !is_answered(hold));
     let yields = hotfix || !stopping.is_empty();
     if !yields || by_a_person {
         return None;
@@ -232,15 +327,7 @@ fn open_or_say_why_not(turn: &mut Turn<'_>, candidate: &Candidate) -> Option<Wri
         return say_invalid(turn, candidate);
     };
     if !candidate.descends && !waiver.approved.contains(&HoldReason::HistoryRewritten) {
-        let message = format!(
-            "the config branch was rewritten: {} does not descend from the settled source",
-            source.short(8)
-        );
-        return hold_commit(
-            turn,
-            source,
-            vec![(HoldReason::HistoryRewritten, message, Vec::new())],
-        );
+        return hold_commit(turn, source, vec![not_descending(candidate)]);
     }
     let unfinished = turn
         .next
@@ -308,8 +395,12 @@ fn describe(turn: &mut Turn<'_>, valid: &ValidCandidate) {
 fn drop_holds_of_other_commits(turn: &mut Turn<'_>, source: Oid) {
     turn.next
         .holds
-        .retain(|hold| hold.source.is_none() || hold.source == Some(source));
-    turn.next.waived.retain(|commit, _| *commit == source);
+        .retain(|hold| !hold.is_of_a_commit() || hold.source == Some(source));
+    // What a person said of the commit that is being carried holds for as long as it is.
+    let carried = turn.rollout().map(|rollout| rollout.source);
+    turn.next
+        .waived
+        .retain(|commit, _| *commit == source || Some(*commit) == carried);
 }
 
 fn branches_differ(state: &FleetState, valid: &ValidCandidate) -> bool {
@@ -546,7 +637,7 @@ fn open(turn: &mut Turn<'_>, candidate: &Candidate, valid: &ValidCandidate) -> W
         valid.wanted.waves.len()
     );
     turn.next.rollout = Some(rollout);
-    turn.next.holds.retain(|hold| hold.source.is_none());
+    turn.next.holds.retain(|hold| !hold.is_of_a_commit());
     end_reverts(turn);
     turn.next.invalid = None;
     turn.next.not_again = None;

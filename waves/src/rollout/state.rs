@@ -691,6 +691,14 @@ pub struct Hold {
     pub until: Option<Timestamp>,
 }
 
+impl Hold {
+    /// Whether it is about a source commit that waits, and not about a rollout.
+    #[must_use]
+    pub fn is_of_a_commit(&self) -> bool {
+        self.source.is_some() && self.rollout.is_none()
+    }
+}
+
 /// Why a region failed: a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FailureReason {

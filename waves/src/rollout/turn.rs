@@ -88,6 +88,7 @@ pub fn decide(state: &FleetState, watch: &Watch, seen: &Observations, now: Now) 
         .or_else(|| holds::end_left_behind(&mut turn))
         .or_else(|| failure::go_on(&mut turn))
         .or_else(|| requests::answer(&mut turn))
+        .or_else(|| opening::taken_off(&mut turn))
         .or_else(|| progress::go_on(&mut turn))
         .or_else(|| opening::look(&mut turn))
         .or_else(|| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::give_back::{give_backs, mark_reverting, return_moved_regions};
+use super::give_back::{forget_preempted, give_backs, mark_reverting, return_moved_regions};
 use super::judge::region_failed;
 use crate::fleet::RevertSource;
 use crate::log::{DraftIntent, EntryKind, MoveKind};
@@ -75,7 +75,7 @@ pub(in crate::rollout) fn end_with(turn: &mut Turn<'_>, sealing: Sealing) -> Opt
                 return latch(turn, latched, Sealing::Aborted { reason, keep });
             }
             if !keep {
-                let (drafts, _) = give_backs(turn);
+                let (drafts, preempted) = give_backs(turn);
                 if !drafts.is_empty() {
                     turn.rollout_mut()?.sealing = Some(Sealing::Aborted { reason, keep });
                     return Some(
@@ -83,6 +83,7 @@ pub(in crate::rollout) fn end_with(turn: &mut Turn<'_>, sealing: Sealing) -> Opt
                             .drafts(drafts),
                     );
                 }
+                forget_preempted(turn, &preempted);
             }
             turn.next.not_again = turn.rollout().map(|rollout| rollout.source);
             finish(turn, RolloutState::Aborted);

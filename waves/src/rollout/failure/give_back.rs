@@ -187,8 +187,8 @@ fn owe_what_stays(turn: &mut Turn<'_>) {
 }
 
 /// What `resume --restore` is to put back on a preempted region's branch is its last good tree, not the one
-/// that failed.
-fn forget_preempted(turn: &mut Turn<'_>, preempted: &[String]) {
+/// that failed or was aborted.
+pub(in crate::rollout) fn forget_preempted(turn: &mut Turn<'_>, preempted: &[String]) {
     for region in preempted {
         let Some(target) = target_of(turn, region) else {
             continue;

@@ -375,6 +375,10 @@ impl World {
             })
             .collect();
         let revert = self.revert_facts(&state);
+        let lacks_rollout = state.active().is_some_and(|rollout| {
+            self.head()
+                .is_some_and(|head| !self.ancestry(head).contains(&rollout.source))
+        });
         let answered: BTreeSet<Oid> = self
             .log
             .iter()
@@ -389,6 +393,7 @@ impl World {
             config: ConfigView {
                 head: self.refs.get(MAIN).copied(),
                 candidate,
+                lacks_rollout,
                 revert,
             },
             requests: self

@@ -333,6 +333,28 @@ fn drift_never_blocks_a_revert() {
 }
 
 #[test]
+fn what_an_abort_left_as_drift_is_restored_to_the_last_good() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r2") == RegionState::Baking);
+    world.drift("pilot", "r1", Some(id(&"theirs")));
+    world.run_for(20);
+    world.request(Verb::Abort);
+    world.run();
+    assert_eq!(world.holds(), [HoldReason::Drift], "{}", world.story());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.holds(), [], "{}", world.story());
+    assert_eq!(world.folder("pilot", "r2"), world.last_good("r2"));
+    assert_eq!(
+        world.folder("pilot", "r1"),
+        world.last_good("r1"),
+        "what was aborted does not come back: {}",
+        world.story()
+    );
+}
+
+#[test]
 fn what_is_left_behind_can_be_skipped() {
     let mut world = World::settled(Spec::small());
     world.commit(&[("all", "v2")]);

@@ -1,10 +1,10 @@
 //! `revert --region`: one region of a running rollout is taken back, the others go on.
 
 use super::verbs::{held_by_request, idle, running, succeeded};
-use super::world::{Fault, MAIN, Spec, World, wave_ref};
+use super::world::{Fault, MAIN, Spec, World, id, wave_ref};
 use crate::fleet::OnFailure;
 use crate::log::{EntryKind, MoveKind};
-use crate::rollout::{HoldReason, RegionState, Verb};
+use crate::rollout::{HoldReason, RegionState, RequestOption, Verb};
 
 /// What `revert --region` is answered with.
 fn region_answer(world: &mut World, region: &str) -> Option<String> {
@@ -108,6 +108,30 @@ fn a_region_that_waits_for_its_branch_is_given_back_though_everything_is_held() 
     world.faults.clear();
     world.run();
     assert_eq!(world.holds(), [HoldReason::Requested]);
+    assert_eq!(world.folder("pilot", "r1"), good, "{}", world.story());
+}
+
+#[test]
+fn drift_on_a_region_that_is_taken_back_is_restored_to_its_last_good() {
+    let spec = Spec::small().members("pilot", &["r1", "r2", "r5"]);
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("the first of the pilot is done", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r1") == RegionState::Verifying
+    });
+    world.faults.insert(wave_ref("pilot"), Fault::Lost);
+    world.run_until("the next one is on its way", |world| {
+        world.region("r2") == RegionState::Promoted
+    });
+    let good = world.last_good("r1");
+    assert_eq!(region_answer(&mut world, "r1"), None, "{}", world.story());
+    world.drift("pilot", "r1", Some(id(&"theirs")));
+    world.faults.clear();
+    world.run();
+    assert_eq!(world.holds(), [HoldReason::Drift], "{}", world.story());
+    world.request(Verb::Resume).option = Some(RequestOption::Restore);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
     assert_eq!(world.folder("pilot", "r1"), good, "{}", world.story());
 }
 
