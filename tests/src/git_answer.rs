@@ -168,6 +168,33 @@ pub(crate) fn half_of_a_push(body: &[u8]) -> &[u8] {
     &body[..start + (body.len() - start) / 2]
 }
 
+/// The answer that refuses every ref of a push with the same words.
+pub(crate) fn refusal(push: &[u8], words: &str) -> Response {
+    let mut report = vec![Packet::Line(b"unpack ok\n".to_vec())];
+    for packet in packets_of_commands(push) {
+        let Packet::Line(line) = packet else { continue };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let command = line.split('\0').next().unwrap_or_default();
+        if let Some(name) = command.trim_end().split(' ').nth(2) {
+            report.push(Packet::Line(format!("ng {name} {words}\n").into_bytes()));
+        }
+    }
+    report.push(Packet::Mark(*b"0000"));
+    // On the first of the channels into which the answer is divided.
+    let mut channel = vec![1];
+    channel.extend_from_slice(&body_of(&report));
+    Response {
+        body: body_of(&[Packet::Line(channel), Packet::Mark(*b"0000")]),
+        ..Response::text(200, "")
+    }
+    .with_type("application/x-git-receive-pack-result")
+}
+
+/// The packets before the pack.
+fn packets_of_commands(push: &[u8]) -> Vec<Packet> {
+    packets(&push[..position(push, b"PACK").unwrap_or(push.len())])
+}
+
 fn contains(body: &[u8], part: &[u8]) -> bool {
     position(body, part).is_some()
 }

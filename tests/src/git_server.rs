@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 
+use crate::canaries::percent_encoded;
 use crate::git_answer::{self, Lie};
 use crate::http::{HttpServer, Reading, Request, Response, Sending, Wait};
 use crate::journal::{self, Update, write_hook};
@@ -51,6 +52,10 @@ pub enum Fault {
     Hold,
     /// The request takes effect; the answer waits until the fault is cleared.
     HoldAnswer,
+    /// A status, with all that the request said of who asks as the text beside it; nothing takes effect.
+    Echo(u16),
+    /// Every ref of a push is refused, in words that repeat what the request said of who asks; nothing takes effect.
+    EchoingRefusal,
     /// An answer that is no git.
     Garbage,
     /// The head and half of the body come, and then nothing, until the fault is cleared. Nothing takes effect.
@@ -126,8 +131,8 @@ pub struct GitServer {
 
 /// The user name that the server knows.
 pub const USERNAME: &str = "tide";
-/// Its password.
-pub const PASSWORD: &str = "canary-password-Zx81";
+/// Its password: a canary, with what encodings write otherwise. See [`crate::canaries::STANDING`].
+pub const PASSWORD: &str = "Zx81+canary/7qTbR=9wLm%Kd@4hNs";
 
 impl GitServer {
     /// Starts a server without repos, which closes each connection behind its one answer: where one is cut, the
@@ -207,8 +212,9 @@ impl GitServer {
     /// The URL of a repo with user name and password, for the git of a test's engineer.
     #[must_use]
     pub fn url_with_password(&self, name: &str) -> String {
+        let password = percent_encoded(PASSWORD, false);
         format!(
-            "http://{USERNAME}:{PASSWORD}@{}/{name}",
+            "http://{USERNAME}:{password}@{}/{name}",
             self.http.address()
         )
     }
@@ -396,6 +402,10 @@ fn answer(shared: &Arc<Shared>, root: &Path, request: &Request) -> Option<Respon
         Some(Fault::DropRequest) => return None,
         Some(Fault::Status(status @ 300..=399)) => return Some(redirect(shared, status, request)),
         Some(Fault::Status(status)) => return Some(status_answer(status)),
+        Some(Fault::Echo(status)) => return Some(echo(status, request)),
+        Some(Fault::EchoingRefusal) => {
+            return Some(git_answer::refusal(&request.body, &who_asks(request)));
+        }
         Some(Fault::Garbage) => return Some(Response::text(200, "<html>Sign in</html>")),
         Some(Fault::Stall) => {
             wait(shared);
@@ -510,6 +520,23 @@ fn redirect(shared: &Shared, status: u16, request: &Request) -> Response {
     let host = elsewhere.map_or_else(|| "127.0.0.1:9".to_owned(), |address| address.to_string());
     let location = format!("http://{host}{}?{}", request.path, request.query);
     Response::text(status, "it is elsewhere\n").with("Location", &location)
+}
+
+/// What a request says of who asks, as it is sent and as it is meant.
+fn who_asks(request: &Request) -> String {
+    let header = request.header("authorization").unwrap_or_default();
+    let token = header.strip_prefix("Basic ").unwrap_or_default();
+    let meant = base64::engine::general_purpose::STANDARD.decode(token);
+    let meant = String::from_utf8_lossy(&meant.unwrap_or_default()).into_owned();
+    format!("{header} which means {meant} or {meant:?}")
+}
+
+fn echo(status: u16, request: &Request) -> Response {
+    let words = format!("you came with {}\n", who_asks(request));
+    Response {
+        body: words.into_bytes(),
+        ..status_answer(status)
+    }
 }
 
 fn status_answer(status: u16) -> Response {

@@ -104,6 +104,13 @@ impl Response {
         }
     }
 
+    /// The same as another type.
+    #[must_use]
+    pub fn with_type(mut self, name: &str) -> Self {
+        self.headers.retain(|(header, _)| header != "Content-Type");
+        self.with("Content-Type", name)
+    }
+
     /// One more header.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

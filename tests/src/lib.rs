@@ -13,6 +13,7 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod canaries;
 pub mod certificates;
 pub mod fake_github;
 pub mod git_answer;
@@ -21,6 +22,7 @@ pub mod gitea;
 pub mod http;
 pub mod journal;
 pub mod journal_audit;
+pub mod process_sampler;
 pub mod regions;
 pub mod requests;
 pub mod small_disk;
