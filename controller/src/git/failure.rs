@@ -403,6 +403,7 @@ impl RemoteError {
             "rpc failed",
             "transfer closed with",
             "expected flush after",
+            "expected response end packet",
         ]) {
             Self::Unavailable { remote, message }
         } else {
@@ -537,6 +538,10 @@ mod tests {
                 "MirrorDamaged",
             ),
             ("fatal: expected flush after ref listing", "Unavailable"),
+            (
+                "fatal: expected response end packet after ref listing",
+                "Unavailable",
+            ),
             (
                 "fatal: unable to access 'https://example.com/a/': transfer closed with 176 bytes remaining to read",
                 "Unavailable",
