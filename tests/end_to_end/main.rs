@@ -23,6 +23,7 @@ mod render;
 mod render_worker;
 mod rollout;
 mod sandbox;
+mod secrets;
 mod settle;
 mod several_controllers;
 mod ssh;

@@ -4,7 +4,7 @@
 //! The first rollout of the fleet is carried out once for all tests; each test begins with a copy of the repo that it
 //! left behind, so that ids and trees are the same in all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::canaries::STANDING;
 use crate::git_server::{GitServer, PASSWORD, USERNAME};
 use crate::http::{HttpServer, Request, Response};
 use crate::tidegate::{Answer, Running, Tidegate, built};
@@ -82,7 +83,8 @@ pub enum Story {
     Bad,
 }
 
-/// One test's fleet.
+/// One test's fleet. When it is dropped, the password must stand in no file of its folder but those that were made for
+/// it, and in no object of the repo.
 pub struct SmallFleet {
     /// The git server.
     pub server: GitServer,
@@ -382,6 +384,21 @@ impl SmallFleet {
         wait_for(&format!("{count} entries {kind}"), LONG, || {
             (self.server.tip(REPO, LOG).is_some() && self.count(kind) >= count).then_some(())
         });
+    }
+}
+
+impl Drop for SmallFleet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let is_planted = |path: &Path| path.extension().is_some_and(|end| end == "password");
+            let mut leaks = STANDING.find_in_folder(self.folder.path(), &is_planted);
+            // Where a test took the repo away, there is nothing to look at.
+            let repo = self.server.path(REPO);
+            if repo.join("objects").is_dir() {
+                leaks.extend(STANDING.find_in_objects(&repo, &BTreeSet::new()));
+            }
+            assert!(leaks.is_empty(), "secrets leaked: {leaks:#?}");
+        }
     }
 }
 

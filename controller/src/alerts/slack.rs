@@ -20,6 +20,8 @@ const LONGEST_HEADER: usize = 150;
 const LONGEST_SECTION: usize = 2900;
 /// The longest field that we send; Slack takes 2000 characters.
 const LONGEST_FIELD: usize = 1900;
+/// The longest word that names an error.
+const LONGEST_WORD: usize = 40;
 /// Most regions that are named.
 const NAMED_REGIONS: usize = 20;
 
@@ -67,7 +69,7 @@ impl Slack {
                 later("what answers is not Slack".to_owned())
             }
             Ok(answer) => Delivery::Refused {
-                why: format!("Slack answers {} {}", answer.status, cut(&answer.body, 200)),
+                why: format!("Slack answers {} {}", answer.status, word(&answer.body)),
             },
             Err(delivery) => delivery,
         }
@@ -77,6 +79,20 @@ impl Slack {
 impl Sink for Slack {
     fn send<'a>(&'a self, event: &'a Event) -> Sending<'a> {
         Box::pin(self.deliver(event))
+    }
+}
+
+/// The word by which Slack names an error, such as `channel_is_archived`. Whatever else stands there is not repeated: it may
+/// be our request, and its address is secret.
+fn word(body: &str) -> &str {
+    let is_word = body.len() <= LONGEST_WORD
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_word && !body.is_empty() {
+        body
+    } else {
+        "with words that are not Slack's"
     }
 }
 

@@ -175,7 +175,7 @@ impl<R: Remote> Engine<R> {
         };
         let append = create(identity, head, &self.options.identity);
         self.append(None, append).await?;
-        Ok(Turn::Again)
+        Ok(self.again())
     }
 
     fn first_name(&mut self, head: Oid) -> Result<Result<String, String>, EngineError> {

@@ -1,5 +1,6 @@
 //! Writing: entries of the log, and the moves that they allow.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_waves::log::EntryKind;
@@ -97,7 +98,12 @@ impl<R: Remote> Engine<R> {
                     message,
                 });
             }
-            PushOutcome::LostRace => debug!("another controller wrote the log first"),
+            PushOutcome::LostRace => {
+                debug!("another controller wrote the log first");
+                self.look().await?;
+                self.count_contradictions([(order.reference.as_str(), order.old)]);
+                return Ok(());
+            }
             PushOutcome::Ambiguous | PushOutcome::Moved => {
                 self.unclear = self.unclear.saturating_add(1);
                 warn!("the answer to a push of the log is unclear; reading the log again");
@@ -164,7 +170,40 @@ impl<R: Remote> Engine<R> {
             0
         };
         crash::point(&format!("after-{name}-push"));
+        let answered: BTreeSet<String> = reports
+            .iter()
+            .filter(|report| matches!(report.outcome, PushOutcome::Moved | PushOutcome::LostRace))
+            .map(|report| report.reference.clone())
+            .collect();
         self.pending.pushes.extend(reports);
-        self.look().await
+        self.look().await?;
+        self.count_contradictions(
+            orders
+                .iter()
+                .filter(|order| answered.contains(&order.reference))
+                .map(|order| (order.reference.as_str(), order.old)),
+        );
+        Ok(())
+    }
+
+    /// A push was told that these refs are not where they were (any more), by itself or by somebody else: a list that
+    /// still shows one there comes from a copy that lags behind, or from a server that does not tell the truth.
+    ///
+    /// Asking it again at once would go on for as long as that lasts, so it counts as an unclear answer.
+    fn count_contradictions<'a>(&mut self, left: impl IntoIterator<Item = (&'a str, Oid)>) {
+        let mut contradicted = false;
+        for (reference, old) in left {
+            if self.view.get(reference).unwrap_or(Oid::ZERO) == old {
+                warn!(
+                    reference,
+                    old = old.short(8),
+                    "the server lists a ref where a push was told that it is not; looking again"
+                );
+                contradicted = true;
+            }
+        }
+        if contradicted {
+            self.unclear = self.unclear.saturating_add(1);
+        }
     }
 }

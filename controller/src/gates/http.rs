@@ -18,6 +18,7 @@ use self::endpoint::ReadyEndpoint;
 use self::judge::Answer;
 use super::egress::{CheckedResolver, EgressRules};
 use super::{Prober, Probing};
+use crate::secret::Mask;
 use crate::settings::Endpoint;
 
 /// The largest body that is read.
@@ -68,8 +69,8 @@ impl HttpProber {
     }
 
     async fn ask(&self, check: &HttpCheck, last_good: Option<&HttpCheck>) -> Sample {
-        let request = match self.request(check).await {
-            Ok(request) => request,
+        let (request, mask) = match self.request(check).await {
+            Ok(ready) => ready,
             Err(sample) => return sample,
         };
         let mut response = match request.send().await {
@@ -103,12 +104,13 @@ impl HttpProber {
             &Answer {
                 status,
                 body: &body,
+                mask: &mask,
             },
         )
     }
 
-    /// The request, or why none may or can be made.
-    async fn request(&self, check: &HttpCheck) -> Result<reqwest::RequestBuilder, Sample> {
+    /// The request and what of it must not be shown, or why none may or can be made.
+    async fn request(&self, check: &HttpCheck) -> Result<(reqwest::RequestBuilder, Mask), Sample> {
         let (client, url, token) = match &check.endpoint {
             None => {
                 let url = Url::parse(&check.url)
@@ -159,10 +161,13 @@ impl HttpProber {
                 .map_err(|_| unreachable(&format!("the header {name} has no valid value")))?;
             headers.insert(name, value);
         }
+        let mut mask = Mask::default();
         if let Some(token) = token {
+            let text = token.to_str().unwrap_or_default();
+            mask = Mask::of(text.strip_prefix("Bearer "));
             headers.insert(AUTHORIZATION, token);
         }
-        Ok(client.request(method, url).headers(headers))
+        Ok((client.request(method, url).headers(headers), mask))
     }
 }
 

@@ -705,6 +705,7 @@ fn remove_leftovers(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Mask;
 
     fn options(folder: &Path) -> MirrorOptions {
         MirrorOptions {
@@ -771,6 +772,7 @@ mod tests {
             stdout: stdout.into_bytes(),
             stderr: String::new(),
             known_hosts: None,
+            mask: Mask::default(),
         });
         assert_eq!(view.head.as_deref(), Some("refs/heads/main"));
         assert_eq!(mirror.config_ref(&view).as_deref(), Some("refs/heads/main"));

@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 
 use crate::forge::ForgeError;
 use crate::git::trailers::one_line;
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 
 /// The longest that a forge is believed when it asks to be left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -119,7 +119,7 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
         words = format!("{words} ({})", details.join("; "));
     }
     if let Some(token) = token {
-        words = words.replace(token.reveal(), "***");
+        words = Mask::of([token.reveal().trim()]).hide(&words);
     }
     one_line(&words).chars().take(LONGEST_QUOTE).collect()
 }
