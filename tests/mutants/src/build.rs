@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::io::Read;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::Check;
 use crate::check::Place;
 use crate::scratch::Scratch;
-
-/// How long tests may take altogether before they count as hanging.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
 /// How often a program is asked whether it has ended.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -75,7 +72,13 @@ pub(crate) fn build(scratch: &Scratch, place: &Place) -> Result<PathBuf, String>
 }
 
 /// Runs these tests of a place, and no others.
-pub(crate) fn run(scratch: &Scratch, place: &Place, program: &PathBuf, checks: &[&Check]) -> Ended {
+pub(crate) fn run(
+    scratch: &Scratch,
+    place: &Place,
+    program: &Path,
+    checks: &[&Check],
+    deadline: Duration,
+) -> Ended {
     let names: BTreeSet<&str> = checks.iter().map(|check| check.path()).collect();
     let package = program_folder(scratch, place);
     let started = Command::new(program)
@@ -93,7 +96,7 @@ pub(crate) fn run(scratch: &Scratch, place: &Place, program: &PathBuf, checks: &
     };
     let stdout = listen(child.stdout.take());
     let stderr = listen(child.stderr.take());
-    let Some(status) = wait(&mut child, DEADLINE) else {
+    let Some(status) = wait(&mut child, deadline) else {
         return Ended::Hung;
     };
     let said = stdout.join().unwrap_or_default() + &stderr.join().unwrap_or_default();

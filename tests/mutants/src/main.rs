@@ -15,8 +15,8 @@ struct Arguments {
     #[arg(long, value_name = "NAME", num_args = 1.., value_parser = mutant)]
     only: Vec<Mutant>,
 
-    /// Only those that a test of this place has to notice: waves, renderer, controller, end_to_end
-    #[arg(long, value_name = "PLACE")]
+    /// Only those that a test of this place has to notice
+    #[arg(long, value_name = "PLACE", value_parser = ["waves", "renderer", "controller", "end_to_end"])]
     place: Option<String>,
 
     /// Only so many, spread evenly over all

@@ -4,12 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::build::{Ended, build, run as ask};
 use crate::list::Ends;
 use crate::scratch::Scratch;
 use crate::{Check, Mutant};
+
+/// How long tests may take altogether before they count as hanging.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// How long a test is waited for that is to hang; without the mutant it takes a second or two.
+const HANGING: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 #[derive(Debug)]
@@ -103,9 +109,9 @@ fn baseline(scratch: &Scratch, mutants: &[&Mutant], also: &[Check]) -> bool {
     for (place, checks) in by_place {
         let begun = Instant::now();
         let checks: Vec<&Check> = checks.into_iter().collect();
-        let ended = build(scratch, place)
-            .map(|program| ask(scratch, place, &program, &checks))
-            .unwrap_or_else(Ended::Strange);
+        let ended = build(scratch, place).map_or_else(Ended::Strange, |program| {
+            ask(scratch, place, &program, &checks, DEADLINE)
+        });
         eprintln!(
             "without a mutant: {} checks of {}, {:.1} s",
             checks.len(),
@@ -131,10 +137,14 @@ fn attempt(scratch: &Scratch, mutant: &Mutant, also: &[Check]) -> (Verdict, Vec<
         }
     };
     scratch.write(&mutant.file, broken.as_bytes());
-    let verdict = judge(mutant, show(scratch, &mutant.check));
+    let deadline = match mutant.ends {
+        Ends::Hangs => HANGING,
+        Ends::Fails | Ends::Dies => DEADLINE,
+    };
+    let verdict = judge(mutant, show(scratch, &mutant.check, deadline));
     let mut noticed = Vec::new();
     for check in also.iter().filter(|check| check.depends_on(&mutant.file)) {
-        match show(scratch, check) {
+        match show(scratch, check, DEADLINE) {
             Ended::Passed => {}
             Ended::Strange(why) => eprintln!("{}: {check}: {why}", mutant.name),
             Ended::Failed(_) | Ended::Died | Ended::Hung => noticed.push(check.to_string()),
@@ -144,11 +154,11 @@ fn attempt(scratch: &Scratch, mutant: &Mutant, also: &[Check]) -> (Verdict, Vec<
     (verdict, noticed)
 }
 
-fn show(scratch: &Scratch, check: &Check) -> Ended {
+fn show(scratch: &Scratch, check: &Check, deadline: Duration) -> Ended {
     let place = check.place();
-    build(scratch, place)
-        .map(|program| ask(scratch, place, &program, &[check]))
-        .unwrap_or_else(Ended::Strange)
+    build(scratch, place).map_or_else(Ended::Strange, |program| {
+        ask(scratch, place, &program, &[check], deadline)
+    })
 }
 
 fn judge(mutant: &Mutant, ended: Ended) -> Verdict {
