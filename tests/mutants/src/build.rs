@@ -80,11 +80,10 @@ pub(crate) fn run(
     deadline: Duration,
 ) -> Ended {
     let names: BTreeSet<&str> = checks.iter().map(|check| check.path()).collect();
-    let package = program_folder(scratch, place);
     let started = Command::new(program)
         .arg("--exact")
         .args(&names)
-        .current_dir(package)
+        .current_dir(scratch.sources().join(place.folder))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -118,15 +117,6 @@ fn judge(status: ExitStatus, asked: usize, said: String) -> Ended {
     } else {
         Ended::Strange(said)
     }
-}
-
-/// Cargo runs tests in the folder of their package.
-fn program_folder(scratch: &Scratch, place: &Place) -> PathBuf {
-    let folder = match place.package {
-        "tidegate" => "controller",
-        name => name.trim_start_matches("tidegate-"),
-    };
-    scratch.sources().join(folder)
 }
 
 /// Reads all of a pipe, for a child that has filled one waits.

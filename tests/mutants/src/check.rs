@@ -26,19 +26,25 @@ pub(crate) struct Place {
     pub(crate) package: &'static str,
     /// What tells its program from the package's others, for cargo.
     pub(crate) target: &'static [&'static str],
+    /// Where its package lies; cargo runs its tests there.
+    pub(crate) folder: &'static str,
     /// Where its modules lie.
-    folder: &'static str,
+    modules: &'static str,
+    /// The files that may hold tests of no module.
+    roots: &'static [&'static str],
     /// The crates whose sources make a difference to it.
     depends_on: &'static [&'static str],
 }
 
-const PLACES: [Place; 4] = [
+const PLACES: [Place; 5] = [
     Place {
         level: 0,
         name: "waves",
         package: "tidegate-waves",
         target: &["--lib"],
-        folder: "waves/src",
+        folder: "waves",
+        modules: "waves/src",
+        roots: &["lib.rs"],
         depends_on: &["waves"],
     },
     Place {
@@ -46,7 +52,9 @@ const PLACES: [Place; 4] = [
         name: "renderer",
         package: "tidegate-renderer",
         target: &["--lib"],
-        folder: "renderer/src",
+        folder: "renderer",
+        modules: "renderer/src",
+        roots: &["lib.rs"],
         depends_on: &["waves", "renderer"],
     },
     Place {
@@ -54,7 +62,9 @@ const PLACES: [Place; 4] = [
         name: "controller",
         package: "tidegate",
         target: &["--lib"],
-        folder: "controller/src",
+        folder: "controller",
+        modules: "controller/src",
+        roots: &["lib.rs"],
         depends_on: &["waves", "renderer", "controller"],
     },
     Place {
@@ -62,8 +72,20 @@ const PLACES: [Place; 4] = [
         name: "end_to_end",
         package: "tidegate",
         target: &["--test", "end_to_end"],
-        folder: "tests/end_to_end",
+        folder: "controller",
+        modules: "tests/end_to_end",
+        roots: &["main.rs"],
         depends_on: &["waves", "renderer", "controller", "tests"],
+    },
+    Place {
+        level: 4,
+        name: "simulator",
+        package: "tidegate-simulator",
+        target: &["--test", "seeds"],
+        folder: "tests/simulator",
+        modules: "tests/simulator/tests",
+        roots: &["seeds.rs"],
+        depends_on: &["waves"],
     },
 ];
 
@@ -117,10 +139,10 @@ impl Check {
     pub fn exists(&self) -> bool {
         let parts: Vec<&str> = self.path.split("::").collect();
         let (name, modules) = parts.split_last().expect("a path has parts");
-        let folder = root().join(self.place.folder);
+        let folder = root().join(self.place.modules);
         (0..=modules.len()).rev().any(|depth| {
-            let files = if depth == 0 {
-                vec!["lib.rs".to_owned(), "main.rs".to_owned()]
+            let files: Vec<String> = if depth == 0 {
+                self.place.roots.iter().map(ToString::to_string).collect()
             } else {
                 vec![format!("{}.rs", modules[..depth].join("/"))]
             };
