@@ -27,22 +27,6 @@ pub struct Mutant {
     pub new: String,
     /// The test that has to notice.
     pub check: Check,
-    /// How the test notices.
-    #[serde(default)]
-    pub ends: Ends,
-}
-
-/// How a test ends where its mutant is caught.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ends {
-    /// It fails.
-    #[default]
-    Fails,
-    /// Its process is killed by a signal: what the rule prevents cannot be caught in the same process.
-    Dies,
-    /// It never ends: what the rule prevents is to wait for ever.
-    Hangs,
 }
 
 impl Mutant {
