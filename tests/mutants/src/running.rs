@@ -133,7 +133,7 @@ fn attempt(scratch: &Scratch, mutant: &Mutant, also: &[Check]) -> (Verdict, Vec<
         }
     };
     scratch.write(&mutant.file, broken.as_bytes());
-    let verdict = judge(mutant, show(scratch, &mutant.check));
+    let verdict = judge(mutant, &show(scratch, &mutant.check));
     let mut noticed = Vec::new();
     for check in also.iter().filter(|check| check.depends_on(&mutant.file)) {
         match show(scratch, check) {
@@ -153,7 +153,7 @@ fn show(scratch: &Scratch, check: &Check) -> Ended {
     })
 }
 
-fn judge(mutant: &Mutant, ended: Ended) -> Verdict {
+fn judge(mutant: &Mutant, ended: &Ended) -> Verdict {
     match ended {
         Ended::Failed(_) => Verdict::Caught,
         Ended::Passed => Verdict::Survived,
