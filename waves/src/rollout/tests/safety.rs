@@ -70,6 +70,26 @@ fn every_test_that_the_page_names_exists() {
 }
 
 #[test]
+fn each_of_the_thirteen_promises_names_a_test_and_who_searches() {
+    let table = PAGE
+        .split("## The promises")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the page has the promises");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Promise"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 13);
+    for (number, row) in (1..).zip(&rows) {
+        assert!(row[1].starts_with(&format!("{number}. ")), "{}", row[1]);
+        assert!(row[2].contains("::"), "promise {number} names no test");
+        assert!(!row[3].is_empty(), "promise {number} is searched by nobody");
+    }
+}
+
+#[test]
 fn a_test_that_does_not_exist_would_be_noticed() {
     assert!(exists(
         "waves::rollout::tests::safety::every_test_that_the_page_names_exists"
