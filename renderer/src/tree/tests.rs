@@ -146,7 +146,11 @@ fn splicing_replaces_and_removes_folders_and_keeps_the_rest() {
     let base = store
         .splice(
             EMPTY_TREE,
-            &[("a".to_owned(), Some(one)), ("b".to_owned(), Some(one))],
+            &[
+                ("a".to_owned(), Some(one)),
+                ("b".to_owned(), Some(one)),
+                ("kept".to_owned(), Some(two)),
+            ],
         )
         .unwrap();
     let next = store
@@ -163,7 +167,11 @@ fn splicing_replaces_and_removes_folders_and_keeps_the_rest() {
     let folders = store.folders(next).unwrap();
     assert_eq!(
         folders.into_iter().collect::<Vec<_>>(),
-        [("a".to_owned(), two), ("c".to_owned(), one)]
+        [
+            ("a".to_owned(), two),
+            ("c".to_owned(), one),
+            ("kept".to_owned(), two)
+        ]
     );
     assert_eq!(store.entry(next, "a/x").unwrap().unwrap().id, blob_id(b"2"));
     assert_eq!(store.entry(next, "a/x/y").unwrap(), None);

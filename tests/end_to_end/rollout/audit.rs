@@ -42,6 +42,7 @@ impl Fleet {
         every_intent_is_closed_once(&log);
         self.regions_are_named_where_they_are(&log, &visible);
         moves_say_what_they_are(&log, &commits);
+        self.moves_are_dated_by_what_they_are_built_on(&log);
         let said = self.people("audit", &[]);
         assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
     }
@@ -117,6 +118,38 @@ impl Fleet {
                 (fields[0].to_owned(), commit)
             })
             .collect()
+    }
+
+    /// What an entry names has the date of the entry before it, so that whoever builds on that makes the same commit.
+    fn moves_are_dated_by_what_they_are_built_on(&self, log: &[Entry]) {
+        let named: Vec<(&str, String)> = log
+            .windows(2)
+            .flat_map(|pair| {
+                let before = pair[0].id.as_str();
+                let made = pair[1].intents().into_iter().filter(|intent| {
+                    // A deleted branch comes back to a commit that was made before.
+                    let known =
+                        |entry: &Entry| entry.intents().iter().any(|old| old.new == intent.new);
+                    !log[..pair[1].seq].iter().any(known)
+                });
+                made.map(move |intent| (before, intent.new))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let mut arguments = vec!["log", "--no-walk=unsorted", "--format=%H %ct", LOG];
+        arguments.extend(named.iter().flat_map(|(before, new)| [*before, new]));
+        let said = self.git(&arguments);
+        let dates: BTreeMap<&str, &str> = said
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .collect();
+        for (before, new) in &named {
+            assert_eq!(
+                dates[new.as_str()],
+                dates[before],
+                "{new} is built on {before}"
+            );
+        }
     }
 
     fn waves_come_in_order(&self, log: &[Entry], commits: &BTreeMap<String, Commit>) {

@@ -96,6 +96,15 @@ impl<'a> Audit<'a> {
     fn waves_go_in_order(&mut self) {
         let world: &'a World = self.world;
         for (seq, logged) in self.entries() {
+            if logged.entry.kind == EntryKind::WavePassed {
+                let waves = logged.state.rollout.iter().flat_map(|run| &run.waves);
+                let mut regions = waves
+                    .filter(|wave| logged.entry.wave.as_ref() == Some(&wave.name))
+                    .flat_map(|wave| &wave.regions);
+                if let Some((region, _)) = regions.find(|(_, run)| !run.state.is_settled()) {
+                    self.say(seq, format!("promise 1: {region} is still judged"));
+                }
+            }
             for intent in Self::promotes(logged) {
                 let Some(rollout) = logged.state.rollout.clone() else {
                     self.say(seq, "a promotion without a rollout");

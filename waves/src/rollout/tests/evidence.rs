@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use super::world::{Spec, World};
 use crate::fleet::{OnFailure, OnUnreachable};
+use crate::gate::{Reading, Sample};
 use crate::log::EntryKind;
-use crate::rollout::{Baseline, FailureReason, HoldReason, RegionState, RolloutState, Verb};
+use crate::rollout::observation::{Now, Phase, RegionSample};
+use crate::rollout::{
+    Baseline, FailureReason, HoldReason, RegionState, RolloutState, Verb, decide,
+};
 
 fn failure(world: &World) -> crate::rollout::Failure {
     world
@@ -462,6 +466,40 @@ fn a_stale_answer_neither_passes_nor_fails() {
         world.story()
     );
     assert_eq!(world.count(EntryKind::Failed), 0);
+}
+
+#[test]
+fn an_answer_that_was_asked_for_too_early_does_not_count() {
+    let mut spec = Spec::small();
+    spec.sampling.settle = Some(Duration::from_secs(60));
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("applying", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") == RegionState::Applying
+    });
+    world.run_for(20);
+    let counts = |world: &mut World, later: u64| {
+        let now = Now {
+            monotonic: world.monotonic(0) + Duration::from_secs(later),
+            wall: world.wall(),
+        };
+        let mut seen = world.observe(0);
+        seen.samples = vec![RegionSample {
+            rollout: world.state().active().unwrap().id.clone(),
+            region: "r0".to_owned(),
+            gate: "healthz".to_owned(),
+            phase: Phase::After,
+            at: now.monotonic,
+            sample: Sample {
+                reading: Reading::Healthy { proven: false },
+                evidence: String::new(),
+            },
+        }];
+        let step = decide(world.state(), &world.controllers[0].watch, &seen, now);
+        step.watch.gate("r0", "healthz").is_some()
+    };
+    assert!(!counts(&mut world, 0));
+    assert!(counts(&mut world, 60));
 }
 
 #[test]

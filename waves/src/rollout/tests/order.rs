@@ -22,6 +22,51 @@ fn waves_pass_in_order_and_each_says_so() {
 }
 
 #[test]
+fn a_wave_does_not_pass_while_a_region_of_it_is_still_judged() {
+    let spec = Spec::small().wave("pilot", |wave| {
+        wave.min_healthy = Some(Amount::Percent(50));
+    });
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("r2 is promoted", |world| {
+        world
+            .state()
+            .active()
+            .is_some_and(|rollout| rollout.region("r2").unwrap().1.before.is_some())
+    });
+    world.dark.insert("r2".to_owned());
+    world.run_until("r1 is done", |world| {
+        world.region("r1") == RegionState::Done
+    });
+    world.run_for(60);
+    // Half of the wave is enough, once the other half is known.
+    let newest = world.newest(EntryKind::WavePassed).entry.wave.clone();
+    assert_eq!(newest.as_deref(), Some("canary"), "{}", world.story());
+    world.dark.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+}
+
+#[test]
+fn who_waits_when_a_rollout_fails_is_not_promoted_behind_the_failure() {
+    let spec = Spec::small().wave("pilot", |wave| wave.max_concurrent = Amount::Count(1));
+    let mut world = World::settled(spec);
+    world.bad_words.insert("worse".to_owned());
+    world.commit(&[("all", "v2"), ("r1", "worse")]);
+    world.run();
+    let failed = world.position(EntryKind::Failed);
+    assert!(
+        world.log[failed..]
+            .iter()
+            .flat_map(|logged| &logged.intents)
+            .all(|intent| intent.draft.kind != MoveKind::Promote),
+        "{}",
+        world.story()
+    );
+    assert_eq!(world.region("r2"), RegionState::Pending);
+}
+
+#[test]
 fn branches_are_created_before_anything_is_promoted() {
     let world = World::settled(Spec::small());
     let kinds: Vec<MoveKind> = world

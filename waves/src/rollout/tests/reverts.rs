@@ -155,3 +155,20 @@ fn a_pull_request_is_proposed_where_the_policy_wants_one() {
     );
     assert_eq!(world.refs[MAIN], bad);
 }
+
+#[test]
+fn what_the_config_branch_no_longer_holds_is_not_reverted() {
+    let mut world = World::settled(Spec::small());
+    world.bad_words.insert("v2".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::RolloutOpened);
+    // Somebody takes it back before it has failed.
+    let back = world.commit(&[("all", "v1")]);
+    world.run();
+    let rollout = world.state().rollout.clone().unwrap();
+    assert_eq!(rollout.state, RolloutState::RolledBack, "{}", world.story());
+    assert_eq!(rollout.source_revert, SourceRevert::NotNeeded);
+    assert_eq!(world.refs[MAIN], back, "{}", world.story());
+    assert_eq!(world.last(), EntryKind::NoChange, "{}", world.story());
+    assert_eq!(world.holds(), []);
+}
