@@ -9,6 +9,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use mimalloc::MiMalloc;
+
+/// Half of a run's time would go into the system's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 mod bakes;
 pub mod coverage;
 pub mod event;
