@@ -81,7 +81,7 @@ impl Sink for Slack {
 }
 
 /// What is sent: blocks, and a text for where no blocks are shown.
-fn message(event: &Event) -> Value {
+pub(crate) fn message(event: &Event) -> Value {
     let title = title(event);
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "text": cut(&title, LONGEST_HEADER), "emoji": false } }),

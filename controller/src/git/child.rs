@@ -456,7 +456,7 @@ fn percent_encoded(text: &str) -> String {
 
 /// Text that may be logged: secrets masked, one `\n` between lines, nothing that moves a terminal's cursor
 /// or turns the reading direction.
-fn printable(bytes: &[u8], masks: &[String]) -> String {
+pub(crate) fn printable(bytes: &[u8], masks: &[String]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut clean: String = text
         .chars()

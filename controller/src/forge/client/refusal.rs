@@ -21,7 +21,7 @@ const UNNAMED_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_QUOTE: usize = 200;
 
 /// What a status that is no success means.
-pub(super) fn refused(
+pub(crate) fn refused(
     what: &str,
     status: StatusCode,
     headers: &HeaderMap,
@@ -118,10 +118,14 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
     if !details.is_empty() {
         words = format!("{words} ({})", details.join("; "));
     }
-    if let Some(token) = token {
-        words = words.replace(token.reveal(), "***");
+    // First made plain: what is taken out of the words then could have hidden the token.
+    let mut words = one_line(&words);
+    if let Some(token) = token.map(|token| token.reveal().trim())
+        && !token.is_empty()
+    {
+        words = words.replace(token, "***");
     }
-    one_line(&words).chars().take(LONGEST_QUOTE).collect()
+    words.chars().take(LONGEST_QUOTE).collect()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -286,6 +290,9 @@ mod tests {
             error.to_string(),
             "GET https://api.example.com/x answered 422: Validation Failed for *** (A pull request already exists; no); the forge finds the request at fault"
         );
+        // A forge that says the token with something invisible in it would have shown it.
+        let error = refusal(422, &[], r#"{"message":"not hun\u200bter2"}"#);
+        assert!(error.to_string().contains("422: not ***;"), "{error}");
         let error = refusal(404, &[], r#"{"errors":null,"message":"not found"}"#);
         assert!(
             error.to_string().contains("answered 404: not found; "),
