@@ -83,3 +83,13 @@ fn the_corpus_is_small_and_belongs_to_targets() {
         }
     }
 }
+
+#[test]
+fn the_page_about_it_has_all_targets() {
+    let page = include_str!("../../../docs/src/fuzzing.md");
+    for target in ALL {
+        let row = format!("| `{}` | {} |", target.name, target.about);
+        assert!(page.contains(&row), "docs/src/fuzzing.md lacks {row}");
+    }
+    assert!(page.contains(&format!("There are {}:", ALL.len())));
+}

@@ -73,10 +73,7 @@ pub(crate) fn refused(
                 .get(LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|value| Url::parse(value).ok())
-                .map(|mut url| {
-                    url.set_query(None);
-                    format!(" to {}", one_line(url.as_str()))
-                })
+                .map(|url| format!(" to {}", without_secrets(url, token)))
                 .unwrap_or_default();
             return ForgeError::Permanent {
                 status: code,
@@ -90,6 +87,23 @@ pub(crate) fn refused(
     ForgeError::Permanent {
         status: code,
         message: format!("{message}; {advice}"),
+    }
+}
+
+/// Where a forge redirects to, as one line without what may be secret.
+fn without_secrets(mut url: Url, token: Option<&Secret>) -> String {
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for addresses that have no user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    without_token(&one_line(url.as_str()), token)
+}
+
+fn without_token(words: &str, token: Option<&Secret>) -> String {
+    match token.map(|token| token.reveal().trim()) {
+        Some(token) if !token.is_empty() => words.replace(token, "***"),
+        _ => words.to_owned(),
     }
 }
 
@@ -119,12 +133,7 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
         words = format!("{words} ({})", details.join("; "));
     }
     // First made plain: what is taken out of the words then could have hidden the token.
-    let mut words = one_line(&words);
-    if let Some(token) = token.map(|token| token.reveal().trim())
-        && !token.is_empty()
-    {
-        words = words.replace(token, "***");
-    }
+    let words = without_token(&one_line(&words), token);
     words.chars().take(LONGEST_QUOTE).collect()
 }
 
@@ -289,6 +298,14 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "GET https://api.example.com/x answered 422: Validation Failed for *** (A pull request already exists; no); the forge finds the request at fault"
+        );
+        let moved = "https://me:other@b.example.com/hunter2/x?token=hunter2#hunter2";
+        let error = refusal(301, &[("location", moved)], "");
+        assert!(
+            error
+                .to_string()
+                .contains("it redirects to https://b.example.com/***/x: set forge.api"),
+            "{error}"
         );
         // A forge that says the token with something invisible in it would have shown it.
         let error = refusal(422, &[], r#"{"message":"not hun\u200bter2"}"#);
