@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod bad_input;
 mod cli_help;
 mod crash;
 mod documents;

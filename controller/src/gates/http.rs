@@ -1,8 +1,8 @@
 //! One sample of an `http` gate: ask, and judge the answer.
 
-mod endpoint;
+pub(crate) mod endpoint;
 mod failure;
-mod judge;
+pub(crate) mod judge;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -448,7 +448,7 @@ async fn read_bounded(
 
 /// Text that may be logged: secrets masked, one `\n` between lines, nothing that moves a terminal's cursor
 /// or turns the reading direction.
-fn printable(bytes: &[u8], mask: &Mask) -> String {
+pub(crate) fn printable(bytes: &[u8], mask: &Mask) -> String {
     let text = String::from_utf8_lossy(bytes);
     let clean: String = text
         .chars()

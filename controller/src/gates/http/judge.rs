@@ -13,13 +13,13 @@ const LONGEST_VALUE: usize = 60;
 
 /// An answer that was read to its end.
 #[derive(Debug)]
-pub(super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// Its status.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// Its body.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// What was sent along and must not be shown, though the answer may repeat it.
-    pub(super) mask: &'a Mask,
+    pub(crate) mask: &'a Mask,
 }
 
 /// Whether a status sends the asker elsewhere.
@@ -28,7 +28,7 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 /// Judges an answer that is no redirect and not too large.
-pub(super) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
+pub(crate) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
     let body: Option<Value> = if check.expect.json.is_empty() {
         None
     } else {
