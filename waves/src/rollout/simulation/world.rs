@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::auditor::expect_clean;
@@ -73,8 +74,8 @@ pub struct Controller {
     pub watch: Watch,
     pub probes: Vec<Probe>,
     pub busy: bool,
-    sampled: BTreeMap<(String, String, Phase), Duration>,
-    samples: Vec<RegionSample>,
+    pub(super) sampled: BTreeMap<(String, String, Phase), Duration>,
+    pub(super) samples: Vec<RegionSample>,
     pub(super) reports: Vec<PushReport>,
     /// What an earlier run had counted.
     pub recovered: BTreeMap<String, RecoveredSums>,
@@ -109,7 +110,8 @@ impl Controller {
 /// Everything there is.
 #[derive(Debug, Clone)]
 pub struct World {
-    pub log: Vec<Logged>,
+    /// Shared between copies of a world: what is written stays as it is.
+    pub log: Vec<Arc<Logged>>,
     pub commits: BTreeMap<Oid, Commit>,
     pub refs: BTreeMap<String, Oid>,
     pub sources: BTreeMap<Oid, Source>,
@@ -206,12 +208,12 @@ impl World {
         let (entry, intents, state) = create(identity, first, "a")
             .complete(|_| Err("entry 0 moves nothing"))
             .unwrap();
-        world.log.push(Logged {
+        world.log.push(Arc::new(Logged {
             entry,
             intents,
             state,
             at: world.now,
-        });
+        }));
         world
     }
 
@@ -247,6 +249,7 @@ impl World {
         self.log
             .iter()
             .rev()
+            .map(Arc::as_ref)
             .find(|logged| logged.entry.kind == kind)
             .unwrap_or_else(|| panic!("no {kind} in\n{}", self.story()))
     }

@@ -1,0 +1,361 @@
+//! What can happen in a state, and what comes of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_waves::log::EntryKind;
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::simulation::auditor::audit;
+use tidegate_waves::rollout::simulation::network::{Fault, LOG};
+use tidegate_waves::rollout::simulation::world::{World, id, wave_ref};
+use tidegate_waves::rollout::{HoldReason, Now, RequestOption, Step, Verb, decide};
+
+use crate::configuration::{Answer, Configuration, Newer};
+use crate::mutant::Mutant;
+use crate::state::State;
+
+/// How far time goes on at once: the gates' interval, the bake, and how long a foreign log must stand still.
+pub const TICK: Duration = Duration::from_secs(15);
+
+/// How a controller stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stop {
+    /// It dies, and comes back without its cache.
+    Killed,
+    /// It dies, and comes back with its cache.
+    KilledWithCache,
+    /// It stands still, and goes on as if nothing had happened.
+    Frozen,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A controller looks, and finds nothing to do.
+    Look(usize),
+    /// A controller looks, and does what there is to do: it writes an entry, or pushes branches.
+    Act(usize, String),
+    /// The same, but what it sends to this ref is under way for any time.
+    Delay(usize, String, String),
+    /// A push under way arrives.
+    Arrive(String),
+    /// An entry under way arrives.
+    ArriveEntry(EntryKind),
+    /// A controller stops.
+    Stop(usize, Stop),
+    /// It goes on.
+    Start(usize),
+    /// Somebody commits to the config branch.
+    Newer(Newer),
+    /// Somebody else commits to a wave branch.
+    Drift(&'static str),
+    /// A person answers drift.
+    Answer(Answer),
+    /// Time goes on, and regions answer.
+    Tick,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Look(who) => write!(f, "controller {who} looks and has nothing to do"),
+            Self::Act(who, what) => write!(f, "controller {who} {what}"),
+            Self::Delay(who, what, reference) => {
+                write!(
+                    f,
+                    "controller {who} {what}; what it sends to {reference} is delayed"
+                )
+            }
+            Self::Arrive(reference) => write!(f, "the delayed push of {reference} arrives"),
+            Self::ArriveEntry(kind) => write!(f, "the delayed {kind} entry arrives"),
+            Self::Stop(who, how) => write!(f, "controller {who} stops: {how:?}"),
+            Self::Start(who) => write!(f, "controller {who} goes on"),
+            Self::Newer(Newer::Commit) => f.write_str("somebody commits to the config branch"),
+            Self::Newer(Newer::Hotfix) => f.write_str("somebody commits and asks for a hotfix"),
+            Self::Drift(wave) => write!(f, "somebody else commits to the branch of {wave}"),
+            Self::Answer(answer) => write!(f, "a person answers drift: {answer:?}"),
+            Self::Tick => f.write_str("time goes on"),
+        }
+    }
+}
+
+/// Everything that can happen in a state, in a fixed order, with what comes of it.
+#[must_use]
+pub fn successors(
+    configuration: &Configuration,
+    mutant: Option<Mutant>,
+    state: &State,
+) -> Vec<(Event, State)> {
+    let mut found = Vec::new();
+    let mut is_quiet = true;
+    for who in 0..state.world.controllers.len() {
+        if state.world.controllers.get(who).is_some_and(|one| one.alive) {
+            is_quiet &= !turns(mutant, state, who, &mut found);
+        }
+    }
+    arrivals(mutant, state, &mut found);
+    let stopped = state
+        .world
+        .controllers
+        .iter()
+        .position(|controller| !controller.alive);
+    if is_quiet {
+        let mut world = World::clone(&state.world);
+        world.pass(TICK);
+        world.sample();
+        let mut next = state.with(world);
+        // Where time changes nothing any more it need not go on.
+        if next.number() != state.number() {
+            next.ticks += 1;
+            found.push((Event::Tick, next));
+        }
+    }
+    match stopped {
+        Some(who) => {
+            let mut world = World::clone(&state.world);
+            if let Some(controller) = world.controllers.get_mut(who) {
+                controller.alive = true;
+            }
+            found.push((Event::Start(who), state.with(world)));
+        }
+        // Where nothing more would happen, nobody's end matters.
+        None if state.budget.stops > 0 && !found.is_empty() => stops(state, &mut found),
+        None => {}
+    }
+    people(configuration, state, &mut found);
+    found
+}
+
+/// What a controller does next; tells whether that is anything at all.
+fn turns(
+    mutant: Option<Mutant>,
+    state: &State,
+    who: usize,
+    found: &mut Vec<(Event, State)>,
+) -> bool {
+    let mut thought = World::clone(&state.world);
+    think(&mut thought, who, mutant);
+    let Some((_, step)) = thought
+        .controllers
+        .get(who)
+        .and_then(|controller| controller.pending.as_ref())
+    else {
+        return false;
+    };
+    let what = in_words(step);
+    let references: Vec<String> = match &step.append {
+        Some(_) => vec![LOG.to_owned()],
+        None => step
+            .pushes
+            .iter()
+            .map(|order| order.reference.clone())
+            .collect(),
+    };
+    if references.is_empty() {
+        act(&mut thought, who, mutant);
+        let next = state.with(thought);
+        let changed = next.number() != state.number();
+        if changed {
+            found.push((Event::Look(who), next));
+        }
+        return changed;
+    }
+    if state.budget.delays > 0 {
+        for reference in references {
+            let mut world = thought.clone();
+            world.faults.insert(reference.clone(), Fault::Delayed);
+            act(&mut world, who, mutant);
+            world.faults.clear();
+            let mut next = judged(state, world);
+            next.budget.delays -= 1;
+            for order in &next.world.delayed {
+                next.senders.entry(order.new).or_insert((who, false));
+            }
+            found.push((Event::Delay(who, what.clone(), reference), next));
+        }
+    }
+    act(&mut thought, who, mutant);
+    let next = judged(state, thought);
+    if next.number() == state.number() {
+        return false;
+    }
+    found.push((Event::Act(who, what), next));
+    true
+}
+
+fn in_words(step: &Step) -> String {
+    match &step.append {
+        Some(append) => format!(
+            "writes {}{}: {}",
+            append.entry.kind,
+            append
+                .entry
+                .wave
+                .as_ref()
+                .map(|wave| format!(" [{wave}]"))
+                .unwrap_or_default(),
+            append.entry.subject
+        ),
+        None => format!(
+            "pushes {}",
+            step.pushes
+                .iter()
+                .map(|order| order.reference.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
+
+/// What [`World::think`] does, with a broken rule if there is one.
+fn think(world: &mut World, who: usize, mutant: Option<Mutant>) {
+    let Some(mutant) = mutant else {
+        world.think(who);
+        return;
+    };
+    let state = world.state().clone();
+    let seen = mutant.seen(&state, world.observe(who));
+    let now = Now {
+        monotonic: world.monotonic(who),
+        wall: world.wall(),
+    };
+    let Some(controller) = world.controllers.get_mut(who) else {
+        return;
+    };
+    let seq = state.seq;
+    let step = mutant.decided(decide(&mutant.shown(state), &controller.watch, &seen, now));
+    controller.watch = step.watch.clone();
+    controller.probes.clone_from(&step.probes);
+    controller.busy = step.busy;
+    controller.pending = Some((seq, step));
+}
+
+/// What [`World::act`] does, with a broken rule if there is one.
+fn act(world: &mut World, who: usize, mutant: Option<Mutant>) {
+    world.act(who);
+    let _ = mutant;
+}
+
+/// Pushes and entries under way arrive, whoever sent them and whatever came of them since.
+fn arrivals(_mutant: Option<Mutant>, state: &State, found: &mut Vec<(Event, State)>) {
+    for which in 0..state.world.delayed.len() {
+        let mut world = World::clone(&state.world);
+        let Some(order) = world.delayed.get(which).cloned() else {
+            continue;
+        };
+        world.deliver_push(which);
+        let mut next = judged(state, world);
+        next.landed_late |= state
+            .senders
+            .get(&order.new)
+            .is_some_and(|(_, is_dead)| *is_dead);
+        found.push((Event::Arrive(order.reference), next));
+    }
+    for which in 0..state.world.late_appends.len() {
+        let mut world = World::clone(&state.world);
+        let Some(kind) = world
+            .late_appends
+            .get(which)
+            .map(|late| late.append.entry.kind)
+        else {
+            continue;
+        };
+        world.deliver_entry(which);
+        found.push((Event::ArriveEntry(kind), judged(state, world)));
+    }
+}
+
+fn stops(state: &State, found: &mut Vec<(Event, State)>) {
+    for who in 0..state.world.controllers.len() {
+        for how in [Stop::Killed, Stop::KilledWithCache, Stop::Frozen] {
+            let mut world = World::clone(&state.world);
+            if how != Stop::Frozen {
+                let sums = world
+                    .controllers
+                    .get(who)
+                    .map(|controller| controller.watch.sums())
+                    .unwrap_or_default();
+                world.crash(who);
+                if how == Stop::KilledWithCache
+                    && let Some(controller) = world.controllers.get_mut(who)
+                {
+                    controller.recovered = sums.into_iter().collect();
+                }
+            }
+            if let Some(controller) = world.controllers.get_mut(who) {
+                controller.alive = false;
+            }
+            let mut next = state.with(world);
+            next.budget.stops -= 1;
+            if how != Stop::Frozen {
+                for (sender, is_dead) in next.senders.values_mut() {
+                    *is_dead |= *sender == who;
+                }
+            }
+            found.push((Event::Stop(who, how), next));
+        }
+    }
+}
+
+fn people(configuration: &Configuration, state: &State, found: &mut Vec<(Event, State)>) {
+    if let Some(newer) = configuration.newer.filter(|_| state.budget.newer) {
+        let mut world = World::clone(&state.world);
+        let commit = world.commit(&[("all", "v3")]);
+        if newer == Newer::Hotfix {
+            world.request(Verb::Hotfix).to = Some(commit);
+        }
+        let mut next = judged(state, world);
+        next.budget.newer = false;
+        found.push((Event::Newer(newer), next));
+    }
+    let Some(drift) = configuration.drift else {
+        return;
+    };
+    if state.budget.drift && state.world.refs.contains_key(&wave_ref(drift.wave)) {
+        let mut world = World::clone(&state.world);
+        let region = crate::region_of(drift.wave);
+        world.drift(drift.wave, region, Some(id(&"theirs")));
+        let mut next = judged(state, world);
+        next.budget.drift = false;
+        found.push((Event::Drift(drift.wave), next));
+    }
+    let is_held = state
+        .world
+        .state()
+        .holds
+        .iter()
+        .any(|hold| hold.reason == HoldReason::Drift);
+    if state.budget.answer && is_held {
+        let mut world = World::clone(&state.world);
+        world.request(Verb::Resume).option = Some(match drift.answer {
+            Answer::Adopt => RequestOption::Adopt,
+            Answer::Restore => RequestOption::Restore,
+        });
+        let mut next = judged(state, world);
+        next.budget.answer = false;
+        found.push((Event::Answer(drift.answer), next));
+    }
+}
+
+/// The state after this, and what the auditor says to it. What is under way and can arrive no more is forgotten: its
+/// compare-and-swap names what no ref will ever stand at again.
+fn judged(state: &State, mut world: World) -> State {
+    let refs = world.refs.clone();
+    world.delayed.retain(|order| {
+        refs.get(&order.reference).copied().unwrap_or(Oid::ZERO) == order.old
+    });
+    let seq = world.state().seq;
+    world.late_appends.retain(|late| late.seq == seq);
+    let changed = world.log.len() != state.world.log.len()
+        || world.refs != state.world.refs
+        || world.pushed.len() != state.world.pushed.len();
+    let wrong = if changed { audit(&world) } else { Vec::new() };
+    let mut next = state.with(world);
+    if !wrong.is_empty() {
+        let known: BTreeSet<String> = next.wrong.iter().cloned().chain(wrong).collect();
+        next.wrong = Arc::new(known.into_iter().collect());
+    }
+    next
+}
