@@ -105,9 +105,8 @@ pub fn successors(
         let mut world = World::clone(&state.world);
         world.pass(TICK);
         world.sample();
-        let mut next = state.with(world);
-        // Where time changes nothing any more it need not go on.
-        if next.number() != state.number() {
+        if is_awaited(mutant, &world) {
+            let mut next = state.with(world);
             next.ticks += 1;
             found.push((Event::Tick, next));
         }
@@ -126,6 +125,23 @@ pub fn successors(
     }
     people(configuration, state, &mut found);
     found
+}
+
+/// Whether time changes anything: somebody says so, or would find something to do after it. Where neither is so, the
+/// world is at rest.
+fn is_awaited(mutant: Option<Mutant>, after: &World) -> bool {
+    let is_alive = |who: &usize| after.controllers.get(*who).is_some_and(|one| one.alive);
+    (0..after.controllers.len()).filter(is_alive).any(|who| {
+        after.controllers.get(who).is_some_and(|one| one.busy) || {
+            let mut thought = after.clone();
+            think(&mut thought, who, mutant);
+            thought
+                .controllers
+                .get(who)
+                .and_then(|one| one.pending.as_ref())
+                .is_some_and(|(_, step)| step.append.is_some() || !step.pushes.is_empty())
+        }
+    })
 }
 
 /// What a controller does next; tells whether that is anything at all.
