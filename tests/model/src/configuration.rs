@@ -47,6 +47,8 @@ pub struct Configuration {
     pub delays: u8,
     /// How often a controller may be killed (with or without its cache) or frozen, and go on after any time.
     pub stops: u8,
+    /// The region whose new tree turns out to be harmful at any moment.
+    pub turns_ill: Option<&'static str>,
     /// The commit that comes at any moment.
     pub newer: Option<Newer>,
     /// The foreign commit that comes at any moment.
@@ -62,6 +64,7 @@ impl Configuration {
             controllers: 2,
             delays: 0,
             stops: 0,
+            turns_ill: None,
             newer: None,
             drift: None,
         }
@@ -89,14 +92,59 @@ impl Configuration {
         self
     }
 
+    /// The same with a tree that turns out to be harmful at any moment.
+    #[must_use]
+    pub fn turning_ill(mut self, region: &'static str) -> Self {
+        self.turns_ill = Some(region);
+        self
+    }
+
     /// All of them.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let good = [None];
+        let (good, bad) = ([None], [Some(1)]);
         vec![
-            Self::new("good", "a good commit", &good).disturbed(2, 1),
-            Self::new("bad", "a commit that shows harm in the second wave", &[Some(1)])
-                .disturbed(2, 1),
+            Self::new("good", "a good commit", &good).disturbed(1, 1),
+            Self::new("bad", "a commit that shows harm in the second wave", &bad).disturbed(1, 1),
+            Self::new(
+                "late",
+                "the first region's tree turns out to be harmful at any moment",
+                &good,
+            )
+            .turning_ill("r0")
+            .disturbed(1, 0),
+            Self::new(
+                "hotfix",
+                "a hotfix at any moment, over a good or a bad commit",
+                &[None, Some(1)],
+            )
+            .newer(Newer::Hotfix)
+            .disturbed(1, 0),
+            Self::new(
+                "queued",
+                "another commit at any moment, behind a bad one",
+                &bad,
+            )
+            .newer(Newer::Commit)
+            .disturbed(1, 0),
+            Self::new(
+                "drift",
+                "a foreign commit on the second wave's branch at any moment, and its restoring",
+                &bad,
+            )
+            .drift("pilot", Answer::Restore)
+            .disturbed(1, 0),
+            Self::new("adopted", "the same, adopted", &bad)
+                .drift("pilot", Answer::Adopt)
+                .disturbed(1, 0),
+            Self::new(
+                "all",
+                "a bad commit, a hotfix and a foreign commit at any moment",
+                &bad,
+            )
+            .newer(Newer::Hotfix)
+            .drift("canary", Answer::Restore)
+            .disturbed(0, 0),
         ]
     }
 
@@ -104,5 +152,15 @@ impl Configuration {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|known| known.name == name)
+    }
+}
+
+impl std::fmt::Display for Configuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {}; {} controllers, {} delayed pushes, {} stopped controllers",
+            self.name, self.about, self.controllers, self.delays, self.stops
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! What can happen in a state, and what comes of it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use tidegate_waves::log::EntryKind;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::simulation::auditor::audit;
-use tidegate_waves::rollout::simulation::network::{Fault, LOG};
-use tidegate_waves::rollout::simulation::world::{World, id, wave_ref};
-use tidegate_waves::rollout::{HoldReason, Now, RequestOption, Step, Verb, decide};
+use tidegate_waves::rollout::simulation::network::{Fault, LOG, LateAppend};
+use tidegate_waves::rollout::simulation::world::{Logged, World, id, wave_ref};
+use tidegate_waves::rollout::{HoldReason, Now, PushOrder, RequestOption, Step, Verb, decide};
 
 use crate::configuration::{Answer, Configuration, Newer};
 use crate::mutant::Mutant;
@@ -47,6 +48,8 @@ pub enum Event {
     Stop(usize, Stop),
     /// It goes on.
     Start(usize),
+    /// The tree that the commit brings a region turns out to be harmful.
+    TurnsIll(&'static str),
     /// Somebody commits to the config branch.
     Newer(Newer),
     /// Somebody else commits to a wave branch.
@@ -72,6 +75,7 @@ impl fmt::Display for Event {
             Self::ArriveEntry(kind) => write!(f, "the delayed {kind} entry arrives"),
             Self::Stop(who, how) => write!(f, "controller {who} stops: {how:?}"),
             Self::Start(who) => write!(f, "controller {who} goes on"),
+            Self::TurnsIll(region) => write!(f, "what {region} is to have turns out to be harmful"),
             Self::Newer(Newer::Commit) => f.write_str("somebody commits to the config branch"),
             Self::Newer(Newer::Hotfix) => f.write_str("somebody commits and asks for a hotfix"),
             Self::Drift(wave) => write!(f, "somebody else commits to the branch of {wave}"),
@@ -91,7 +95,12 @@ pub fn successors(
     let mut found = Vec::new();
     let mut is_quiet = true;
     for who in 0..state.world.controllers.len() {
-        if state.world.controllers.get(who).is_some_and(|one| one.alive) {
+        if state
+            .world
+            .controllers
+            .get(who)
+            .is_some_and(|one| one.alive)
+        {
             is_quiet &= !turns(mutant, state, who, &mut found);
         }
     }
@@ -123,7 +132,7 @@ pub fn successors(
         None if state.budget.stops > 0 && !found.is_empty() => stops(state, &mut found),
         None => {}
     }
-    people(configuration, state, &mut found);
+    people(configuration, mutant, state, &mut found);
     found
 }
 
@@ -184,7 +193,7 @@ fn turns(
             world.faults.insert(reference.clone(), Fault::Delayed);
             act(&mut world, who, mutant);
             world.faults.clear();
-            let mut next = judged(state, world);
+            let mut next = judged(mutant, state, world);
             next.budget.delays -= 1;
             for order in &next.world.delayed {
                 next.senders.entry(order.new).or_insert((who, false));
@@ -193,7 +202,7 @@ fn turns(
         }
     }
     act(&mut thought, who, mutant);
-    let next = judged(state, thought);
+    let next = judged(mutant, state, thought);
     if next.number() == state.number() {
         return false;
     }
@@ -250,19 +259,88 @@ fn think(world: &mut World, who: usize, mutant: Option<Mutant>) {
 
 /// What [`World::act`] does, with a broken rule if there is one.
 fn act(world: &mut World, who: usize, mutant: Option<Mutant>) {
-    world.act(who);
-    let _ = mutant;
+    let pending = world
+        .controllers
+        .get(who)
+        .and_then(|controller| controller.pending.clone());
+    match (mutant, pending) {
+        (Some(Mutant::NoLease), Some((_, step))) if step.append.is_none() => {
+            for order in step.pushes {
+                if world.faults.contains_key(&order.reference) {
+                    world.delayed.push(order);
+                } else {
+                    replace(world, order);
+                }
+            }
+            if let Some(controller) = world.controllers.get_mut(who) {
+                controller.pending = None;
+            }
+        }
+        (Some(Mutant::BranchBeforeIntent), Some((seq, step))) => {
+            let drafts = step.append.map(|append| append.drafts).unwrap_or_default();
+            for draft in drafts {
+                let stands = world.refs.get(&draft.reference).copied();
+                if stands.unwrap_or(Oid::ZERO) == draft.old {
+                    let (reference, old) = (draft.reference.clone(), draft.old);
+                    let new = world.make(&draft, seq);
+                    replace(
+                        world,
+                        PushOrder {
+                            reference,
+                            old,
+                            new,
+                        },
+                    );
+                }
+            }
+            world.act(who);
+        }
+        _ => {
+            world.act(who);
+        }
+    }
+}
+
+/// The ref stands where the push wants it, whatever stood there.
+fn replace(world: &mut World, order: PushOrder) {
+    world.refs.insert(order.reference.clone(), order.new);
+    world
+        .pushed
+        .push((order.reference, order.old, order.new, String::new()));
+}
+
+/// The entry comes on top, whatever stands there.
+fn put_on_top(world: &mut World, late: LateAppend) {
+    let made = late
+        .append
+        .complete(|draft| Ok::<_, Infallible>(world.make(draft, late.seq)));
+    let (entry, intents, state) = match made {
+        Ok(made) => made,
+        Err(impossible) => match impossible {},
+    };
+    let at = world.now;
+    world.log.push(Arc::new(Logged {
+        entry,
+        intents,
+        state,
+        at,
+    }));
 }
 
 /// Pushes and entries under way arrive, whoever sent them and whatever came of them since.
-fn arrivals(_mutant: Option<Mutant>, state: &State, found: &mut Vec<(Event, State)>) {
+fn arrivals(mutant: Option<Mutant>, state: &State, found: &mut Vec<(Event, State)>) {
     for which in 0..state.world.delayed.len() {
         let mut world = World::clone(&state.world);
         let Some(order) = world.delayed.get(which).cloned() else {
             continue;
         };
-        world.deliver_push(which);
-        let mut next = judged(state, world);
+        if mutant == Some(Mutant::NoLease) {
+            world.delayed.remove(which);
+            replace(&mut world, order.clone());
+        } else {
+            world.deliver_push(which);
+        }
+        let mut next = judged(mutant, state, world);
         next.landed_late |= state
             .senders
             .get(&order.new)
@@ -278,8 +356,13 @@ fn arrivals(_mutant: Option<Mutant>, state: &State, found: &mut Vec<(Event, Stat
         else {
             continue;
         };
-        world.deliver_entry(which);
-        found.push((Event::ArriveEntry(kind), judged(state, world)));
+        if mutant == Some(Mutant::NoLeaseOnTheLog) {
+            let late = world.late_appends.remove(which);
+            put_on_top(&mut world, late);
+        } else {
+            world.deliver_entry(which);
+        }
+        found.push((Event::ArriveEntry(kind), judged(mutant, state, world)));
     }
 }
 
@@ -315,14 +398,28 @@ fn stops(state: &State, found: &mut Vec<(Event, State)>) {
     }
 }
 
-fn people(configuration: &Configuration, state: &State, found: &mut Vec<(Event, State)>) {
+fn people(
+    configuration: &Configuration,
+    mutant: Option<Mutant>,
+    state: &State,
+    found: &mut Vec<(Event, State)>,
+) {
+    if let Some(region) = configuration.turns_ill.filter(|_| state.budget.illness) {
+        let mut world = World::clone(&state.world);
+        if let Some(tree) = world.head().map(|head| world.tree(head, region)) {
+            world.bad_trees.insert(tree);
+        }
+        let mut next = judged(mutant, state, world);
+        next.budget.illness = false;
+        found.push((Event::TurnsIll(region), next));
+    }
     if let Some(newer) = configuration.newer.filter(|_| state.budget.newer) {
         let mut world = World::clone(&state.world);
         let commit = world.commit(&[("all", "v3")]);
         if newer == Newer::Hotfix {
             world.request(Verb::Hotfix).to = Some(commit);
         }
-        let mut next = judged(state, world);
+        let mut next = judged(mutant, state, world);
         next.budget.newer = false;
         found.push((Event::Newer(newer), next));
     }
@@ -333,7 +430,7 @@ fn people(configuration: &Configuration, state: &State, found: &mut Vec<(Event, 
         let mut world = World::clone(&state.world);
         let region = crate::region_of(drift.wave);
         world.drift(drift.wave, region, Some(id(&"theirs")));
-        let mut next = judged(state, world);
+        let mut next = judged(mutant, state, world);
         next.budget.drift = false;
         found.push((Event::Drift(drift.wave), next));
     }
@@ -349,7 +446,7 @@ fn people(configuration: &Configuration, state: &State, found: &mut Vec<(Event, 
             Answer::Adopt => RequestOption::Adopt,
             Answer::Restore => RequestOption::Restore,
         });
-        let mut next = judged(state, world);
+        let mut next = judged(mutant, state, world);
         next.budget.answer = false;
         found.push((Event::Answer(drift.answer), next));
     }
@@ -357,13 +454,17 @@ fn people(configuration: &Configuration, state: &State, found: &mut Vec<(Event, 
 
 /// The state after this, and what the auditor says to it. What is under way and can arrive no more is forgotten: its
 /// compare-and-swap names what no ref will ever stand at again.
-fn judged(state: &State, mut world: World) -> State {
+fn judged(mutant: Option<Mutant>, state: &State, mut world: World) -> State {
     let refs = world.refs.clone();
-    world.delayed.retain(|order| {
-        refs.get(&order.reference).copied().unwrap_or(Oid::ZERO) == order.old
-    });
-    let seq = world.state().seq;
-    world.late_appends.retain(|late| late.seq == seq);
+    if mutant != Some(Mutant::NoLease) {
+        world
+            .delayed
+            .retain(|order| refs.get(&order.reference).copied().unwrap_or(Oid::ZERO) == order.old);
+    }
+    if mutant != Some(Mutant::NoLeaseOnTheLog) {
+        let seq = world.state().seq;
+        world.late_appends.retain(|late| late.seq == seq);
+    }
     let changed = world.log.len() != state.world.log.len()
         || world.refs != state.world.refs
         || world.pushed.len() != state.world.pushed.len();

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
 use tidegate_waves::fleet::Sampling;
-use tidegate_waves::log::EntryKind;
+use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
+use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::simulation::world::{Spec, World};
 
-use crate::configuration::{Configuration, REGIONS, WAVES};
+use crate::configuration::{Answer, Configuration, Newer, REGIONS, WAVES};
 use crate::event::{Event, TICK, successors};
 use crate::mutant::Mutant;
 use crate::state::{Budget, State};
@@ -87,7 +88,10 @@ fn start(configuration: &Configuration, search: usize, harm_in: Option<usize>) -
         ..Sampling::default()
     };
     let mut world = World::settled(spec);
-    for name in ["b", "c"].iter().take(configuration.controllers.saturating_sub(1)) {
+    for name in ["b", "c"]
+        .iter()
+        .take(configuration.controllers.saturating_sub(1))
+    {
         world.add_controller(name);
     }
     let commit = world.commit(&[("all", "v2")]);
@@ -98,6 +102,7 @@ fn start(configuration: &Configuration, search: usize, harm_in: Option<usize>) -
     let budget = Budget {
         delays: configuration.delays,
         stops: configuration.stops,
+        illness: configuration.turns_ill.is_some(),
         newer: configuration.newer.is_some(),
         drift: configuration.drift.is_some(),
         answer: configuration.drift.is_some(),
@@ -110,7 +115,11 @@ fn is_kept(state: &State, promise: &str) -> bool {
 }
 
 fn has(state: &State, kind: EntryKind) -> bool {
-    state.world.log.iter().any(|logged| logged.entry.kind == kind)
+    state
+        .world
+        .log
+        .iter()
+        .any(|logged| logged.entry.kind == kind)
 }
 
 impl Model for Rollouts {
@@ -142,34 +151,41 @@ impl Model for Rollouts {
             Property::always("promise 1: waves in order", |_, state: &State| {
                 is_kept(state, "promise 1:")
             }),
-            Property::always("promise 2: no promotion behind an ending", |_, state: &State| {
-                is_kept(state, "promise 2:")
-            }),
-            Property::always("promise 3: commits and intents agree", |_, state: &State| {
-                is_kept(state, "promise 3:")
-            }),
+            Property::always(
+                "promise 2: no promotion behind an ending",
+                |_, state: &State| is_kept(state, "promise 2:"),
+            ),
+            Property::always(
+                "promise 3: commits and intents agree",
+                |_, state: &State| is_kept(state, "promise 3:"),
+            ),
             Property::always("promise 4: forward only", |_, state: &State| {
                 is_kept(state, "promise 4:")
             }),
             Property::always("promise 5: only the batch's folders", |_, state: &State| {
                 is_kept(state, "promise 5:")
             }),
-            Property::always("promise 7: one revert, with its reason", |_, state: &State| {
-                is_kept(state, "promise 7:")
-            }),
+            Property::always(
+                "promise 7: one revert, with its reason",
+                |_, state: &State| is_kept(state, "promise 7:"),
+            ),
             Property::always("promise 8: positive evidence", |_, state: &State| {
                 is_kept(state, "promise 8:")
             }),
             Property::always("promise 9: the plan stays frozen", |_, state: &State| {
                 is_kept(state, "promise 9:")
             }),
-            Property::always("everything else that the auditor looks at", |_, state: &State| {
-                state.wrong.iter().all(|wrong| wrong.contains("promise "))
+            Property::always(
+                "everything else that the auditor looks at",
+                |_, state: &State| state.wrong.iter().all(|wrong| wrong.contains("promise ")),
+            ),
+            Property::always("it comes to rest", |_, state: &State| {
+                state.ticks <= MOST_TICKS
             }),
-            Property::always("it comes to rest", |_, state: &State| state.ticks <= MOST_TICKS),
-            Property::eventually("promise 10: ends where an undisturbed run ends", |model: &Self, state: &State| {
-                model.ends_as_allowed(state)
-            }),
+            Property::eventually(
+                "promise 10: ends where an undisturbed run ends",
+                |model: &Self, state: &State| model.ends_as_allowed(state),
+            ),
         ];
         properties.extend(self.reachable());
         properties
@@ -197,6 +213,43 @@ impl Rollouts {
                 has(state, EntryKind::Failed)
             }));
         }
+        if configuration.newer == Some(Newer::Hotfix) {
+            properties.push(Property::sometimes(
+                "a superseding",
+                |_: &Self, state: &State| has(state, EntryKind::Superseded),
+            ));
+        }
+        if configuration.turns_ill.is_some() || configuration.newer == Some(Newer::Hotfix) {
+            properties.push(Property::sometimes(
+                "a promotion that is sealed",
+                |_: &Self, state: &State| was_applied(state, MoveKind::Seal),
+            ));
+        }
+        match configuration.drift.map(|drift| drift.answer) {
+            Some(Answer::Restore) => properties.push(Property::sometimes(
+                "drift that is restored",
+                |_: &Self, state: &State| was_applied(state, MoveKind::Restore),
+            )),
+            Some(Answer::Adopt) => properties.push(Property::sometimes(
+                "drift that is adopted",
+                |_: &Self, state: &State| was_applied(state, MoveKind::Adopt),
+            )),
+            None => {}
+        }
         properties
     }
+}
+
+/// Whether a move of this kind was applied.
+fn was_applied(state: &State, kind: MoveKind) -> bool {
+    let closings: BTreeSet<Oid> = state
+        .world
+        .log
+        .iter()
+        .flat_map(|logged| &logged.entry.closed)
+        .filter(|closing| closing.outcome == Outcome::Applied)
+        .map(|closing| closing.new)
+        .collect();
+    let mut intents = state.world.log.iter().flat_map(|logged| &logged.intents);
+    intents.any(|intent| intent.draft.kind == kind && closings.contains(&intent.new))
 }

@@ -9,7 +9,9 @@ use tidegate_waves::rollout::{FleetState, Observations, Step};
 pub enum Mutant {
     /// Branches are pushed without a lease: whatever stands there is replaced.
     NoLease,
-    /// Branches are pushed together with the entry that allows it, whether or not that entry comes to stand.
+    /// The log is pushed without a lease: an entry is put on top of whatever stands there.
+    NoLeaseOnTheLog,
+    /// Branches are pushed before the entry that allows it stands.
     BranchBeforeIntent,
     /// What is merely sent counts as applied.
     SentIsApplied,
@@ -27,8 +29,9 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoLease,
+        Self::NoLeaseOnTheLog,
         Self::BranchBeforeIntent,
         Self::SentIsApplied,
         Self::PassedIsNotWritten,
@@ -38,13 +41,20 @@ impl Mutant {
         Self::QuarantineIsForgotten,
     ];
 
-    /// What the rules are shown instead of the log's state.
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|mutant| format!("{mutant:?}") == name)
+    }
+
+    /// What the rules are shown instead of the log's state, where they look for an ending.
     pub(crate) fn shown(self, mut state: FleetState) -> FleetState {
-        if self == Self::EndingsDoNotLook {
-            let harmed = state.active().is_some_and(|rollout| rollout.failure.is_some());
+        if self == Self::EndingsDoNotLook && is_unwanted(&state) {
             state
                 .intents
-                .retain(|intent| harmed || intent.draft.kind != MoveKind::Promote);
+                .retain(|intent| intent.draft.kind != MoveKind::Promote);
         }
         state
     }
@@ -89,4 +99,9 @@ impl Mutant {
         }
         step
     }
+}
+
+/// Whether what is being carried is not to be carried on.
+fn is_unwanted(state: &FleetState) -> bool {
+    state.hotfix.is_some()
 }

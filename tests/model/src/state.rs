@@ -16,6 +16,8 @@ pub struct Budget {
     pub delays: u8,
     /// Controllers that may be killed or frozen.
     pub stops: u8,
+    /// Whether the commit's tree is still to turn out harmful.
+    pub illness: bool,
     /// Whether the newer commit is still to come.
     pub newer: bool,
     /// Whether the foreign commit is still to come.

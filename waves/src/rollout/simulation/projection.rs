@@ -390,7 +390,11 @@ impl<'a> Projection<'a> {
                 )
             })
             .collect();
-        let asked: Vec<_> = state.asked_for_next.iter().map(|asked| asked.verb).collect();
+        let asked: Vec<_> = state
+            .asked_for_next
+            .iter()
+            .map(|asked| asked.verb)
+            .collect();
         digest((
             (
                 state
@@ -484,12 +488,7 @@ impl<'a> Projection<'a> {
                 rollout.state,
             ),
             (waves, sealing, failure, source_revert),
-            (
-                rollout.revert_obstacle.is_some(),
-                waived,
-                inherited,
-                asked,
-            ),
+            (rollout.revert_obstacle.is_some(), waived, inherited, asked),
         ))
     }
 
@@ -671,7 +670,11 @@ impl<'a> Projection<'a> {
     fn late(&self, seq: u64, append: &Append) -> u64 {
         let now = world_numbers(self.world.state());
         let entry = &append.entry;
-        let drafts: Vec<u64> = append.drafts.iter().map(|draft| self.draft(draft)).collect();
+        let drafts: Vec<u64> = append
+            .drafts
+            .iter()
+            .map(|draft| self.draft(draft))
+            .collect();
         let closed: Vec<_> = entry
             .closed
             .iter()
