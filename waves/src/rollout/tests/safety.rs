@@ -79,7 +79,8 @@ fn every_test_that_the_pages_name_exists() {
 
 #[test]
 fn each_of_the_thirteen_promises_names_a_test_and_who_searches() {
-    let table = PAGE
+    let table = PAGES[0]
+        .1
         .split("## The promises")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
