@@ -151,6 +151,7 @@ fn filter_system_calls() -> Result<(), FilterError> {
 ///
 /// Seen in traces of renders that succeeded, failed, panicked, overflowed the stack and ran out of memory, in debug
 /// and release builds; and their nearest kin, which another version of the C library or of the allocator may use.
+/// The allocator also asks how many memory nodes there are, by `access`, and takes the refusal for one.
 fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let always = Vec::new;
     Ok(BTreeMap::from([
@@ -191,9 +192,13 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         // Answered by the other filter.
         (libc::SYS_clone3, always()),
         (libc::SYS_futex, always()),
+        // Names of threads, and those that the allocator gives to memory.
         (
             libc::SYS_prctl,
-            vec![rule([equal(0, libc::PR_SET_NAME.unsigned_abs())])?],
+            vec![
+                rule([equal(0, libc::PR_SET_NAME.unsigned_abs())])?,
+                rule([equal(0, libc::PR_SET_VMA.unsigned_abs())])?,
+            ],
         ),
         (libc::SYS_rseq, always()),
         (libc::SYS_sched_getaffinity, always()),
