@@ -348,7 +348,14 @@ mod tests {
 
     #[test]
     fn only_addresses_of_pages_become_links_and_buttons() {
-        for address in ["!channel", "", "javascript:x", "https://", "https://a/|x", "@ann"] {
+        for address in [
+            "!channel",
+            "",
+            "javascript:x",
+            "https://",
+            "https://a/|x",
+            "@ann",
+        ] {
             let mut event = event(AlertKind::Failed);
             event.source = Some(tidegate_waves::oid::Oid::ZERO);
             event.links.commit = Some(address.to_owned());

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 
 const PAGES: [(&str, &str); 2] = [
-    (
-        "safety.md",
-        include_str!("../../../../docs/src/safety.md"),
-    ),
+    ("safety.md", include_str!("../../../../docs/src/safety.md")),
     (
         "fuzzing.md",
         include_str!("../../../../docs/src/fuzzing.md"),
