@@ -23,6 +23,8 @@ use crate::worker::{
 
 /// How many steps one template may take: one for each loop turn and function call.
 const MAX_STEPS: u64 = 1_000_000;
+/// What the name of an inline partial begins with where it stands beside those of files.
+const INLINE: &str = "inline: ";
 /// How many steps a partial counts for, which copies the context that it sees.
 const PARTIAL_STEPS: u64 = 20;
 
@@ -155,11 +157,17 @@ impl Engine {
             );
             registry.register_template(&name, template);
             names.push(name);
+            // Inline partials are told at the file that has them.
+            for node in includes.keys().filter(|node| node.starts_with(INLINE)) {
+                if !files.contains_key(node) {
+                    files.insert(node.clone(), source.file.clone());
+                }
+            }
         }
         if let Err(problem) = guard::check_includes(&includes) {
             let file = problem
                 .at()
-                .and_then(|name| files.get(name.trim_start_matches("inline: ")))
+                .and_then(|name| files.get(name))
                 .cloned()
                 .unwrap_or_default();
             problems.push(TemplateProblem {

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use tidegate_controller::settings::{RepoRun, Settings};
+
 use crate::sandbox::{Answer, Sandbox};
 
 /// The answers to several pieces of input, each below its name.
@@ -86,7 +88,7 @@ fn templates_that_include_themselves() {
 }
 
 #[test]
-fn templates_that_nest_or_loop_without_measure() {
+fn templates_that_nest_without_measure() {
     let blocks = format!(
         "{}{}",
         "{{#if name}}".repeat(10_000),
@@ -97,12 +99,6 @@ fn templates_that_nest_or_loop_without_measure() {
         "(quote ".repeat(10_000),
         ")".repeat(10_000)
     );
-    let loops = format!(
-        "{}x{}\n",
-        "{{#each @root.values.many}}".repeat(7),
-        "{{/each}}".repeat(7)
-    );
-    let many = format!("many: [{}]\n", vec!["x"; 100].join(", "));
     insta::assert_snapshot!(after_each(&[
         ("10,000 blocks in each other", &|sandbox| {
             sandbox.write("templates/a.yaml.hbs", &blocks);
@@ -110,12 +106,25 @@ fn templates_that_nest_or_loop_without_measure() {
         ("10,000 parentheses in each other", &|sandbox| {
             sandbox.write("templates/a.yaml.hbs", &expression);
         }),
-        ("7 loops in each other", &|sandbox| {
-            let values = std::fs::read_to_string(sandbox.path("values/fleet.yaml")).unwrap();
-            sandbox.write("values/fleet.yaml", format!("{values}{many}"));
-            sandbox.write("templates/a.yaml.hbs", &loops);
-        }),
     ]));
+}
+
+/// Whichever of its bounds it meets first: how many steps, or how long. The machine decides.
+#[test]
+fn templates_that_loop_in_loops() {
+    let sandbox = Sandbox::with_template();
+    let values = std::fs::read_to_string(sandbox.path("values/fleet.yaml")).unwrap();
+    let many = vec!["x"; 100].join(", ");
+    sandbox.write("values/fleet.yaml", format!("{values}many: [{many}]\n"));
+    let loops = "{{#each @root.values.many}}".repeat(7) + "x" + &"{{/each}}".repeat(7);
+    sandbox.write("templates/a.yaml.hbs", loops);
+    let answer = sandbox.tidegate(&["validate"]).exits(3);
+    let steps = "error: the template takes more than 1000000 steps";
+    let time = "error: rendering was stopped: it took longer than 30s";
+    assert!(
+        answer.stderr.contains(steps) || answer.stderr.contains(time),
+        "{answer:#?}"
+    );
 }
 
 #[test]
@@ -404,12 +413,20 @@ fn names_of_branches_that_mean_something_to_git() {
         "x.lock",
     ] {
         let sandbox = Sandbox::with_template();
-        let prefix = format!("--prefix={name}");
-        let answer = sandbox.tidegate(&["run", "--repo=/nowhere", "--data-dir=data", &prefix]);
-        // 40 digits are a branch like any other where full names are used, and they are everywhere: there the missing repo is told.
-        answers.add(&format!("prefix {name}"), &answer);
         sandbox.replace("tidegate.yaml", "name: pilot", &format!("name: {name:?}"));
         answers.add(&format!("wave {name}"), &sandbox.tidegate(&["validate"]));
+        let run = RepoRun {
+            repo: "/srv/shop.git".to_owned(),
+            prefix: Some(name.to_owned()),
+            data_dir: Some("data".into()),
+            ..RepoRun::default()
+        };
+        // The program would go on to look for the repo where the prefix is taken.
+        let said = match Settings::for_repo(run, |_| None) {
+            Ok(_) => "taken: full names are used everywhere".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        writeln!(answers.0, "## prefix {name}\n{said}\n").unwrap();
     }
     insta::assert_snapshot!(answers.0);
 }

@@ -82,11 +82,14 @@ fn agrees(manifest: &Manifest) {
     }
 }
 
-/// JSON in which numbers are compared as floating-point numbers: how exact they are kept is not YAML's.
+/// JSON in which numbers are compared as floating-point numbers, and the two zeros are one: how exact they are kept is
+/// not YAML's.
 fn numbers_as_text(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Number(number) => Value::String(format!("{:?}", number.as_f64())),
+        Value::Number(number) => {
+            Value::String(format!("{:?}", number.as_f64().map(|number| number + 0.0)))
+        }
         Value::Array(items) => Value::Array(items.iter().map(numbers_as_text).collect()),
         Value::Object(map) => Value::Object(
             map.iter()
