@@ -20,6 +20,9 @@ use crate::state::State;
 /// How far time goes on at once: the gates' interval, the bake, and how long a foreign log must stand still.
 pub const TICK: Duration = Duration::from_secs(15);
 
+/// How old an answer is when it is looked at: an answer is never as new as the look that counts it.
+const ANSWER: Duration = Duration::from_secs(1);
+
 /// How a controller stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stop {
@@ -110,13 +113,18 @@ pub fn successors(
         .controllers
         .iter()
         .position(|controller| !controller.alive);
-    if is_quiet {
+    let is_under_way = !state.world.delayed.is_empty() || !state.world.late_appends.is_empty();
+    if is_quiet && !(is_under_way && state.budget.patience == 0) {
         let mut world = World::clone(&state.world);
-        world.pass(TICK);
+        world.pass(TICK.saturating_sub(ANSWER));
         world.sample();
+        world.pass(ANSWER);
         if is_awaited(mutant, &world) {
             let mut next = state.with(world);
             next.ticks += 1;
+            if is_under_way {
+                next.budget.patience -= 1;
+            }
             found.push((Event::Tick, next));
         }
     }
@@ -162,6 +170,15 @@ fn turns(
 ) -> bool {
     let mut thought = World::clone(&state.world);
     think(&mut thought, who, mutant);
+    // What is delayed stays so: whoever sends it again waits on the same slow way, or the delay would be none.
+    let under_way = thought.delayed.clone();
+    if let Some((_, step)) = thought
+        .controllers
+        .get_mut(who)
+        .and_then(|controller| controller.pending.as_mut())
+    {
+        step.pushes.retain(|order| !under_way.contains(order));
+    }
     let Some((_, step)) = thought
         .controllers
         .get(who)
@@ -303,10 +320,13 @@ fn act(world: &mut World, who: usize, mutant: Option<Mutant>) {
 
 /// The ref stands where the push wants it, whatever stood there.
 fn replace(world: &mut World, order: PushOrder) {
-    world.refs.insert(order.reference.clone(), order.new);
-    world
-        .pushed
-        .push((order.reference, order.old, order.new, String::new()));
+    let stood = world.refs.insert(order.reference.clone(), order.new);
+    world.pushed.push((
+        order.reference,
+        stood.unwrap_or(Oid::ZERO),
+        order.new,
+        String::new(),
+    ));
 }
 
 /// The entry comes on top, whatever stands there.

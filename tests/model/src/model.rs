@@ -14,6 +14,9 @@ use crate::mutant::Mutant;
 use crate::state::{Budget, State};
 use crate::undisturbed::{End, ends};
 
+/// How often time may go on while a push is under way: longer than the deadline after which a seal is given up.
+const PATIENCE: u8 = 4;
+
 /// Longer than any run within the bounds.
 const MOST_TICKS: u32 = 60;
 
@@ -101,6 +104,7 @@ fn start(configuration: &Configuration, search: usize, harm_in: Option<usize>) -
     }
     let budget = Budget {
         delays: configuration.delays,
+        patience: PATIENCE,
         stops: configuration.stops,
         illness: configuration.turns_ill.is_some(),
         newer: configuration.newer.is_some(),

@@ -13,8 +13,8 @@ pub enum Mutant {
     NoLeaseOnTheLog,
     /// Branches are pushed before the entry that allows it stands.
     BranchBeforeIntent,
-    /// What is merely sent counts as applied.
-    SentIsApplied,
+    /// What the log allows counts as done.
+    IntentIsOutcome,
     /// A wave's passing is not written before the next one is promoted.
     PassedIsNotWritten,
     /// Whatever a region answers is healthy.
@@ -33,7 +33,7 @@ impl Mutant {
         Self::NoLease,
         Self::NoLeaseOnTheLog,
         Self::BranchBeforeIntent,
-        Self::SentIsApplied,
+        Self::IntentIsOutcome,
         Self::PassedIsNotWritten,
         Self::AnythingIsHealthy,
         Self::EpochIsKept,
@@ -67,13 +67,10 @@ impl Mutant {
                     sample.sample.reading = Reading::Healthy { proven: true };
                 }
             }
-            Self::SentIsApplied => {
-                for report in &seen.pushes {
-                    let is_open = state.intents.iter().any(|intent| intent.new == report.new);
-                    if let Some(view) = seen.branches.get_mut(&report.reference)
-                        && is_open
-                    {
-                        view.contains.insert(report.new);
+            Self::IntentIsOutcome => {
+                for intent in &state.intents {
+                    if let Some(view) = seen.branches.get_mut(&intent.draft.reference) {
+                        view.contains.insert(intent.new);
                     }
                 }
             }

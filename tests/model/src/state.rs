@@ -14,6 +14,8 @@ use tidegate_waves::rollout::simulation::world::World;
 pub struct Budget {
     /// Pushes that may be delayed.
     pub delays: u8,
+    /// How often time may go on while something is under way.
+    pub patience: u8,
     /// Controllers that may be killed or frozen.
     pub stops: u8,
     /// Whether the commit's tree is still to turn out harmful.
