@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
+use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::git_server::PASSWORD;
@@ -177,7 +178,7 @@ fn forms(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The digits of base64 that a text comes to wherever it stands `before` bytes behind a multiple of three.
-fn within_base64(bytes: &[u8], before: usize, engine: &impl base64::Engine) -> Vec<u8> {
+fn within_base64(bytes: &[u8], before: usize, engine: &impl Engine) -> Vec<u8> {
     let mut all = vec![0; before];
     all.extend_from_slice(bytes);
     let digits = engine.encode(&all);

@@ -122,7 +122,7 @@ pub(crate) fn listing_with(
             continue;
         }
         match lie {
-            Lie::Unknown(name) if line.is_about(name) => line.id = UNKNOWN.to_owned(),
+            Lie::Unknown(name) if line.is_about(name) => UNKNOWN.clone_into(&mut line.id),
             Lie::IdOf(name, other) if line.is_about(name) => {
                 line.id = id_of(other).unwrap_or(line.id);
             }

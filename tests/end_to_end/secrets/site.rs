@@ -1,6 +1,7 @@
 //! A fleet with a canary in every credential, servers that repeat what they are sent, and the look at everything.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -99,7 +100,6 @@ pub(super) struct Site {
     sampler: ProcessSampler,
     /// What commands said, by their arguments.
     said: Mutex<Vec<(String, Vec<u8>)>>,
-    _certificates: Certificates,
 }
 
 /// An answer with all of a request in it.
@@ -180,12 +180,11 @@ impl Site {
             received,
             home,
             credentials,
-            _certificates: certificates,
         };
         this.plant("key.pem", &key);
         this.plant(
             "certificate.pem",
-            &fs::read_to_string(this._certificates.certificate()).unwrap(),
+            &fs::read_to_string(certificates.certificate()).unwrap(),
         );
         this.plant("user", USERNAME);
         this.plant("password", PASSWORD);
@@ -267,7 +266,7 @@ fleets:
         let mut values = String::new();
         for (name, value) in [("version", version), ("plain", plain), ("encoded", ENCODED)] {
             let value = serde_json::to_string(value).unwrap();
-            values.push_str(&format!("{name}: {value}\n"));
+            writeln!(values, "{name}: {value}").unwrap();
         }
         let region =
             |name: &str| format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {name}\n");
@@ -502,7 +501,11 @@ fleets:
             assert!(count > 4, "{to} was sent {count} requests");
         }
         assert_eq!(self.forge.faults_left(), 0);
-        assert!(running.stderr().contains("\"TRACE\""));
+        let said = running.stderr();
+        // And what was repeated to it, it has read.
+        for part in ["\"TRACE\"", "Basic ***", "Bearer ***", "not Slack's"] {
+            assert!(said.contains(part), "nothing says {part}");
+        }
         assert!(!self.rows().is_empty());
         // What may be in rendered trees is in them, so that it would be found elsewhere too.
         for repo in [self.server.path(REPO), self.mirror()] {
