@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::mint::Signature;
 use super::ports::Remote;
-use super::{Engine, EngineError, Tip, crash, log, mint};
+use super::{Engine, EngineError, Tip, blocking, crash, log, mint};
 use crate::git::history::History;
 
 impl<R: Remote> Engine<R> {
@@ -25,7 +25,7 @@ impl<R: Remote> Engine<R> {
             .as_second()
             .max(tip.map_or(0, |tip| tip.seconds));
         let (commit, entry, state, intents) =
-            tokio::task::block_in_place(|| -> Result<_, EngineError> {
+            blocking::in_place(|| -> Result<_, EngineError> {
                 let history = History::open(&self.mirror)?;
                 let author = self.options.author.clone();
                 let built_on = Signature {
@@ -127,7 +127,7 @@ impl<R: Remote> Engine<R> {
             "branch"
         };
         crash::point(&format!("before-{name}-push"));
-        tokio::task::block_in_place(|| self.store.flush())?;
+        blocking::in_place(|| self.store.flush())?;
         let mut reports = self.remote.push(orders).await;
         let refused = reports
             .iter()

@@ -26,6 +26,18 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The methods that a gate may use; whoever commits config may ask, not change things.
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];
 
+/// What an answer says that is no redirect and was read to its end; `last_good` is the same gate with the values of
+/// the region's last good.
+#[must_use]
+pub fn read_answer(
+    check: &HttpCheck,
+    last_good: Option<&HttpCheck>,
+    status: u16,
+    body: &[u8],
+) -> Sample {
+    judge::judge(check, last_good, &Answer { status, body })
+}
+
 /// Why no prober could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("no HTTP client can be made: {0}")]
@@ -97,14 +109,7 @@ impl HttpProber {
                 Err(error) => return failure::classify(&error),
             }
         }
-        judge::judge(
-            check,
-            last_good,
-            &Answer {
-                status,
-                body: &body,
-            },
-        )
+        read_answer(check, last_good, status, &body)
     }
 
     /// The request, or why none may or can be made.
