@@ -116,9 +116,7 @@ pub fn gate_answer(
     status: u16,
     body: &[u8],
 ) -> Sample {
-    use crate::gates::http::judge;
-    let mask = &Mask::default();
-    judge::judge(check, last_good, &judge::Answer { status, body, mask })
+    crate::gates::http::read_answer(check, last_good, status, body, &Mask::default())
 }
 
 /// The URL that a gate's relative one leads to at an endpoint.

@@ -27,6 +27,19 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The methods that a gate may use; whoever commits config may ask, not change things.
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];
 
+/// What an answer says that is no redirect and was read to its end; `last_good` is the same gate with the values of
+/// the region's last good. What the mask hides was sent along and is not shown.
+#[must_use]
+pub fn read_answer(
+    check: &HttpCheck,
+    last_good: Option<&HttpCheck>,
+    status: u16,
+    body: &[u8],
+    mask: &Mask,
+) -> Sample {
+    judge::judge(check, last_good, &Answer { status, body, mask })
+}
+
 /// Why no prober could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("no HTTP client can be made: {0}")]
@@ -98,15 +111,7 @@ impl HttpProber {
                 Err(error) => return failure::classify(&error),
             }
         }
-        judge::judge(
-            check,
-            last_good,
-            &Answer {
-                status,
-                body: &body,
-                mask: &mask,
-            },
-        )
+        read_answer(check, last_good, status, &body, &mask)
     }
 
     /// The request and what of it must not be shown, or why none may or can be made.

@@ -17,6 +17,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 mod bakes;
 pub mod coverage;
+pub mod engine;
 pub mod event;
 pub mod exploring;
 pub mod run;
