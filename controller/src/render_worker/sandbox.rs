@@ -149,8 +149,8 @@ fn filter_system_calls() -> Result<(), FilterError> {
 
 /// What a worker may ask of the kernel: the rules of which one must fit, by system call; no rules fit always.
 ///
-/// Seen in traces of renders that succeeded, failed, panicked, overflowed the stack and ran out of memory, in debug
-/// and release builds; and their nearest kin, which another version of the C library or of the allocator may use.
+/// Seen in traces of renders and of processes that panicked, overflowed the stack and ran out of memory; and their
+/// nearest kin, which another version of the C library or of the allocator may use.
 /// The allocator also asks how many memory nodes there are, by `access`, and takes the refusal for one.
 fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let always = Vec::new;
