@@ -76,7 +76,7 @@ fn a_branch_that_moves_before_its_intent_stands_is_found() {
 
 #[test]
 fn an_outcome_that_is_written_before_it_is_true_is_found() {
-    expect_found(Mutant::IntentIsOutcome, "good", (0, 0), "promise 3");
+    expect_found(Mutant::IntentIsOutcome, "good", (1, 0), "promise 3");
 }
 
 #[test]
