@@ -104,8 +104,15 @@ impl Configuration {
     pub fn all() -> Vec<Self> {
         let (good, bad) = ([None], [Some(1)]);
         vec![
-            Self::new("good", "a good commit", &good).disturbed(1, 1),
-            Self::new("bad", "a commit that shows harm in the second wave", &bad).disturbed(1, 1),
+            Self::new("good", "a good commit", &good).disturbed(1, 0),
+            Self::new("good-stopped", "a good commit", &good).disturbed(0, 1),
+            Self::new("bad", "a commit that shows harm in the second wave", &bad).disturbed(1, 0),
+            Self::new(
+                "bad-stopped",
+                "a commit that shows harm in the second wave",
+                &bad,
+            )
+            .disturbed(0, 1),
             Self::new(
                 "late",
                 "the first region's tree turns out to be harmful at any moment",

@@ -564,18 +564,25 @@ impl<'a> Projection<'a> {
 
     /// How many answers there were about each tree, up to what a verdict needs, and for how long it has been healthy.
     fn answers(&self) -> u64 {
-        let mut counts: BTreeMap<(&str, Option<Oid>), (u32, u32, Option<Duration>)> =
-            BTreeMap::new();
+        #[derive(Default, Hash)]
+        struct Count {
+            healthy: u32,
+            bad: u32,
+            healthy_for: Option<Duration>,
+        }
+        let mut counts: BTreeMap<(&str, Option<Oid>), Count> = BTreeMap::new();
         for answer in &self.world.answers {
-            let (healthy, bad, since) = counts
+            let count = counts
                 .entry((answer.region.as_str(), answer.tree))
                 .or_default();
             if answer.is_bad {
-                *bad = (*bad + 1).min(self.limits.sampling.failures);
+                count.bad = (count.bad + 1).min(self.limits.sampling.failures);
             }
             if answer.is_healthy {
-                *healthy = (*healthy + 1).min(self.limits.sampling.successes);
-                since.get_or_insert(self.age(answer.at, self.limits.bake));
+                count.healthy = (count.healthy + 1).min(self.limits.sampling.successes);
+                count
+                    .healthy_for
+                    .get_or_insert(self.age(answer.at, self.limits.bake));
             }
         }
         digest(counts)

@@ -17,6 +17,7 @@ fn sources(of: &str) -> Option<PathBuf> {
         "waves" | "renderer" | "controller" => root.join(of).join("src"),
         "end_to_end" => root.join("tests").join("end_to_end"),
         "testkit" => root.join("tests").join("src"),
+        "model" => root.join("tests").join("model").join("tests"),
         _ => return None,
     })
 }
