@@ -6,8 +6,8 @@
 pub mod event;
 pub mod outbox;
 pub mod sink;
-mod slack;
-mod webhook;
+pub(crate) mod slack;
+pub(crate) mod webhook;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,8 +10,9 @@
 //! * Nothing here is remembered that git does not have, but for the sums of bakes and deadlines, which may
 //!   get lost: then bakes take longer.
 
+mod blocking;
 mod candidate;
-pub(crate) mod crash;
+pub mod crash;
 mod ending;
 mod inputs;
 pub mod log;
@@ -351,13 +352,22 @@ impl<R: Remote> Engine<R> {
         };
         tokio::pin!(timer);
         loop {
+            // In a fixed order, which makes a run repeatable, and such that nothing keeps the others from their turn: a
+            // look comes as often as it is asked for, and when the timer ends the samples that wait are taken as well.
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return Ok(false),
                 due = self.source.look(), if !failed => return if due {
                     Ok(true)
                 } else {
                     Err(EngineError::TaskDied("the task that watches for changes ended by itself; this is a bug, restart the controller".to_owned()))
                 },
+                () = &mut timer => {
+                    while let Ok(observed) = self.observed.try_recv() {
+                        self.take(observed);
+                    }
+                    return Ok(failed);
+                }
                 observed = self.observed.recv() => {
                     if let Some(observed) = observed {
                         self.take(observed);
@@ -371,7 +381,6 @@ impl<R: Remote> Engine<R> {
                         return Ok(false);
                     }
                 }
-                () = &mut timer => return Ok(failed),
             }
         }
     }
@@ -390,7 +399,7 @@ impl<R: Remote> Engine<R> {
         };
         self.check_identity(&tip.state, &config)?;
         self.report_head(&tip, &config);
-        let observations = tokio::task::block_in_place(|| self.observe(&tip, &config))?;
+        let observations = blocking::in_place(|| self.observe(&tip, &config))?;
         self.report(&tip, &observations.config);
         let now = Now {
             monotonic: self.clock.monotonic(),
@@ -412,7 +421,7 @@ impl<R: Remote> Engine<R> {
             .is_none_or(|saved| now.monotonic.saturating_sub(saved) >= SAVES_EVERY)
         {
             self.saved = Some(now.monotonic);
-            tokio::task::block_in_place(|| self.sums.save(&self.watch));
+            blocking::in_place(|| self.sums.save(&self.watch));
         }
         crash::point("after-sums");
         if let Some(append) = append {

@@ -3,9 +3,9 @@
 //! One provider is one file behind [`Forge`]; the HTTP that they share is in `client`. Nothing here is needed
 //! for a rollout: what cannot be told to a forge is told later or not at all.
 
-mod client;
-mod gitea;
-mod github;
+pub(crate) mod client;
+pub(crate) mod gitea;
+pub(crate) mod github;
 pub mod poster;
 pub mod pull_request;
 pub mod statuses;

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod engine;
 pub mod explain;
 pub mod forge;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gates;
 pub mod git;
 pub mod identity;

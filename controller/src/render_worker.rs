@@ -2,20 +2,25 @@
 //! and nothing in the same process could catch that.
 //!
 //! [`ChildWorkers`] is the parent's side; [`serve`] is the child's whole life, behind the hidden subcommand
-//! `render-worker`.
+//! `render-worker`. It is spent in a [`sandbox`].
 
-use std::io::{self, Read};
+pub mod sandbox;
+
+use std::io::{self, BufReader, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rlimit::Resource;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use sandbox::Missing;
 use tidegate_renderer::worker::{self, Job, RegionAnswer, TalkError, TemplateWorker, WorkerError};
+use tracing::warn;
 
 /// The name of the hidden subcommand that is a worker.
 pub const SUBCOMMAND: &str = "render-worker";
@@ -40,7 +45,7 @@ pub enum ServeError {
     Talk(#[from] TalkError),
 }
 
-/// Limits this process, then renders what stdin asks for until it ends.
+/// Limits this process and locks it in, then renders what stdin asks for until it ends.
 pub fn serve() -> Result<(), ServeError> {
     let limit = |resource: Resource, most: u64| {
         let (_, hard) = resource.get().map_err(ServeError::Limit)?;
@@ -53,6 +58,10 @@ pub fn serve() -> Result<(), ServeError> {
     limit(Resource::FSIZE, 0)?;
     // It has its three pipes and needs no file.
     limit(Resource::NOFILE, 16)?;
+    // The thread that started it waits for it. One that computes would not notice that nobody does any more.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| ServeError::Limit(error.into()))?;
+    sandbox::enter().say();
     worker::serve(io::stdin(), io::stdout())?;
     Ok(())
 }
@@ -284,8 +293,13 @@ fn kill(child: &Mutex<Child>) {
     let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
 }
 
-fn last_words(mut stderr: impl Read) -> String {
+/// Hears a child out: warns of what its sandbox misses, and gives the beginning of what else it says.
+fn last_words(stderr: impl Read) -> String {
+    let mut stderr = BufReader::new(stderr);
     let mut kept = Vec::new();
+    if let Some(missing) = Missing::heard(&mut stderr, &mut kept) {
+        warn_once(&missing);
+    }
     let read = stderr
         .by_ref()
         .take(LAST_WORDS_BYTES)
@@ -293,6 +307,20 @@ fn last_words(mut stderr: impl Read) -> String {
     // The rest is read too, or the child would wait for a full pipe.
     let _ = read.and_then(|_| io::copy(&mut stderr, &mut io::sink()));
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Says what workers have to do without. It is the same for all, so once is enough.
+fn warn_once(missing: &Missing) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        warn!(
+            landlock = missing.landlock.as_deref().unwrap_or("in force"),
+            seccomp = missing.seccomp.as_deref().unwrap_or("in force"),
+            "render workers run without a part of their sandbox; their limits on memory, time and output are in force. \
+             Landlock needs Linux 5.13 or later with landlock among its security modules, seccomp CONFIG_SECCOMP_FILTER, \
+             and a container runtime whose profile allows both (docs: operating)"
+        );
+    });
 }
 
 /// What its input did to a child, as far as its end tells; nothing if it was not the input.

@@ -73,7 +73,7 @@ fn judge(signature: Signature, unsigned: Unsigned) -> Result<Option<String>, Str
 }
 
 /// Reads one request; whatever cannot be read is refused with the reason, so that it gets an answer.
-fn read(commit: &CommitView) -> Request {
+pub(crate) fn read(commit: &CommitView) -> Request {
     let trailers = commit.trailers();
     let all = |name: &str| trailers.all(name).map(str::to_owned).collect::<Vec<_>>();
     let one = |name: &str| trailers.all(name).next().map(str::to_owned);

@@ -4,6 +4,10 @@
 //! that hand it to somebody call [`Secret::reveal`]. A [`SecretSource`] says where a secret comes from and
 //! reads it anew each time, so that a rotated file is taken up without a restart.
 
+mod mask;
+
+pub use mask::Mask;
+
 use std::env;
 use std::fmt;
 use std::io::Read as _;

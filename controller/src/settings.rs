@@ -16,6 +16,7 @@ use tidegate_waves::duration;
 
 use crate::gates::egress::EgressRules;
 use crate::git::remote::{CredentialSource, Transport};
+use crate::git::trailers::one_line;
 use crate::secret::SecretSource;
 
 /// Why there are no settings.
@@ -411,7 +412,7 @@ impl Settings {
         })
     }
 
-    fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
+    pub(crate) fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
         let options = serde_yaml::options! {
             duplicate_keys: DuplicateKeyPolicy::Error,
             strict_booleans: true,
@@ -499,10 +500,9 @@ fn folder_name(repo: &str, branch: &str, path: &str, prefix: &str) -> String {
 /// The reader's words on one line; the place stands before them already.
 fn message_without_place(error: &serde_yaml::Error) -> String {
     let text = error.without_snippet().to_string();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.rfind(" at line ") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
+        Some(end) => one_line(text.get(..end).unwrap_or(&text)),
+        None => one_line(&text),
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn check(repo: &Path, allowed_signers: Option<&Path>, commit: Oid) ->
 }
 
 /// Git's letters, as `%G?` is documented; whatever is not clearly good is not good.
-fn read(verdict: &str, principal: String, said: &str) -> Signature {
+pub(crate) fn read(verdict: &str, principal: String, said: &str) -> Signature {
     match verdict {
         "G" if !principal.is_empty() => Signature::Good(principal),
         "N" if said.trim().is_empty() => Signature::None,

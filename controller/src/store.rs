@@ -190,14 +190,24 @@ fn read(path: &Path) -> io::Result<Option<Contents>> {
             "it is too large",
         ));
     }
-    let contents: Contents = serde_json::from_slice(&std::fs::read(path)?)?;
+    parse(&std::fs::read(path)?).map(Some)
+}
+
+fn parse(bytes: &[u8]) -> io::Result<Contents> {
+    let contents: Contents = serde_json::from_slice(bytes)?;
     if contents.version != VERSION {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("its version is {}, not {VERSION}", contents.version),
         ));
     }
-    Ok(Some(contents))
+    Ok(contents)
+}
+
+/// Reads a file's bytes and writes them again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn rewritten(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&parse(bytes)?)?)
 }
 
 /// At every moment the path holds the old contents or the new ones, whole.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::plain;
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,7 +65,8 @@ impl Problem {
             line: 0,
             column: 0,
             region: None,
-            message: message.into(),
+            // A key of a document, say, may hold anything, and this goes to terminals.
+            message: plain(&message.into()),
             hint: None,
             transient: false,
             snippet: String::new(),
@@ -97,7 +100,7 @@ impl Problem {
     /// The same problem with what would be right.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(plain(&hint.into()));
         self
     }
 
@@ -128,5 +131,24 @@ impl fmt::Display for Problem {
             Some(region) => write!(f, " (region {region})"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_move_a_cursor_or_turn_the_reading_is_shown_and_not_done() {
+        let problem = Problem::error("a.yaml", "unknown field `\u{1b}[2J\u{202e}x`")
+            .hint("did you mean `\u{7}`?")
+            .at(1, 1)
+            .in_text("a\u{1b}\u{202e}b: 1\n", 1);
+        assert_eq!(
+            problem.to_string(),
+            "a.yaml:1:1: error: unknown field `\\x1b[2J\\u{202e}x`"
+        );
+        assert_eq!(problem.hint.as_deref(), Some("did you mean `\\x07`?"));
+        assert_eq!(problem.snippet, "  |\n1 | a  b: 1\n  | ^");
     }
 }

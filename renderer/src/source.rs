@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use tidegate_waves::oid::Oid;
 
+use crate::text::plain;
 use crate::tree::{blob_id, from_git, to_git};
 
 /// What an entry of a source tree is.
@@ -39,20 +40,12 @@ impl Entry {
     }
 }
 
-/// Bytes for people: what is no UTF-8 and what is a control character is escaped.
+/// Bytes for people: what is no UTF-8, and what could deceive a reader or a terminal, is escaped.
 #[must_use]
 pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                let code = u32::from(character);
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\x{code:02x}");
-            } else {
-                text.push(character);
-            }
-        }
+        text.push_str(&plain(chunk.valid()));
         for byte in chunk.invalid() {
             let _ = write!(text, "\\x{byte:02x}");
         }

@@ -17,10 +17,14 @@ use handlebars::{Context, Handlebars, RenderError, RenderErrorReason, Template};
 use serde_json::Value;
 
 use crate::guard;
-use crate::worker::{Expression, TemplateProblem, TemplateSource};
+use crate::worker::{
+    Expression, MAX_FILE_BYTES, MAX_REGION_BYTES, TemplateProblem, TemplateSource,
+};
 
 /// How many steps one template may take: one for each loop turn and function call.
 const MAX_STEPS: u64 = 1_000_000;
+/// What the name of an inline partial begins with where it stands beside those of files.
+const INLINE: &str = "inline: ";
 /// How many steps a partial counts for, which copies the context that it sees.
 const PARTIAL_STEPS: u64 = 20;
 
@@ -153,11 +157,17 @@ impl Engine {
             );
             registry.register_template(&name, template);
             names.push(name);
+            // Inline partials are told at the file that has them.
+            for node in includes.keys().filter(|node| node.starts_with(INLINE)) {
+                if !files.contains_key(node) {
+                    files.insert(node.clone(), source.file.clone());
+                }
+            }
         }
         if let Err(problem) = guard::check_includes(&includes) {
             let file = problem
                 .at()
-                .and_then(|name| files.get(name.trim_start_matches("inline: ")))
+                .and_then(|name| files.get(name))
                 .cloned()
                 .unwrap_or_default();
             problems.push(TemplateProblem {
@@ -218,7 +228,7 @@ impl Engine {
             .iter()
             .map(|(expression, name, shape)| {
                 let text = self
-                    .run(name, context, crate::worker::MAX_FILE_BYTES)
+                    .run(name, context, MAX_FILE_BYTES)
                     .map_err(|problem| at_expression(expression, problem))?;
                 match shape {
                     Shape::Text => Ok(Value::String(text)),
@@ -410,8 +420,17 @@ impl LimitedOutput {
 
     fn push(&mut self, text: &str) -> std::io::Result<()> {
         if self.text.len() + text.len() > self.most {
+            // Less is left only where the region's other files have taken the rest.
+            let message = if self.most < MAX_FILE_BYTES {
+                format!(
+                    "the region's files are more than {} MiB together",
+                    MAX_REGION_BYTES >> 20
+                )
+            } else {
+                format!("the output is larger than {} MiB", MAX_FILE_BYTES >> 20)
+            };
             return Err(std::io::Error::other(Fault {
-                message: format!("the output is larger than {} bytes", self.most),
+                message,
                 hint: Some("split the template, or render less".to_owned()),
                 exceeds: true,
             }));

@@ -118,6 +118,40 @@ fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
+/// Whether a character can deceive a reader: control characters, line separators, marks of direction.
+#[must_use]
+pub fn is_treacherous(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
+/// A text for people, on one line: what could deceive a reader or move a terminal's cursor is written as `\x1b` or `\u{202e}`.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        let code = u32::from(character);
+        // Writing to a String cannot fail.
+        let _ = match (is_treacherous(character), code) {
+            (false, _) => {
+                shown.push(character);
+                Ok(())
+            }
+            (true, ..=0xff) => write!(shown, "\\x{code:02x}"),
+            (true, _) => write!(shown, "\\u{{{code:x}}}"),
+        };
+    }
+    shown
+}
+
 /// The widest part of a line that a snippet shows, in characters.
 const SNIPPET_WIDTH: usize = 120;
 
@@ -140,7 +174,7 @@ pub fn snippet(text: &str, line: u32, column: u32, length: u32) -> String {
         .skip(skipped)
         .take(SNIPPET_WIDTH)
         .map(|character| {
-            if character.is_control() {
+            if is_treacherous(character) {
                 ' '
             } else {
                 character

@@ -573,7 +573,9 @@ fn identity_part<'a>(text: &'a str, otherwise: &'a str) -> String {
     }
 }
 
-fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
+/// Reads the bytes of a tree object, as they lie in a repository; `None` where they are damaged.
+#[must_use]
+pub fn parse_tree(mut bytes: &[u8]) -> Option<Vec<TreeEntry>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let space = bytes.iter().position(|byte| *byte == b' ')?;

@@ -1,7 +1,10 @@
 //! Bad servers, bad disks and bad input: nothing is lost, nothing is half-done, and it goes on when the fault ends.
 
 mod disk;
+mod disorder;
 mod input;
+mod lies;
+mod neighbours;
 mod server;
 
 use tidegate_testkit::tidegate::Running;

@@ -15,6 +15,8 @@ use tidegate_testkit::git_server::{Fault, GitServer, On, PASSWORD, USERNAME};
 use tidegate_testkit::work::{Work, git_command};
 use tidegate_waves::oid::Oid;
 
+mod lies;
+
 const REPO: &str = "fleet.git";
 const MAIN: &str = "refs/heads/main";
 const LOG: &str = "refs/heads/tidegate/log";
@@ -525,19 +527,24 @@ async fn a_tree_that_could_leave_its_folder_is_not_fetched() {
     assert!(matches!(error, RemoteError::BadObjects { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn a_push_too_large_for_one_request_arrives_whole() {
-    let mut world = World::new().await;
-    // More than git's buffer, and nothing that could be compressed: it is sent in chunks.
+/// Text that cannot be compressed, the same every time.
+fn noise(characters: usize) -> String {
     let mut state = 1_u64;
-    let noise: String = std::iter::repeat_with(|| {
+    std::iter::repeat_with(|| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         char::from_u32(0x100 + ((state >> 33) % 0x1000) as u32).unwrap()
     })
-    .take(1_500_000)
-    .collect();
+    .take(characters)
+    .collect()
+}
+
+#[tokio::test]
+async fn a_push_too_large_for_one_request_arrives_whole() {
+    let mut world = World::new().await;
+    // More than git's buffer, and nothing that could be compressed: it is sent in chunks.
+    let noise = noise(1_500_000);
     let log = RefUpdate {
         name: LOG.to_owned(),
         old: Oid::ZERO,

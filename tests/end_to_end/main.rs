@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod bad_input;
 mod cli_help;
 mod crash;
 mod documents;
@@ -23,6 +24,7 @@ mod render;
 mod render_worker;
 mod rollout;
 mod sandbox;
+mod secrets;
 mod settle;
 mod several_controllers;
 mod ssh;

@@ -368,7 +368,7 @@ fn three_hundred_megabytes_of_output() {
             sandbox.write("values/ring/broad.yaml", "many: []\n");
             sandbox.write("templates/big.yaml.hbs", line);
         },
-        "templates/big.yaml.hbs:1:73: error: the output is larger than 8388608 bytes (region westus3)",
+        "templates/big.yaml.hbs:1:73: error: the output is larger than 8 MiB (region westus3)",
     );
 }
 

@@ -39,6 +39,8 @@ pub enum Fault {
     TooMany(String),
     /// This status, such as 502, with a page.
     ServerError(u16),
+    /// This status, with all of the request as the message.
+    Echo(u16),
     /// 301 to somewhere else.
     Moved,
     /// No answer until the fake is gone.
@@ -274,6 +276,10 @@ fn answer(
             carry_out(&mut lock(state), request);
             return None;
         }
+        if let Fault::Echo(status) = fault {
+            let came_with = request.header("authorization").unwrap_or_default();
+            return Some(refusal(status, &format!("{came_with:?} asked {request:?}")));
+        }
         return faulty(&fault);
     }
     Some(with_limits(carry_out(&mut lock(state), request), 4999))
@@ -342,7 +348,7 @@ fn faulty(fault: &Fault) -> Option<Response> {
         Fault::Moved => refusal(301, "Moved Permanently")
             .with("Location", "https://api.github.com/repositories/1/statuses"),
         Fault::Garbage => Response::text(200, page).with("Content-Type", "text/html"),
-        Fault::Spared | Fault::Hang | Fault::Close | Fault::Lost => return None,
+        Fault::Spared | Fault::Hang | Fault::Close | Fault::Lost | Fault::Echo(_) => return None,
     })
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 
-use crate::http::{HttpServer, Request, Response};
+use crate::canaries::percent_encoded;
+use crate::git_answer::{self, Lie};
+use crate::http::{HttpServer, Reading, Request, Response, Sending, Wait};
 use crate::journal::{self, Update, write_hook};
 use crate::work::git_command;
 
@@ -27,6 +29,12 @@ pub enum On {
     PushOf(&'static str),
     /// The request that asks for objects (or, with protocol 2, for refs).
     Fetch,
+    /// The answer that brings a pack.
+    Pack,
+    /// The answer that lists the refs for whoever reads.
+    RefsToRead,
+    /// The answer that lists the refs for whoever pushes.
+    RefsToPush,
 }
 
 /// What goes wrong.
@@ -44,8 +52,45 @@ pub enum Fault {
     Hold,
     /// The request takes effect; the answer waits until the fault is cleared.
     HoldAnswer,
+    /// A status, with all that the request said of who asks as the text beside it; nothing takes effect.
+    Echo(u16),
+    /// Every ref of a push is refused, in words that repeat what the request said of who asks; nothing takes effect.
+    EchoingRefusal,
     /// An answer that is no git.
     Garbage,
+    /// The head and half of the body come, and then nothing, until the fault is cleared. Nothing takes effect.
+    HalfRequest,
+    /// What comes of a push is half of its pack, as behind a proxy that cuts.
+    HalfPack,
+    /// The files of the repo, as from a server that knows nothing of git: the dumb protocol.
+    Dumb,
+    /// The request takes effect; half of the answer comes, and then the connection is closed.
+    CutAnswer,
+    /// The same, but the half comes under a head that tells of no more.
+    HalfAnswer,
+    /// The same, but the connection stays open in silence until the fault is cleared.
+    StallAnswer,
+    /// The request takes effect; one bit in the middle of the answer is another.
+    FlipBit,
+    /// The request takes effect; the answer is no sequence of packets.
+    NoPackets,
+    /// The refs are listed otherwise than they are.
+    Lists(Lie),
+}
+
+impl Fault {
+    /// Whether it changes the answer of a request that takes effect as asked.
+    fn is_of_the_answer(self) -> bool {
+        matches!(
+            self,
+            Self::CutAnswer
+                | Self::HalfAnswer
+                | Self::StallAnswer
+                | Self::FlipBit
+                | Self::NoPackets
+                | Self::Lists(_)
+        )
+    }
 }
 
 /// A fault, and how many requests it still meets (`None`: until cleared).
@@ -66,6 +111,8 @@ struct State {
     pushes: usize,
     answers: usize,
     closed: bool,
+    /// Where a redirect leads.
+    elsewhere: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -84,8 +131,8 @@ pub struct GitServer {
 
 /// The user name that the server knows.
 pub const USERNAME: &str = "tide";
-/// Its password.
-pub const PASSWORD: &str = "canary-password-Zx81";
+/// Its password: a canary, with what encodings write otherwise. See [`crate::canaries::STANDING`].
+pub const PASSWORD: &str = "Zx81+canary/7qTbR=9wLm%Kd@4hNs";
 
 impl GitServer {
     /// Starts a server without repos, which closes each connection behind its one answer: where one is cut, the
@@ -104,6 +151,17 @@ impl GitServer {
     fn with(keep_alive: bool) -> Self {
         let root = tempfile::tempdir().unwrap();
         let shared = Arc::new(Shared::default());
+        let reading = {
+            let shared = Arc::clone(&shared);
+            move |head: &Request| {
+                let half =
+                    |rule: &Rule| rule.fault == Fault::HalfRequest && meets(rule.on, head, None);
+                match take_fault(&shared, half) {
+                    Some(_) => Reading::Half(waiting(&shared)),
+                    None => Reading::Whole,
+                }
+            }
+        };
         let handler = {
             let shared = Arc::clone(&shared);
             let root = root.path().to_owned();
@@ -113,11 +171,7 @@ impl GitServer {
                 answered
             }
         };
-        let http = if keep_alive {
-            HttpServer::keeping_alive(handler)
-        } else {
-            HttpServer::start(handler)
-        };
+        let http = HttpServer::with(reading, handler, keep_alive);
         Self { root, shared, http }
     }
 
@@ -158,8 +212,9 @@ impl GitServer {
     /// The URL of a repo with user name and password, for the git of a test's engineer.
     #[must_use]
     pub fn url_with_password(&self, name: &str) -> String {
+        let password = percent_encoded(PASSWORD, false);
         format!(
-            "http://{USERNAME}:{PASSWORD}@{}/{name}",
+            "http://{USERNAME}:{password}@{}/{name}",
             self.http.address()
         )
     }
@@ -206,14 +261,7 @@ impl GitServer {
     /// The id of a ref; `None` if it does not exist.
     #[must_use]
     pub fn tip(&self, repo: &str, name: &str) -> Option<String> {
-        let output = Command::new("git")
-            .arg("--git-dir")
-            .arg(self.path(repo))
-            .args(["rev-parse", "--verify", "--quiet", name])
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        output.status.success().then(|| text.trim().to_owned())
+        tip_in(&self.path(repo), name)
     }
 
     /// The next `count` matching requests meet a fault.
@@ -232,6 +280,11 @@ impl GitServer {
             fault,
             left: None,
         });
+    }
+
+    /// Where redirects lead from now on: the same path on another server.
+    pub fn redirect_to(&self, other: &Self) {
+        self.shared.state.lock().unwrap().elsewhere = Some(other.address());
     }
 
     fn add(&self, rule: Rule) {
@@ -290,6 +343,17 @@ impl Drop for GitServer {
     }
 }
 
+fn tip_in(repo: &Path, name: &str) -> Option<String> {
+    let output = Command::new("git")
+        .arg("--git-dir")
+        .arg(repo)
+        .args(["rev-parse", "--verify", "--quiet", name])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then(|| text.trim().to_owned())
+}
+
 const UPDATE_HOOK: &str = r#"#!/bin/sh
 while grep -Fxq -- "$1" "$(dirname "$0")/../held" 2>/dev/null; do
   printf '%s\n' "$1" >"$(dirname "$0")/../waiting"
@@ -320,48 +384,95 @@ fn kind_of(request: &Request) -> On {
     }
 }
 
-fn answer(shared: &Shared, root: &Path, request: &Request) -> Option<Response> {
-    let kind = kind_of(request);
-    let fault = {
+fn answer(shared: &Arc<Shared>, root: &Path, request: &Request) -> Option<Response> {
+    {
         let mut state = shared.state.lock().unwrap();
         state.requests += 1;
-        if kind == On::Push {
+        if kind_of(request) == On::Push {
             state.pushes += 1;
         }
-        take_fault(&mut state, kind, request)
-    };
+    }
+    let fault = take_fault(shared, |rule| {
+        rule.fault != Fault::HalfRequest
+            && !rule.fault.is_of_the_answer()
+            && meets(rule.on, request, None)
+    });
+    let mut body = request.body.as_slice();
     match fault {
         Some(Fault::DropRequest) => return None,
+        Some(Fault::Status(status @ 300..=399)) => return Some(redirect(shared, status, request)),
         Some(Fault::Status(status)) => return Some(status_answer(status)),
+        Some(Fault::Echo(status)) => return Some(echo(status, request)),
+        Some(Fault::EchoingRefusal) => {
+            return Some(git_answer::refusal(&request.body, &who_asks(request)));
+        }
         Some(Fault::Garbage) => return Some(Response::text(200, "<html>Sign in</html>")),
         Some(Fault::Stall) => {
             wait(shared);
             return None;
         }
         Some(Fault::Hold) => wait(shared),
-        Some(Fault::DropAnswer | Fault::HoldAnswer) | None => {}
+        Some(Fault::HalfPack) => body = git_answer::half_of_a_push(body),
+        _ => {}
     }
     let token = base64::engine::general_purpose::STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
     if request.header("authorization") != Some(&format!("Basic {token}")) {
         return Some(status_answer(401));
     }
-    let response = run_backend(root, request);
+    let mut response = if fault == Some(Fault::Dumb) {
+        git_answer::of_a_dumb_server(root, request)
+    } else {
+        run_backend(root, request, body)
+    };
     match fault {
-        Some(Fault::DropAnswer) => None,
-        Some(Fault::HoldAnswer) => {
-            wait(shared);
-            Some(response)
+        Some(Fault::DropAnswer) => return None,
+        Some(Fault::HoldAnswer) => wait(shared),
+        _ => {}
+    }
+    let fault = take_fault(shared, |rule| {
+        rule.fault.is_of_the_answer() && meets(rule.on, request, Some(&response))
+    });
+    if let Some(fault) = fault {
+        let repo = root.join(request.path.split('/').nth(1).unwrap_or_default());
+        spoil(shared, &repo, &mut response, fault);
+    }
+    Some(response)
+}
+
+/// Does to an answer what a fault of answers does.
+fn spoil(shared: &Arc<Shared>, repo: &Path, response: &mut Response, fault: Fault) {
+    let half = git_answer::middle(&response.body);
+    match fault {
+        Fault::CutAnswer => response.sending = Sending::Cut(half),
+        Fault::HalfAnswer => response.body.truncate(half),
+        Fault::StallAnswer => response.sending = Sending::Stall(half, waiting(shared)),
+        Fault::FlipBit => response.body[half] ^= 1,
+        Fault::NoPackets => git_answer::garble(&mut response.body),
+        Fault::Lists(lie) => {
+            response.body =
+                git_answer::listing_with(&response.body, lie, |name| tip_in(repo, name));
         }
-        _ => Some(response),
+        other => unreachable!("{other:?} is no fault of an answer"),
     }
 }
 
-fn take_fault(state: &mut State, kind: On, request: &Request) -> Option<Fault> {
-    let place = state.rules.iter().position(|rule| match rule.on {
+/// Whether a request, or the answer to it where that is known, is one of those meant.
+fn meets(on: On, request: &Request, response: Option<&Response>) -> bool {
+    let kind = kind_of(request);
+    match on {
         On::Any => true,
         On::PushOf(name) => kind == On::Push && names(&request.body, name),
+        On::Pack => response.is_some_and(|response| git_answer::brings_a_pack(&response.body)),
+        On::RefsToRead => kind == On::Fetch && git_answer::asks_for_refs(&request.body),
+        On::RefsToPush => kind == On::Listing && request.query == "service=git-receive-pack",
         on => on == kind,
-    })?;
+    }
+}
+
+/// The first rule that is wanted, which has met one request more.
+fn take_fault(shared: &Shared, is_wanted: impl Fn(&Rule) -> bool) -> Option<Fault> {
+    let mut state = shared.state.lock().unwrap();
+    let place = state.rules.iter().position(is_wanted)?;
     let rule = &mut state.rules[place];
     let fault = rule.fault;
     if let Some(left) = &mut rule.left {
@@ -386,7 +497,12 @@ fn names(body: &[u8], name: &str) -> bool {
     }) || body[..commands].ends_with(wanted.as_bytes())
 }
 
-/// Waits until the faults are cleared or the server ends.
+/// What waits until the faults are cleared or the server ends.
+fn waiting(shared: &Arc<Shared>) -> Wait {
+    let shared = Arc::clone(shared);
+    Wait::until(move || wait(&shared))
+}
+
 fn wait(shared: &Shared) {
     let mut state = shared.state.lock().unwrap();
     let cleared = state.cleared;
@@ -399,17 +515,40 @@ fn wait(shared: &Shared) {
     state.waiting -= 1;
 }
 
+fn redirect(shared: &Shared, status: u16, request: &Request) -> Response {
+    let elsewhere = shared.state.lock().unwrap().elsewhere;
+    let host = elsewhere.map_or_else(|| "127.0.0.1:9".to_owned(), |address| address.to_string());
+    let location = format!("http://{host}{}?{}", request.path, request.query);
+    Response::text(status, "it is elsewhere\n").with("Location", &location)
+}
+
+/// What a request says of who asks, as it is sent and as it is meant.
+fn who_asks(request: &Request) -> String {
+    let header = request.header("authorization").unwrap_or_default();
+    let token = header.strip_prefix("Basic ").unwrap_or_default();
+    let meant = base64::engine::general_purpose::STANDARD.decode(token);
+    let meant = String::from_utf8_lossy(&meant.unwrap_or_default()).into_owned();
+    format!("{header} which means {meant} or {meant:?}")
+}
+
+fn echo(status: u16, request: &Request) -> Response {
+    let words = format!("you came with {}\n", who_asks(request));
+    Response {
+        body: words.into_bytes(),
+        ..status_answer(status)
+    }
+}
+
 fn status_answer(status: u16) -> Response {
     let response = Response::text(status, "the test server says no\n");
     match status {
         401 => response.with("WWW-Authenticate", "Basic realm=\"test\""),
         429 | 503 => response.with("Retry-After", "1"),
-        301 | 302 | 307 => response.with("Location", "http://127.0.0.1:9/elsewhere"),
         _ => response,
     }
 }
 
-fn run_backend(root: &Path, request: &Request) -> Response {
+fn run_backend(root: &Path, request: &Request, body: &[u8]) -> Response {
     let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
     let mut backend = Command::new("git");
     backend
@@ -424,7 +563,7 @@ fn run_backend(root: &Path, request: &Request) -> Response {
         .env("QUERY_STRING", &request.query)
         .env("REQUEST_METHOD", &request.method)
         .env("CONTENT_TYPE", header("content-type"))
-        .env("CONTENT_LENGTH", request.body.len().to_string())
+        .env("CONTENT_LENGTH", body.len().to_string())
         .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
         .env("GIT_PROTOCOL", header("git-protocol"))
         .env("REMOTE_USER", USERNAME)
@@ -436,7 +575,7 @@ fn run_backend(root: &Path, request: &Request) -> Response {
     let mut stdin = backend.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
         // It may answer before it has read everything.
-        scope.spawn(move || drop(stdin.write_all(&request.body)));
+        scope.spawn(move || drop(stdin.write_all(body)));
         backend.wait_with_output().unwrap()
     });
     read_cgi(&output.stdout)
@@ -457,6 +596,7 @@ fn read_cgi(output: &[u8]) -> Response {
         status: 200,
         headers: Vec::new(),
         body: output[end + 4..].to_vec(),
+        sending: Sending::Whole,
     };
     for line in String::from_utf8_lossy(&output[..end]).lines() {
         let (name, value) = line.split_once(": ").unwrap();

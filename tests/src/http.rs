@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 server: one thread for each connection.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -33,6 +33,43 @@ impl Request {
     }
 }
 
+/// Returns once something has happened.
+#[derive(Clone)]
+pub struct Wait(Arc<dyn Fn() + Send + Sync>);
+
+impl Wait {
+    /// Until a function returns.
+    pub fn until(returns: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(returns))
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Wait")
+    }
+}
+
+/// How much of a request's body is read.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    /// All of it.
+    Whole,
+    /// Half of it; then the connection stays open for a while, and is closed without an answer.
+    Half(Wait),
+}
+
+/// How much of an answer's body is sent.
+#[derive(Debug, Clone)]
+pub enum Sending {
+    /// All of it.
+    Whole,
+    /// So many bytes, under a head that tells of all of them. Then the connection is closed.
+    Cut(usize),
+    /// The same, but the connection stays open for a while.
+    Stall(usize, Wait),
+}
+
 /// What is answered.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -42,6 +79,8 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// How much of it is sent.
+    pub sending: Sending,
 }
 
 impl Response {
@@ -52,6 +91,7 @@ impl Response {
             status,
             headers: vec![("Content-Type".to_owned(), "text/plain".to_owned())],
             body: body.into().into_bytes(),
+            sending: Sending::Whole,
         }
     }
 
@@ -62,6 +102,13 @@ impl Response {
             headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
             ..Self::text(status, body)
         }
+    }
+
+    /// The same as another type.
+    #[must_use]
+    pub fn with_type(mut self, name: &str) -> Self {
+        self.headers.retain(|(header, _)| header != "Content-Type");
+        self.with("Content-Type", name)
     }
 
     /// One more header.
@@ -84,7 +131,7 @@ impl HttpServer {
     /// Starts a server that closes each connection behind its one answer. The handler may take its time; `None`
     /// closes the connection without an answer.
     pub fn start(handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static) -> Self {
-        Self::with(handler, false)
+        Self::with(|_| Reading::Whole, handler, false)
     }
 
     /// The same, but a connection stays open for more requests until the client closes it, as servers on the
@@ -92,17 +139,19 @@ impl HttpServer {
     pub fn keeping_alive(
         handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
-        Self::with(handler, true)
+        Self::with(|_| Reading::Whole, handler, true)
     }
 
-    fn with(
+    /// The same as one of the two above; `reading` is asked with the head of each request before its body is read.
+    pub fn with(
+        reading: impl Fn(&Request) -> Reading + Send + Sync + 'static,
         handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
         keep_alive: bool,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port");
         let stopped = Arc::new(AtomicBool::new(false));
-        let handler = Arc::new(handler);
+        let serving = Arc::new((reading, handler));
         let accepting = thread::spawn({
             let stopped = Arc::clone(&stopped);
             move || {
@@ -111,9 +160,11 @@ impl HttpServer {
                         return;
                     }
                     let Ok(connection) = connection else { continue };
-                    let handler = Arc::clone(&handler);
+                    let serving = Arc::clone(&serving);
                     // A client that goes away in the middle is part of the tests.
-                    thread::spawn(move || drop(serve(&connection, handler.as_ref(), keep_alive)));
+                    thread::spawn(move || {
+                        drop(serve(&connection, &serving.0, &serving.1, keep_alive));
+                    });
                 }
             }
         });
@@ -150,32 +201,42 @@ impl Drop for HttpServer {
 
 fn serve(
     connection: &TcpStream,
-    handler: &(impl Fn(Request) -> Option<Response> + ?Sized),
+    reading: &impl Fn(&Request) -> Reading,
+    handler: &impl Fn(Request) -> Option<Response>,
     keep_alive: bool,
 ) -> io::Result<()> {
     connection.set_nodelay(true)?;
     let mut reader = BufReader::new(connection);
-    while let Some(request) = read_request(&mut reader, connection)? {
+    while let Some(mut request) = read_head(&mut reader)? {
+        match reading(&request) {
+            Reading::Whole => read_body(&mut request, &mut reader, connection)?,
+            Reading::Half(wait) => {
+                read_half(&request, &mut reader, connection)?;
+                wait.0();
+                break;
+            }
+        }
         let Some(response) = handler(request) else {
             break;
         };
         write_response(connection, &response, keep_alive)?;
-        if !keep_alive {
+        if !keep_alive || !matches!(response.sending, Sending::Whole) {
             break;
         }
     }
     Ok(())
 }
 
-fn read_request(
-    reader: &mut impl BufRead,
-    mut connection: &TcpStream,
-) -> io::Result<Option<Request>> {
+fn malformed() -> io::Error {
+    io::Error::from(io::ErrorKind::InvalidData)
+}
+
+/// A request without its body.
+fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
     }
-    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let mut parts = line.split_whitespace();
     let method = parts.next().ok_or_else(malformed)?.to_owned();
     let target = parts.next().ok_or_else(malformed)?;
@@ -197,32 +258,68 @@ fn read_request(
             .headers
             .push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let says = |name: &str, value: &str| {
-        request
-            .header(name)
-            .is_some_and(|header| header.eq_ignore_ascii_case(value))
-    };
-    if says("expect", "100-continue") {
+    Ok(Some(request))
+}
+
+fn says(request: &Request, name: &str, value: &str) -> bool {
+    request
+        .header(name)
+        .is_some_and(|header| header.eq_ignore_ascii_case(value))
+}
+
+fn ask_for_the_body(request: &Request, mut connection: &TcpStream) -> io::Result<()> {
+    if says(request, "expect", "100-continue") {
         connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    if says("transfer-encoding", "chunked") {
+    Ok(())
+}
+
+fn length_of(request: &Request) -> io::Result<usize> {
+    let length = request.header("content-length").unwrap_or("0");
+    length.parse().map_err(|_| malformed())
+}
+
+fn read_body(
+    request: &mut Request,
+    reader: &mut impl BufRead,
+    connection: &TcpStream,
+) -> io::Result<()> {
+    ask_for_the_body(request, connection)?;
+    if says(request, "transfer-encoding", "chunked") {
         request.body = read_chunks(reader)?;
-    } else if let Some(length) = request.header("content-length") {
-        let length: usize = length.parse().map_err(|_| malformed())?;
-        request.body = vec![0; length];
+    } else {
+        request.body = vec![0; length_of(request)?];
         reader.read_exact(&mut request.body)?;
     }
-    Ok(Some(request))
+    Ok(())
+}
+
+/// Reads half of a body, or half of its first chunk, and forgets it.
+fn read_half(
+    request: &Request,
+    reader: &mut impl BufRead,
+    connection: &TcpStream,
+) -> io::Result<()> {
+    ask_for_the_body(request, connection)?;
+    let length = if says(request, "transfer-encoding", "chunked") {
+        read_length_of_chunk(reader)?
+    } else {
+        length_of(request)?
+    };
+    reader.read_exact(&mut vec![0; length / 2])
+}
+
+fn read_length_of_chunk(reader: &mut impl BufRead) -> io::Result<usize> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let digits = line.trim().split(';').next().unwrap_or_default();
+    usize::from_str_radix(digits, 16).map_err(|_| malformed())
 }
 
 fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let digits = line.trim().split(';').next().unwrap_or_default();
-        let length = usize::from_str_radix(digits, 16)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let length = read_length_of_chunk(reader)?;
         let start = body.len();
         body.resize(start + length, 0);
         reader.read_exact(&mut body[start..])?;
@@ -251,7 +348,15 @@ fn write_response(
         if keep_alive { "keep-alive" } else { "close" }
     );
     let mut answer = head.into_bytes();
-    answer.extend_from_slice(&response.body);
+    let sent = match &response.sending {
+        Sending::Whole => response.body.len(),
+        Sending::Cut(bytes) | Sending::Stall(bytes, _) => *bytes,
+    };
+    answer.extend_from_slice(&response.body[..sent]);
     connection.write_all(&answer)?;
-    connection.flush()
+    connection.flush()?;
+    if let Sending::Stall(_, wait) = &response.sending {
+        wait.0();
+    }
+    Ok(())
 }

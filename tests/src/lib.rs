@@ -13,13 +13,16 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod canaries;
 pub mod certificates;
 pub mod fake_github;
+pub mod git_answer;
 pub mod git_server;
 pub mod gitea;
 pub mod http;
 pub mod journal;
 pub mod journal_audit;
+pub mod process_sampler;
 pub mod regions;
 pub mod requests;
 pub mod small_disk;

@@ -4,7 +4,7 @@
 //! The first rollout of the fleet is carried out once for all tests; each test begins with a copy of the repo that it
 //! left behind, so that ids and trees are the same in all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::canaries::STANDING;
 use crate::git_server::{GitServer, PASSWORD, USERNAME};
 use crate::http::{HttpServer, Request, Response};
 use crate::tidegate::{Answer, Running, Tidegate, built};
@@ -82,7 +83,8 @@ pub enum Story {
     Bad,
 }
 
-/// One test's fleet.
+/// One test's fleet. When it is dropped, the password must stand in no file of its folder but those that were made for
+/// it, and in no object of the repo.
 pub struct SmallFleet {
     /// The git server.
     pub server: GitServer,
@@ -228,6 +230,7 @@ impl SmallFleet {
             takeover_after: "1s",
             fleet_name: "small",
             extra: String::new(),
+            beside: String::new(),
             way: None,
             data: self.folder(name),
             program: built(),
@@ -384,6 +387,21 @@ impl SmallFleet {
     }
 }
 
+impl Drop for SmallFleet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let is_planted = |path: &Path| path.extension().is_some_and(|end| end == "password");
+            let mut leaks = STANDING.find_in_folder(self.folder.path(), &is_planted);
+            // Where a test took the repo away, there is nothing to look at.
+            let repo = self.server.path(REPO);
+            if repo.join("objects").is_dir() {
+                leaks.extend(STANDING.find_in_objects(&repo, &BTreeSet::new()));
+            }
+            assert!(leaks.is_empty(), "secrets leaked: {leaks:#?}");
+        }
+    }
+}
+
 /// Publishes a fleet's first commit.
 pub fn publish_first(work: &Work) -> String {
     let mut files = vec![
@@ -423,6 +441,8 @@ pub struct Controller<'a> {
     takeover_after: &'static str,
     fleet_name: &'static str,
     extra: String,
+    /// More fleets, as they stand in the settings.
+    beside: String,
     /// Another way to the repo than the server's own: address and credentials.
     way: Option<(String, String)>,
     data: PathBuf,
@@ -459,6 +479,19 @@ impl Controller<'_> {
         self
     }
 
+    /// One more fleet that it carries, under this name.
+    #[must_use]
+    pub fn beside(mut self, other: &SmallFleet, name: &str) -> Self {
+        let _ = writeln!(
+            self.beside,
+            "  - name: {name}\n    repo: {}\n    credentials: {}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]",
+            other.server.url(REPO),
+            self.credentials(),
+            other.health.url(),
+        );
+        self
+    }
+
     /// Another data folder than the one of its name.
     #[must_use]
     pub fn data(mut self, folder: &Path) -> Self {
@@ -490,33 +523,38 @@ impl Controller<'_> {
         self.fleet.folder(&format!("{}.password", self.name))
     }
 
-    /// Writes its settings and tells how to call it.
-    fn prepare(&self) -> (Tidegate, String) {
-        let folder = self.fleet.folder.path();
-        let user = folder.join(format!("{}.user", self.name));
+    /// The server's credentials as they stand in the settings, in files that are there.
+    fn credentials(&self) -> String {
+        let user = self.fleet.folder(&format!("{}.user", self.name));
         fs::write(&user, USERNAME).unwrap();
         let password = self.password_file();
         if !password.exists() {
             fs::write(&password, PASSWORD).unwrap();
         }
-        let (repo, credentials) = self.way.clone().unwrap_or_else(|| {
-            (
-                self.fleet.server.url(REPO),
-                format!(
-                    "{{ usernameFile: {}, passwordFile: {} }}",
-                    user.display(),
-                    password.display()
-                ),
-            )
-        });
+        format!(
+            "{{ usernameFile: {}, passwordFile: {} }}",
+            user.display(),
+            password.display()
+        )
+    }
+
+    /// Writes its settings and tells how to call it.
+    fn prepare(&self) -> (Tidegate, String) {
+        let folder = self.fleet.folder.path();
+        let credentials = self.credentials();
+        let (repo, credentials) = self
+            .way
+            .clone()
+            .unwrap_or_else(|| (self.fleet.server.url(REPO), credentials));
         let text = format!(
             "dataDir: {}\npoll: 300ms\ntakeoverAfter: {}\negress: {{ loopback: true }}\nfleets:\n  - name: {}\n    repo: {repo}\n    \
-             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}",
+             credentials: {credentials}\n    endpoints: [ {{ name: regions, url: \"{}\" }} ]\n{}{}",
             self.data.display(),
             self.takeover_after,
             self.fleet_name,
             self.fleet.health.url(),
             self.extra,
+            self.beside,
         );
         let settings = folder.join(format!("{}.yaml", self.name));
         fs::write(&settings, text).unwrap();

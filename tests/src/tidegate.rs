@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::canaries::STANDING;
 use crate::wait::{wait_for, wait_until};
 
 /// The variable that names where the program is to end itself as by kill -9: `<point>` or `<point>:<n>`.
@@ -99,10 +100,12 @@ impl Tidegate {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program to its end. Panics where it shows a password of the tests.
     #[must_use]
     pub fn call(&self, arguments: &[&str]) -> Answer {
         let output = self.command(arguments).output().expect("the program");
+        STANDING.assert_absent(&format!("the output of {arguments:?}"), &output.stdout);
+        STANDING.assert_absent(&format!("what {arguments:?} says"), &output.stderr);
         Answer {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -129,7 +132,7 @@ impl Tidegate {
     }
 }
 
-/// The program in the background. Killed when dropped.
+/// The program in the background. Killed when dropped, which panics where it has shown a password of the tests.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -251,5 +254,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        if !std::thread::panicking() {
+            let leaks = STANDING.find_in_folder(self.said.path(), &|_| false);
+            assert!(leaks.is_empty(), "secrets leaked: {leaks:#?}");
+        }
     }
 }

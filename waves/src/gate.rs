@@ -56,7 +56,7 @@ pub enum GateState {
 /// Times are monotonic, measured from any fixed point of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GateFold {
-    successes: u32,
+    pub(crate) successes: u32,
     failures: u32,
     /// Whether the gate has been healthy at least once.
     healthy_once: bool,
@@ -69,7 +69,7 @@ pub struct GateFold {
     /// Whether the last healthy sample proved the revision.
     proven: bool,
     last: Option<(Duration, Sample)>,
-    last_healthy: Option<Duration>,
+    pub(crate) last_healthy: Option<Duration>,
     baked: Duration,
 }
 

@@ -20,6 +20,10 @@ const LONGEST_HEADER: usize = 150;
 const LONGEST_SECTION: usize = 2900;
 /// The longest field that we send; Slack takes 2000 characters.
 const LONGEST_FIELD: usize = 1900;
+/// The longest word that names an error.
+const LONGEST_WORD: usize = 40;
+/// The longest address that we send; Slack takes 3000 characters, but a field is to hold more than a link.
+const LONGEST_ADDRESS: usize = 1500;
 /// Most regions that are named.
 const NAMED_REGIONS: usize = 20;
 
@@ -67,7 +71,7 @@ impl Slack {
                 later("what answers is not Slack".to_owned())
             }
             Ok(answer) => Delivery::Refused {
-                why: format!("Slack answers {} {}", answer.status, cut(&answer.body, 200)),
+                why: format!("Slack answers {} {}", answer.status, word(&answer.body)),
             },
             Err(delivery) => delivery,
         }
@@ -80,8 +84,22 @@ impl Sink for Slack {
     }
 }
 
+/// The word by which Slack names an error, such as `channel_is_archived`. Whatever else stands there is not repeated: it may
+/// be our request, and its address is secret.
+fn word(body: &str) -> &str {
+    let is_word = body.len() <= LONGEST_WORD
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_word && !body.is_empty() {
+        body
+    } else {
+        "with words that are not Slack's"
+    }
+}
+
 /// What is sent: blocks, and a text for where no blocks are shown.
-fn message(event: &Event) -> Value {
+pub(crate) fn message(event: &Event) -> Value {
     let title = title(event);
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "text": cut(&title, LONGEST_HEADER), "emoji": false } }),
@@ -157,7 +175,7 @@ fn fields(event: &Event) -> Vec<Value> {
     };
     if let Some(source) = event.source {
         let short = source.short(8);
-        let shown = match &event.links.commit {
+        let shown = match web_address(event.links.commit.as_ref()) {
             Some(url) => format!("<{}|{short}>", escape(url)),
             None => format!("`{short}`"),
         };
@@ -251,10 +269,20 @@ fn context(event: &Event) -> String {
     parts.join(" · ")
 }
 
-/// Slack refuses a button whose URL is empty: those without are left out.
+/// A page's address, if Slack takes it for one. A button with another URL makes it refuse the whole message, and in a link
+/// another text may call a whole channel.
+fn web_address(address: Option<&String>) -> Option<&String> {
+    address.filter(|address| {
+        address.len() <= LONGEST_ADDRESS
+            && !address.contains('|')
+            && Url::parse(address).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    })
+}
+
+/// Those whose page is not known are left out.
 fn buttons(event: &Event) -> Vec<Value> {
     let button = |name: &str, url: &Option<String>| {
-        url.as_ref().filter(|url| !url.is_empty()).map(|url| {
+        web_address(url.as_ref()).map(|url| {
             json!({ "type": "button", "text": { "type": "plain_text", "text": name, "emoji": false }, "url": url })
         })
     };
@@ -332,6 +360,25 @@ mod tests {
             }
         }
         assert!(message["blocks"].as_array().unwrap().len() <= 50);
+    }
+
+    #[test]
+    fn only_addresses_of_pages_become_links_and_buttons() {
+        for address in [
+            "!channel",
+            "",
+            "javascript:x",
+            "https://",
+            "https://a/|x",
+            "@ann",
+        ] {
+            let mut event = event(AlertKind::Failed);
+            event.source = Some(tidegate_waves::oid::Oid::ZERO);
+            event.links.commit = Some(address.to_owned());
+            event.links.pull_request = Some(address.to_owned());
+            let text = message(&event).to_string();
+            assert!(!text.contains('<') && !text.contains("button"), "{text}");
+        }
     }
 
     #[test]

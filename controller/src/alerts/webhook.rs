@@ -117,7 +117,7 @@ fn word(kind: AlertKind) -> &'static str {
 }
 
 /// The body, as a text that is signed and sent byte for byte.
-fn body(event: &Event) -> String {
+pub(crate) fn body(event: &Event) -> String {
     let whole = envelope(event);
     if whole.len() <= LARGEST_BODY {
         return whole;

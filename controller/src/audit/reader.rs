@@ -50,6 +50,47 @@ struct StateFile {
     rollout: Option<RolloutRecord>,
 }
 
+impl StateFile {
+    fn check_schema(&self) -> Result<(), String> {
+        if self.schema > SCHEMA {
+            return Err(format!(
+                "a newer Tidegate wrote it (schema {}, this one reads up to {SCHEMA})",
+                self.schema
+            ));
+        }
+        Ok(())
+    }
+
+    /// The state with every open move whole; the ids of the files beside it are not known here.
+    fn whole(self, planned: &Trees, last_good: &Trees) -> Result<State, String> {
+        let intents = self
+            .intents
+            .into_iter()
+            .map(|open| open.whole(planned, last_good))
+            .collect::<Result<_, _>>()
+            .map_err(|why| format!("state.json: {why}"))?;
+        Ok(State {
+            seq: self.seq,
+            epoch: self.epoch,
+            fleet: self.fleet,
+            intents,
+            rollout: self.rollout,
+        })
+    }
+}
+
+/// Reads the bytes of a `state.json`, with the trees that the plan and the last good say.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn state_of(
+    bytes: &[u8],
+    planned: &BTreeMap<String, Oid>,
+    last_good: &BTreeMap<String, Oid>,
+) -> Result<State, String> {
+    let state: StateFile = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    state.check_schema()?;
+    state.whole(planned, last_good)
+}
+
 /// Finds out which fleet a log is about: its newest entry that can be read says so.
 pub fn fleet(place: Place<'_>) -> Result<Option<FleetIdentity>, ReadError> {
     let mut reader = Reader::open(place.repo)?;
@@ -144,12 +185,7 @@ impl Reader {
         let file = |name: &str| files.get(name.as_bytes()).copied();
         let id = file("state.json").ok_or("there is no state.json")?;
         let state: StateFile = json(&self.store, id).map_err(|why| format!("state.json: {why}"))?;
-        if state.schema > SCHEMA {
-            return Err(format!(
-                "a newer Tidegate wrote it (schema {}, this one reads up to {SCHEMA})",
-                state.schema
-            ));
-        }
+        state.check_schema()?;
         let mut planned = Rc::default();
         if state.intents.iter().any(OpenMove::needs_plan) {
             let id = file("plan.json").ok_or("there is no plan.json")?;
@@ -164,22 +200,14 @@ impl Reader {
             last_good = remember(&mut self.last_good, id, || json(&self.store, id).map(trees))
                 .map_err(|why| format!("last-good.json: {why}"))?;
         }
-        let intents = state
-            .intents
-            .into_iter()
-            .map(|open| open.whole(&planned, &last_good))
-            .collect::<Result<_, _>>()
-            .map_err(|why| format!("state.json: {why}"))?;
+        let whole = state.whole(&planned, &last_good)?;
         Ok(State {
-            seq: state.seq,
-            epoch: state.epoch,
-            fleet: state.fleet,
-            intents,
-            rollout: state.rollout.map(|rollout| RolloutRecord {
+            rollout: whole.rollout.map(|rollout| RolloutRecord {
                 plan: file("plan.json"),
                 base_last_good: file("base-last-good.json"),
                 ..rollout
             }),
+            ..whole
         })
     }
 

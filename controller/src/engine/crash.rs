@@ -4,10 +4,47 @@
 //! time it comes by that point, `any:7` at the seventh point whatever its name, and `none` only tells which
 //! points it comes by. With `:stop` behind it (`after-log-push:2:stop`) the process stops itself there (SIGSTOP)
 //! and goes on where it was when somebody continues it: meanwhile a test can do anything to the world around it.
+//!
+//! With the feature `simulation` each point also tells a hook of the thread's own, which may end the engine by
+//! unwinding, as a panic would.
+
+#[cfg(feature = "simulation")]
+mod hook {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    type Hook = Rc<dyn Fn(&str)>;
+
+    thread_local! {
+        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    /// From now on `hook` is told the name of each point that an engine of this thread comes by; `None` tells nobody.
+    pub fn tell(hook: Option<Hook>) {
+        HOOK.with(|known| *known.borrow_mut() = hook);
+    }
+
+    pub(super) fn told(name: &str) {
+        let hook = HOOK.with(|known| known.borrow().clone());
+        if let Some(hook) = hook {
+            hook(name);
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+pub use hook::tell;
+
+/// A point at which the process may be made to end.
+pub(crate) fn point(name: &str) {
+    #[cfg(feature = "simulation")]
+    hook::told(name);
+    as_the_environment_asks(name);
+}
 
 /// Ends or stops the process here, as by kill -9 or kill -STOP, if the environment asks for it.
 #[cfg(debug_assertions)]
-pub(crate) fn point(name: &str) {
+fn as_the_environment_asks(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static SEEN: AtomicU32 = AtomicU32::new(0);
     let Ok(wanted) = std::env::var("TIDEGATE_CRASH_AT") else {
@@ -47,4 +84,4 @@ fn stop_here(name: &str) {
 
 /// Nothing: release builds cannot be made to crash.
 #[cfg(not(debug_assertions))]
-pub(crate) fn point(_name: &str) {}
+fn as_the_environment_asks(_name: &str) {}

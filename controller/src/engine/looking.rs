@@ -13,7 +13,9 @@ use tracing::debug;
 
 use super::log::{self, LogDamage};
 use super::ports::{RefView, Remote};
-use super::{Ending, Engine, EngineError, PUSH_DEADLINE, Tip, Turn, candidate, crash, view};
+use super::{
+    Ending, Engine, EngineError, PUSH_DEADLINE, Tip, Turn, blocking, candidate, crash, view,
+};
 use crate::git::history::History;
 
 impl<R: Remote> Engine<R> {
@@ -111,7 +113,7 @@ impl<R: Remote> Engine<R> {
             .as_ref()
             .map(|tip| tip.commit)
             .or_else(|| self.sums.log_tip());
-        let tip = tokio::task::block_in_place(|| -> Result<Tip, EngineError> {
+        let tip = blocking::in_place(|| -> Result<Tip, EngineError> {
             let history = History::open(&self.mirror)?;
             if let Some(known) = remembered
                 && !history.is_ancestor(known, commit)?
@@ -158,7 +160,7 @@ impl<R: Remote> Engine<R> {
             return Ok(self.settled_or_wait(Some(Ending::Invalid)));
         };
         self.report_first_head(head, None);
-        let name = tokio::task::block_in_place(|| self.first_name(head))?;
+        let name = blocking::in_place(|| self.first_name(head))?;
         let name = match name {
             Ok(name) => name,
             Err(message) => {
@@ -175,7 +177,7 @@ impl<R: Remote> Engine<R> {
         };
         let append = create(identity, head, &self.options.identity);
         self.append(None, append).await?;
-        Ok(Turn::Again)
+        Ok(self.again())
     }
 
     fn first_name(&mut self, head: Oid) -> Result<Result<String, String>, EngineError> {

@@ -1,5 +1,6 @@
 //! Writing: entries of the log, and the moves that they allow.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_waves::log::EntryKind;
@@ -9,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::mint::Signature;
 use super::ports::Remote;
-use super::{Engine, EngineError, Tip, crash, log, mint};
+use super::{Engine, EngineError, Tip, blocking, crash, log, mint};
 use crate::git::history::History;
 
 impl<R: Remote> Engine<R> {
@@ -24,38 +25,37 @@ impl<R: Remote> Engine<R> {
             .wall()
             .as_second()
             .max(tip.map_or(0, |tip| tip.seconds));
-        let (commit, entry, state, intents) =
-            tokio::task::block_in_place(|| -> Result<_, EngineError> {
-                let history = History::open(&self.mirror)?;
-                let author = self.options.author.clone();
-                let built_on = Signature {
-                    author: &author,
-                    seconds: tip.map_or(seconds, |tip| tip.seconds),
-                };
-                // The rollout that intents belong to is the one of the state after the entry.
-                let next = append.next.clone();
-                let (entry, intents, state) = append
-                    .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
-                let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
-                    (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
-                    _ => Vec::new(),
-                };
-                let signature = Signature {
-                    author: &author,
-                    seconds,
-                };
-                let commit = log::commit_of(
-                    &self.store,
-                    &entry,
-                    &intents,
-                    &state,
-                    tip.map(|tip| tip.commit),
-                    &pinned,
-                    &signature,
-                )?;
-                self.store.flush()?;
-                Ok((commit, entry, state, intents))
-            })?;
+        let (commit, entry, state, intents) = blocking::in_place(|| -> Result<_, EngineError> {
+            let history = History::open(&self.mirror)?;
+            let author = self.options.author.clone();
+            let built_on = Signature {
+                author: &author,
+                seconds: tip.map_or(seconds, |tip| tip.seconds),
+            };
+            // The rollout that intents belong to is the one of the state after the entry.
+            let next = append.next.clone();
+            let (entry, intents, state) = append
+                .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
+            let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
+                (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
+                _ => Vec::new(),
+            };
+            let signature = Signature {
+                author: &author,
+                seconds,
+            };
+            let commit = log::commit_of(
+                &self.store,
+                &entry,
+                &intents,
+                &state,
+                tip.map(|tip| tip.commit),
+                &pinned,
+                &signature,
+            )?;
+            self.store.flush()?;
+            Ok((commit, entry, state, intents))
+        })?;
         let order = PushOrder {
             reference: state.fleet.log_ref(),
             old: tip.map_or(Oid::ZERO, |tip| tip.commit),
@@ -97,7 +97,12 @@ impl<R: Remote> Engine<R> {
                     message,
                 });
             }
-            PushOutcome::LostRace => debug!("another controller wrote the log first"),
+            PushOutcome::LostRace => {
+                debug!("another controller wrote the log first");
+                self.look().await?;
+                self.count_contradictions([(order.reference.as_str(), order.old)]);
+                return Ok(());
+            }
             PushOutcome::Ambiguous | PushOutcome::Moved => {
                 self.unclear = self.unclear.saturating_add(1);
                 warn!("the answer to a push of the log is unclear; reading the log again");
@@ -127,7 +132,7 @@ impl<R: Remote> Engine<R> {
             "branch"
         };
         crash::point(&format!("before-{name}-push"));
-        tokio::task::block_in_place(|| self.store.flush())?;
+        blocking::in_place(|| self.store.flush())?;
         let mut reports = self.remote.push(orders).await;
         let refused = reports
             .iter()
@@ -164,7 +169,40 @@ impl<R: Remote> Engine<R> {
             0
         };
         crash::point(&format!("after-{name}-push"));
+        let answered: BTreeSet<String> = reports
+            .iter()
+            .filter(|report| matches!(report.outcome, PushOutcome::Moved | PushOutcome::LostRace))
+            .map(|report| report.reference.clone())
+            .collect();
         self.pending.pushes.extend(reports);
-        self.look().await
+        self.look().await?;
+        self.count_contradictions(
+            orders
+                .iter()
+                .filter(|order| answered.contains(&order.reference))
+                .map(|order| (order.reference.as_str(), order.old)),
+        );
+        Ok(())
+    }
+
+    /// A push was told that these refs are not where they were (any more), by itself or by somebody else: a list that
+    /// still shows one there comes from a copy that lags behind, or from a server that does not tell the truth.
+    ///
+    /// Asking it again at once would go on for as long as that lasts, so it counts as an unclear answer.
+    fn count_contradictions<'a>(&mut self, left: impl IntoIterator<Item = (&'a str, Oid)>) {
+        let mut contradicted = false;
+        for (reference, old) in left {
+            if self.view.get(reference).unwrap_or(Oid::ZERO) == old {
+                warn!(
+                    reference,
+                    old = old.short(8),
+                    "the server lists a ref where a push was told that it is not; looking again"
+                );
+                contradicted = true;
+            }
+        }
+        if contradicted {
+            self.unclear = self.unclear.saturating_add(1);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP to a forge's API: the token, the limits, and what its refusals mean.
 
-mod refusal;
+pub(crate) mod refusal;
 
 use std::time::Duration;
 

@@ -277,6 +277,21 @@ impl From<PullRequestAnswer> for PullRequest {
     }
 }
 
+/// Reads an answer as each of those that this forge gives; what it can be read as is said.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_as_each(body: &[u8]) -> Vec<PullRequest> {
+    let combined = serde_json::from_slice::<CombinedAnswer>(body).ok();
+    let status = serde_json::from_slice::<StatusAnswer>(body).ok();
+    let commit = serde_json::from_slice::<CommitAnswer>(body).ok();
+    drop((combined, status, commit));
+    let one = serde_json::from_slice::<PullRequestAnswer>(body).ok();
+    let several = serde_json::from_slice::<Vec<PullRequestAnswer>>(body).ok();
+    one.into_iter()
+        .chain(several.into_iter().flatten())
+        .map(PullRequest::from)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! One sample of an `http` gate: ask, and judge the answer.
 
-mod endpoint;
+pub(crate) mod endpoint;
 mod failure;
-mod judge;
+pub(crate) mod judge;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use self::endpoint::ReadyEndpoint;
 use self::judge::Answer;
 use super::egress::{CheckedResolver, EgressRules};
 use super::{Prober, Probing};
+use crate::secret::Mask;
 use crate::settings::Endpoint;
 
 /// The largest body that is read.
@@ -25,6 +26,19 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 
 /// The methods that a gate may use; whoever commits config may ask, not change things.
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];
+
+/// What an answer says that is no redirect and was read to its end; `last_good` is the same gate with the values of
+/// the region's last good. What the mask hides was sent along and is not shown.
+#[must_use]
+pub fn read_answer(
+    check: &HttpCheck,
+    last_good: Option<&HttpCheck>,
+    status: u16,
+    body: &[u8],
+    mask: &Mask,
+) -> Sample {
+    judge::judge(check, last_good, &Answer { status, body, mask })
+}
 
 /// Why no prober could be made.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +82,8 @@ impl HttpProber {
     }
 
     async fn ask(&self, check: &HttpCheck, last_good: Option<&HttpCheck>) -> Sample {
-        let request = match self.request(check).await {
-            Ok(request) => request,
+        let (request, mask) = match self.request(check).await {
+            Ok(ready) => ready,
             Err(sample) => return sample,
         };
         let mut response = match request.send().await {
@@ -97,18 +111,11 @@ impl HttpProber {
                 Err(error) => return failure::classify(&error),
             }
         }
-        judge::judge(
-            check,
-            last_good,
-            &Answer {
-                status,
-                body: &body,
-            },
-        )
+        read_answer(check, last_good, status, &body, &mask)
     }
 
-    /// The request, or why none may or can be made.
-    async fn request(&self, check: &HttpCheck) -> Result<reqwest::RequestBuilder, Sample> {
+    /// The request and what of it must not be shown, or why none may or can be made.
+    async fn request(&self, check: &HttpCheck) -> Result<(reqwest::RequestBuilder, Mask), Sample> {
         let (client, url, token) = match &check.endpoint {
             None => {
                 let url = Url::parse(&check.url)
@@ -159,10 +166,13 @@ impl HttpProber {
                 .map_err(|_| unreachable(&format!("the header {name} has no valid value")))?;
             headers.insert(name, value);
         }
+        let mut mask = Mask::default();
         if let Some(token) = token {
+            let text = token.to_str().unwrap_or_default();
+            mask = Mask::of(text.strip_prefix("Bearer "));
             headers.insert(AUTHORIZATION, token);
         }
-        Ok(client.request(method, url).headers(headers))
+        Ok((client.request(method, url).headers(headers), mask))
     }
 }
 

@@ -11,7 +11,6 @@
 //! * What it writes is bounded, decoded leniently and freed of control characters before anyone sees it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,6 +23,7 @@ use tokio::process::Command;
 
 use super::remote::{Access, Credentials, RemoteUrl};
 use super::ssh::{SshAccess, SshError};
+use crate::secret::Mask;
 
 /// Most bytes of standard output that are taken, unless a command says otherwise.
 const DEFAULT_STDOUT_LIMIT: usize = 16 << 20;
@@ -133,6 +133,8 @@ pub struct Finished {
     pub stderr: String,
     /// The file that had to know the server's key, where SSH was used.
     pub known_hosts: Option<PathBuf>,
+    /// The credentials that it was given, for whoever shows words of its standard output.
+    pub mask: Mask,
 }
 
 impl Finished {
@@ -140,6 +142,12 @@ impl Finished {
     #[must_use]
     pub fn success(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// Standard output as text, masked: some of it are words of the server.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.mask.hide(&String::from_utf8_lossy(&self.stdout))
     }
 }
 
@@ -149,7 +157,7 @@ pub struct GitCommand {
     verb: String,
     deadline: Duration,
     stdout_limit: usize,
-    masks: Vec<String>,
+    mask: Mask,
     /// Kept until the command has ended: it may own a copy of the key.
     ssh: Option<SshAccess>,
 }
@@ -279,7 +287,7 @@ impl GitCommand {
             verb: verb.to_owned(),
             deadline,
             stdout_limit: DEFAULT_STDOUT_LIMIT,
-            masks: Vec::new(),
+            mask: Mask::default(),
             ssh: None,
         }
     }
@@ -314,13 +322,9 @@ impl GitCommand {
             &format!("http.{origin}.extraHeader"),
             &format!("Authorization: Basic {token}"),
         );
-        self.masks = vec![token, password.to_owned(), percent_encoded(password)];
         // Short user names are words of everyday messages; long ones may be tokens.
-        if username.len() >= 16 {
-            self.masks.push(username.to_owned());
-        }
-        self.masks.retain(|mask| !mask.is_empty());
-        self.masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
+        let long = if username.len() >= 16 { username } else { "" };
+        self.mask = Mask::of([token.as_str(), password, long]);
     }
 
     /// One setting through the environment, behind those that the user may have there.
@@ -375,7 +379,8 @@ impl GitCommand {
                 Ok(Finished {
                     code: status.code(),
                     stdout,
-                    stderr: printable(&stderr, &self.masks),
+                    stderr: printable(&stderr, &self.mask),
+                    mask: self.mask.clone(),
                     known_hosts: self.ssh.as_ref().map(|ssh| ssh.known_hosts().to_owned()),
                 })
             }
@@ -441,32 +446,16 @@ async fn read_bounded(
     }
 }
 
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 /// Text that may be logged: secrets masked, one `\n` between lines, nothing that moves a terminal's cursor
 /// or turns the reading direction.
-fn printable(bytes: &[u8], masks: &[String]) -> String {
+pub(crate) fn printable(bytes: &[u8], mask: &Mask) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut clean: String = text
+    let clean: String = text
         .chars()
         .map(|character| if character == '\r' { '\n' } else { character })
         .filter(|&character| character == '\n' || !super::trailers::is_treacherous(character))
         .collect();
-    for mask in masks {
-        clean = clean.replace(mask.as_str(), "***");
-    }
-    clean
+    mask.hide(&clean)
         .lines()
         .map(|line| mask_userinfo(line.trim_end()))
         .filter(|line| !line.is_empty())
@@ -549,7 +538,7 @@ mod tests {
         assert!(!format!("{arguments:?}").contains("hunter2"));
         let token = base64::engine::general_purpose::STANDARD.encode("jo:hunter2 &");
         assert!(!format!("{arguments:?}").contains(&token));
-        let masks = command.masks.clone();
+        let mask = command.mask.clone();
         let said = command
             .args(["--get", "http.https://example.com/.extraHeader"])
             .run()
@@ -559,7 +548,7 @@ mod tests {
         assert_eq!(header.trim(), format!("Authorization: Basic {token}"));
         let shown = printable(
             format!("x {token} hunter2 & hunter2%20%26 https://a:b@c/d").as_bytes(),
-            &masks,
+            &mask,
         );
         assert_eq!(shown, "x *** *** *** https://***@c/d");
     }
@@ -602,7 +591,7 @@ mod tests {
 
     #[test]
     fn nothing_that_moves_a_cursor_is_shown() {
-        let shown = printable(b"a\x1b[31mb\x07\r\n\n\xe2\x80\xaec\xff", &[]);
+        let shown = printable(b"a\x1b[31mb\x07\r\n\n\xe2\x80\xaec\xff", &Mask::default());
         assert_eq!(shown, "a[31mb\nc\u{fffd}");
     }
 }

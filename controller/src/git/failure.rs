@@ -139,7 +139,7 @@ pub enum RemoteError {
         /// What git said.
         message: String,
     },
-    /// The server answers that it cannot answer (5xx), or the connection broke.
+    /// The server answers that it cannot answer (5xx), the connection broke, or what came was cut or changed on its way.
     #[error("{remote} is not able to answer: {message}")]
     Unavailable {
         /// The remote.
@@ -376,6 +376,13 @@ impl RemoteError {
         } else if says(&["error in object", "fsck error", "badtree", "hasdot"]) {
             Self::BadObjects { remote, message }
         } else if says(&[
+            "pack has bad object",
+            "inflate returned",
+            "pack is corrupted",
+        ]) {
+            // Of the pack that is just arriving: one that is here is read with other words.
+            Self::Unavailable { remote, message }
+        } else if says(&[
             "bad object",
             "object file",
             "loose object",
@@ -394,6 +401,9 @@ impl RemoteError {
             "operation too slow",
             "unexpected disconnect",
             "rpc failed",
+            "transfer closed with",
+            "expected flush after",
+            "expected response end packet",
         ]) {
             Self::Unavailable { remote, message }
         } else {
@@ -514,6 +524,27 @@ mod tests {
             (
                 "fatal: bad object refs/remotes/origin/main",
                 "MirrorDamaged",
+            ),
+            (
+                "error: inflate: data stream error (incorrect data check)\nfatal: pack has bad object at offset 134: inflate returned -3\nfatal: fetch-pack: invalid index-pack output",
+                "Unavailable",
+            ),
+            (
+                "error: inflate: data stream error (incorrect data check)\nerror: inflate returned -3\nfatal: unpack-objects failed",
+                "Unavailable",
+            ),
+            (
+                "error: inflate: data stream error (incorrect data check)\nerror: unable to unpack 12 header\nfatal: loose object 12 (stored in /d/mirror.git/objects/12/34) is corrupt",
+                "MirrorDamaged",
+            ),
+            ("fatal: expected flush after ref listing", "Unavailable"),
+            (
+                "fatal: expected response end packet after ref listing",
+                "Unavailable",
+            ),
+            (
+                "fatal: unable to access 'https://example.com/a/': transfer closed with 176 bytes remaining to read",
+                "Unavailable",
             ),
             ("fatal: write error: No space left on device", "DiskFull"),
             ("", "Other"),

@@ -78,6 +78,23 @@ pub struct CommitView {
 }
 
 impl CommitView {
+    /// What a commit of a repository says.
+    pub(crate) fn of(commit: &git2::Commit<'_>) -> Self {
+        let author = commit.author();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            id: from_git(commit.id()),
+            parents: commit.parent_ids().map(from_git).collect(),
+            tree: from_git(commit.tree_id()),
+            message: text(commit.message_raw_bytes()),
+            author: Person {
+                name: text(author.name_bytes()),
+                email: text(author.email_bytes()),
+            },
+            seconds: commit.time().seconds(),
+        }
+    }
+
     /// The first line of the message as one plain line.
     #[must_use]
     pub fn subject(&self) -> String {
@@ -146,19 +163,7 @@ impl History {
             .repository
             .find_commit(to_git(id))
             .map_err(|source| HistoryError::Read { id, source })?;
-        let author = commit.author();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(CommitView {
-            id,
-            parents: commit.parent_ids().map(from_git).collect(),
-            tree: from_git(commit.tree_id()),
-            message: text(commit.message_raw_bytes()),
-            author: Person {
-                name: text(author.name_bytes()),
-                email: text(author.email_bytes()),
-            },
-            seconds: commit.time().seconds(),
-        })
+        Ok(CommitView::of(&commit))
     }
 
     /// The first-parent chain from `to` down to the commit before `from`, newest first.

@@ -238,7 +238,7 @@ impl Mirror {
         if !finished.success() {
             return Err(RemoteError::from_finished(&self.options.remote, &finished));
         }
-        let view = self.read_listing(&finished);
+        let view = read_listing(&self.options, &finished);
         if view == RefView::default() {
             self.make_sure_it_is_git().await?;
         }
@@ -444,50 +444,6 @@ impl Mirror {
             remote,
             access,
         )?)
-    }
-
-    fn is_watched(&self, name: &str, head: Option<&str>) -> bool {
-        let below = |prefix: &str| {
-            name.strip_prefix("refs/heads/")
-                .and_then(|branch| branch.strip_prefix(prefix))
-                .is_some_and(|rest| rest.starts_with('/'))
-        };
-        let is_config = match &self.options.branch {
-            Some(branch) => name.strip_prefix("refs/heads/") == Some(branch),
-            None => head == Some(name),
-        };
-        is_config || below(&self.options.prefix) || below("tidegate-revert")
-    }
-
-    /// Reads lines `<id>\t<ref>` and `ref: <target>\tHEAD`. What is neither is no ref.
-    fn read_listing(&self, finished: &Finished) -> RefView {
-        let text = String::from_utf8_lossy(&finished.stdout);
-        let lines: Vec<(&str, &str)> = text
-            .lines()
-            .filter_map(|line| line.split_once('\t'))
-            .collect();
-        let head = lines
-            .iter()
-            .filter(|(_, name)| *name == "HEAD")
-            .find_map(|(target, _)| target.strip_prefix("ref: "));
-        let mut view = RefView {
-            head: head.map(str::to_owned),
-            refs: BTreeMap::new(),
-        };
-        for (id, name) in lines {
-            // HEAD's own line gives the id of its target, which no pattern asks for by name.
-            let name = match (name, head) {
-                ("HEAD", Some(target)) => target,
-                _ => name,
-            };
-            if let Ok(id) = id.parse::<Oid>()
-                && push::is_branch(name)
-                && self.is_watched(name, head)
-            {
-                view.refs.insert(name.to_owned(), id);
-            }
-        }
-        view
     }
 
     /// Gathers many packs into one: every fetch and every render adds one. Nothing is deleted, not even what
@@ -702,9 +658,55 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
+/// Whether a ref is one of those that a mirror looks at.
+fn is_watched(options: &MirrorOptions, name: &str, head: Option<&str>) -> bool {
+    let below = |prefix: &str| {
+        name.strip_prefix("refs/heads/")
+            .and_then(|branch| branch.strip_prefix(prefix))
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let is_config = match &options.branch {
+        Some(branch) => name.strip_prefix("refs/heads/") == Some(branch),
+        None => head == Some(name),
+    };
+    is_config || below(&options.prefix) || below("tidegate-revert")
+}
+
+/// Reads lines `<id>\t<ref>` and `ref: <target>\tHEAD`. What is neither is no ref.
+pub(crate) fn read_listing(options: &MirrorOptions, finished: &Finished) -> RefView {
+    let text = String::from_utf8_lossy(&finished.stdout);
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .collect();
+    let head = lines
+        .iter()
+        .filter(|(_, name)| *name == "HEAD")
+        .find_map(|(target, _)| target.strip_prefix("ref: "));
+    let mut view = RefView {
+        head: head.map(str::to_owned),
+        refs: BTreeMap::new(),
+    };
+    for (id, name) in lines {
+        // HEAD's own line gives the id of its target, which no pattern asks for by name.
+        let name = match (name, head) {
+            ("HEAD", Some(target)) => target,
+            _ => name,
+        };
+        if let Ok(id) = id.parse::<Oid>()
+            && push::is_branch(name)
+            && is_watched(options, name, head)
+        {
+            view.refs.insert(name.to_owned(), id);
+        }
+    }
+    view
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Mask;
 
     fn options(folder: &Path) -> MirrorOptions {
         MirrorOptions {
@@ -766,12 +768,16 @@ mod tests {
              {id}\trefs/heads/x/refs/heads/tidegate/log\n{id}\trefs/heads/tidegated/x\n\
              nonsense\n{id}\trefs/remotes/x/HEAD\nzz\trefs/heads/tidegate/bad\n"
         );
-        let view = mirror.read_listing(&Finished {
-            code: Some(0),
-            stdout: stdout.into_bytes(),
-            stderr: String::new(),
-            known_hosts: None,
-        });
+        let view = read_listing(
+            &mirror.options,
+            &Finished {
+                code: Some(0),
+                stdout: stdout.into_bytes(),
+                stderr: String::new(),
+                known_hosts: None,
+                mask: Mask::default(),
+            },
+        );
         assert_eq!(view.head.as_deref(), Some("refs/heads/main"));
         assert_eq!(mirror.config_ref(&view).as_deref(), Some("refs/heads/main"));
         let names: Vec<&str> = view.refs.keys().map(String::as_str).collect();

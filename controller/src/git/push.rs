@@ -147,7 +147,7 @@ pub(crate) fn read_answer(
     remote: &RemoteUrl,
     finished: &Finished,
 ) -> Result<BTreeMap<String, RefOutcome>, PushError> {
-    let stdout = String::from_utf8_lossy(&finished.stdout);
+    let stdout = finished.words();
     let said = remote_lines(&finished.stderr);
     let mut answers: BTreeMap<&str, Option<RefOutcome>> = BTreeMap::new();
     for line in stdout.lines() {
@@ -308,6 +308,7 @@ fn remote_lines(stderr: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Mask;
     use proptest::prelude::*;
 
     const A: &str = "refs/heads/tidegate/a";
@@ -337,6 +338,7 @@ mod tests {
                 stdout: stdout.as_bytes().to_vec(),
                 stderr: stderr.to_owned(),
                 known_hosts: None,
+                mask: Mask::of(["hunter2-of-old"]),
             },
         )
     }
@@ -449,6 +451,14 @@ mod tests {
             panic!("{outcomes:?}");
         };
         assert_eq!(message, "hook declined: error: GH006: Protected branch x");
+    }
+
+    #[test]
+    fn what_a_refusal_repeats_of_our_credentials_is_hidden() {
+        let stdout = format!("!\tN:{A}\t[remote rejected] (hunter2-of-old may not)\n");
+        let outcomes = answer(1, &stdout, "").unwrap();
+        let message = "*** may not".to_owned();
+        assert_eq!(outcomes[A], RefOutcome::Refused { message });
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 use std::fmt::Write as _;
 
+pub use tidegate_renderer::text::is_treacherous;
+
 /// Most characters that one line of text from outside keeps.
 const MAX_OUTSIDE: usize = 500;
 
@@ -44,21 +46,6 @@ impl Trailers {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// Whether a character can deceive a reader: control characters, line separators, marks of direction.
-#[must_use]
-pub fn is_treacherous(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{061c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-        )
 }
 
 /// Text from outside as one line of at most 500 characters, for people and messages.

@@ -244,3 +244,14 @@ fn one_repo_needs_no_settings_file() {
     assert!(Settings::for_repo(run("a"), |_| None).is_err());
     assert!(Settings::for_repo(run("../a"), home).is_err());
 }
+
+#[test]
+fn what_is_wrong_is_told_in_one_line_without_what_would_move_a_cursor() {
+    let error = load("fleets:\n  - { \"\\e[2J\\u202e\": 1 }\n").unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("unknown field"), "{message}");
+    assert!(
+        !message.chars().any(tidegate_renderer::text::is_treacherous),
+        "{message:?}"
+    );
+}

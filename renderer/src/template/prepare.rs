@@ -8,6 +8,7 @@ use handlebars::template::{
 };
 use serde_json::Value;
 
+use super::INLINE;
 use super::functions::{self, CAPTURE, PRESENT, PRINT, STEP};
 use crate::guard::Includes;
 use crate::suggest;
@@ -313,7 +314,7 @@ impl Walk<'_> {
                 Some("give it another name".to_owned()),
             );
         }
-        let node = format!("inline: {name}");
+        let node = format!("{INLINE}{name}");
         let owner = std::mem::replace(&mut self.owner, node);
         self.includes.entry(self.owner.clone()).or_default();
         if let Some(inner) = &mut decorator.template {
@@ -349,7 +350,7 @@ impl Walk<'_> {
     /// Notes an inclusion; gives the registered name.
     fn included(&mut self, name: &str, may_be_inline: bool) -> Option<String> {
         let (node, registered) = if may_be_inline && self.inline.contains(name) {
-            (format!("inline: {name}"), name.to_owned())
+            (format!("{INLINE}{name}"), name.to_owned())
         } else if let Some(resolved) = self.scope.partials.resolve(name, self.scope.region) {
             (resolved.clone(), resolved)
         } else {

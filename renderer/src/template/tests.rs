@@ -441,6 +441,18 @@ fn errors_in_partials_name_the_partial() {
 }
 
 #[test]
+fn what_the_other_files_of_a_region_left_is_named_as_the_regions_limit() {
+    let engine = Engine::new(&[source("templates/x.yaml.hbs", "{{name}}")], &[]).unwrap();
+    let context = Context::wraps(data()).unwrap();
+    assert_eq!(engine.render(0, &context, 7).unwrap(), "westus3");
+    let problem = engine.render(0, &context, 6).unwrap_err();
+    assert_eq!(
+        problem.message,
+        "the region's files are more than 48 MiB together"
+    );
+}
+
+#[test]
 fn bombs_end_in_a_problem() {
     let loops = "{{#each @root.values.list}}".repeat(40) + &"{{/each}}".repeat(40);
     assert!(error(&loops).contains("takes more than 1000000 steps"));
@@ -450,7 +462,7 @@ fn bombs_end_in_a_problem() {
         "x".repeat(1000),
         "{{/each}}".repeat(15)
     );
-    assert!(error(&big).contains("the output is larger than 8388608 bytes"));
+    assert!(error(&big).contains("the output is larger than 8 MiB"));
     assert!(error(&"{{#if values.yes}}".repeat(20_000)).contains("nested more than 64 deep"));
     let mutual = run_all(&[
         source("templates/x.yaml.hbs", "{{> _a}}"),
@@ -462,9 +474,15 @@ fn bombs_end_in_a_problem() {
         shown(&mutual[0]),
         "templates/_a.hbs:1:1: partials include each other without end: _a → _b → _a [take out one of these inclusions]"
     );
-    assert!(
-        run("{{#*inline \"i\"}}{{> i}}{{/inline}}{{> i}}")
-            .contains("without end: inline: i → inline: i")
+    let inline = "{{#*inline \"i\"}}{{> i}}{{/inline}}{{> i}}";
+    let problems = run_all(&[
+        source("templates/a.yaml.hbs", "{{name}}"),
+        source("templates/x.yaml.hbs", inline),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        shown(&problems[0]),
+        "templates/x.yaml.hbs:1:1: partials include each other without end: inline: i → inline: i [take out one of these inclusions]"
     );
     let mut doubling = vec![source("templates/x.yaml.hbs", "{{> _0}}")];
     for level in 0..28 {

@@ -48,12 +48,24 @@ impl Bases {
         let fleet = SmallFleet::of(Story::First);
         fleet.controller("base").settle(0);
         copy(&fleet.server.path(REPO), &this.settled());
+        let text = fleet.work.show("HEAD", "tidegate.yaml");
+        let impatient = text.replacen("bake: 300ms", "bake: 300ms, progressDeadline: 8s", 1);
+        fleet
+            .work
+            .publish(&[("tidegate.yaml", &impatient)], "Wait less long");
+        fleet.controller("base").settle(0);
+        copy(&fleet.server.path(REPO), &this.impatient());
         this
     }
 
     /// The small fleet after its first rollout.
     pub fn settled(&self) -> PathBuf {
         self.folder.path().join("settled.git")
+    }
+
+    /// The same, but in the canary it is not waited long for a region that says nothing new.
+    pub fn impatient(&self) -> PathBuf {
+        self.folder.path().join("impatient.git")
     }
 }
 
@@ -221,6 +233,20 @@ pub const ALL: &[Scenario] = &[
             act: |fleet| {
                 let fix = fleet.publish_version("3");
                 request(fleet, "hotfix", ("To", &fix));
+                true
+            },
+        }],
+        ends: "Succeeded",
+        either_way: as_it_is,
+    },
+    Scenario {
+        name: "supersede",
+        about: "a commit's canary shows nothing new, so that it is held, and yields to the next commit",
+        begin: |bases| on(&bases.impatient(), "2-stuck"),
+        steps: &[Step {
+            when: |fleet| is_held_for(fleet, "Unreachable"),
+            act: |fleet| {
+                fleet.publish_version("3");
                 true
             },
         }],

@@ -181,7 +181,7 @@ fn a_bake_that_a_restart_interrupts_only_gets_longer() {
 }
 
 /// A process that this one started, by what stands in its arguments.
-fn child_of(parent: u32, word: &str) -> Option<u32> {
+pub(super) fn child_of(parent: u32, word: &str) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).ok()?;
     let mut all = children.unwrap_or_default();
@@ -197,16 +197,18 @@ fn child_of(parent: u32, word: &str) -> Option<u32> {
         })
 }
 
+/// So many numbers, as they stand in a list.
+pub(super) fn numbers(count: u32) -> String {
+    let items: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+    items.join(", ")
+}
+
 #[test]
 fn a_worker_that_is_killed_fails_its_commit_and_not_the_controller() {
     let fleet = SmallFleet::settled();
     let mut running = fleet.controller("robust").start();
     // A template that computes for longer than anybody waits.
     let poison = "{{#each values.few}}{{#each @root.values.few}}{{#if (eq (sha256 (toJson @root.values.many)) \"\")}}{{/if}}{{/each}}{{/each}}";
-    let list = |length: u32| -> String {
-        let items: Vec<String> = (0..length).map(|number| number.to_string()).collect();
-        items.join(", ")
-    };
     fleet.work.publish(
         &[
             ("templates/poison.yaml.hbs", poison),
@@ -214,8 +216,8 @@ fn a_worker_that_is_killed_fails_its_commit_and_not_the_controller() {
                 "values/fleet.yaml",
                 &format!(
                     "version: \"2\"\nfew: [{}]\nmany: [{}]\n",
-                    list(100),
-                    list(20_000)
+                    numbers(100),
+                    numbers(20_000)
                 ),
             ),
         ],

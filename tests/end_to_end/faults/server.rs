@@ -58,13 +58,39 @@ fn answers_that_are_lost_or_wrong_change_nothing() {
                 (4, On::PushOf(LOG), Fault::DropAnswer),
             ],
         ),
+        (
+            Story::Good,
+            &[
+                (1, On::Pack, Fault::CutAnswer),
+                (1, On::Pack, Fault::HalfAnswer),
+                (1, On::Pack, Fault::FlipBit),
+                (2, On::PushOf(LOG), Fault::HalfPack),
+                (1, On::PushOf(BRANCHES[0]), Fault::HalfAnswer),
+                (1, On::PushOf(BRANCHES[1]), Fault::CutAnswer),
+                (1, On::PushOf(BRANCHES[2]), Fault::FlipBit),
+            ],
+        ),
+        (
+            Story::Bad,
+            &[
+                (2, On::RefsToRead, Fault::CutAnswer),
+                (1, On::RefsToRead, Fault::NoPackets),
+                (3, On::PushOf(BRANCHES[1]), Fault::HalfPack),
+                (1, On::PushOf(MAIN), Fault::HalfPack),
+                (2, On::PushOf(LOG), Fault::HalfAnswer),
+                (1, On::PushOf(LOG), Fault::NoPackets),
+            ],
+        ),
     ];
     side_by_side(scenarios, |(story, faults)| {
         let fleet = SmallFleet::of(story);
         for (count, on, fault) in faults {
             fleet.server.fail_next(*count, *on, *fault);
         }
-        let running = fleet.controller("patient").start();
+        let running = fleet
+            .controller("patient")
+            .env("TIDEGATE_GIT_DEADLINE", "5s")
+            .start();
         ends_undisturbed(&fleet, running, story, &format!("{story:?} {faults:?}"));
     });
 }
@@ -187,21 +213,27 @@ fn a_repo_that_is_gone_is_named_and_found_again() {
 #[test]
 fn a_server_that_stalls_is_given_up_and_tried_again() {
     let scenarios = vec![
-        On::Listing,
-        On::Fetch,
-        On::PushOf(LOG),
-        On::PushOf(BRANCHES[0]),
+        (On::Listing, Fault::Stall),
+        (On::Fetch, Fault::Stall),
+        (On::PushOf(LOG), Fault::Stall),
+        (On::PushOf(BRANCHES[0]), Fault::Stall),
+        // In the middle of what it sends, and of what it is sent.
+        (On::RefsToRead, Fault::StallAnswer),
+        (On::Pack, Fault::StallAnswer),
+        (On::PushOf(LOG), Fault::StallAnswer),
+        (On::PushOf(BRANCHES[0]), Fault::StallAnswer),
+        (On::Push, Fault::HalfRequest),
     ];
-    side_by_side(scenarios, |on| {
+    side_by_side(scenarios, |(on, fault)| {
         let fleet = SmallFleet::of(Story::Good);
-        fleet.server.fail_next(1, on, Fault::Stall);
+        fleet.server.fail_next(1, on, fault);
         let running = fleet
             .controller("patient")
             .env("TIDEGATE_GIT_DEADLINE", "5s")
             .start();
         fleet.server.wait_until_held(LONG);
         // The stall is never cleared: what ends it is the deadline.
-        ends_undisturbed(&fleet, running, Story::Good, &format!("stalled {on:?}"));
+        ends_undisturbed(&fleet, running, Story::Good, &format!("{fault:?} {on:?}"));
     });
 }
 

@@ -9,8 +9,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use mimalloc::MiMalloc;
+
+/// Half of a run's time would go into the system's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 mod bakes;
 pub mod coverage;
+pub mod engine;
 pub mod event;
 pub mod exploring;
 pub mod run;

@@ -1,14 +1,20 @@
-//! The fewest events of a schedule that still break the same thing.
+//! The fewest events of a schedule that still break something.
 
 use crate::run::{Broken, run};
 use crate::schedule::Schedule;
 
-/// Delta debugging over the list of events (Zeller and Hildebrandt: Simplifying and isolating failure-inducing
-/// input, IEEE TSE 2002); gives the events that are left, by their place, and what they break.
+/// The events that are left of a schedule, by their place, and what they break.
 #[must_use]
 pub fn shrink(schedule: &Schedule) -> (Vec<usize>, Option<Broken>) {
-    let fails = |kept: &[usize]| crate::attempt(|| run(&schedule.only(kept), |_| {})).broken;
-    let mut kept: Vec<usize> = (0..schedule.events.len()).collect();
+    fewest(schedule.events.len(), |kept| {
+        crate::attempt(|| run(&schedule.only(kept), |_| {})).broken
+    })
+}
+
+/// Delta debugging over a list of so many events (Zeller and Hildebrandt: Simplifying and isolating failure-inducing
+/// input, IEEE TSE 2002); gives the places that are left, and what `fails` says of them.
+pub fn fewest<B>(events: usize, fails: impl Fn(&[usize]) -> Option<B>) -> (Vec<usize>, Option<B>) {
+    let mut kept: Vec<usize> = (0..events).collect();
     let mut broken = fails(&kept);
     let mut parts = 2_usize;
     while broken.is_some() && kept.len() >= 2 {
@@ -35,4 +41,16 @@ pub fn shrink(schedule: &Schedule) -> (Vec<usize>, Option<Broken>) {
         }
     }
     (kept, broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_two_events_keeps_those_two() {
+        let fails = |kept: &[usize]| (kept.contains(&3) && kept.contains(&11)).then_some(());
+        assert_eq!(fewest(20, fails), (vec![3, 11], Some(())));
+        assert_eq!(fewest(20, |_| None::<()>).1, None);
+    }
 }

@@ -8,7 +8,7 @@ use tidegate_simulator::run::run;
 use tidegate_simulator::schedule::Schedule;
 
 /// As many as the build for tests gets through in less than a minute on two cores.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2_000;
 
 /// The pairs that these seeds never bring together, and why.
 const UNSEEN: &str = include_str!("../unseen.txt");

@@ -5,4 +5,5 @@
 pub mod auditor;
 pub mod fleet;
 pub mod network;
+pub mod projection;
 pub mod world;

@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 
 use crate::forge::ForgeError;
 use crate::git::trailers::one_line;
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 
 /// The longest that a forge is believed when it asks to be left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -21,7 +21,7 @@ const UNNAMED_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_QUOTE: usize = 200;
 
 /// What a status that is no success means.
-pub(super) fn refused(
+pub(crate) fn refused(
     what: &str,
     status: StatusCode,
     headers: &HeaderMap,
@@ -73,10 +73,7 @@ pub(super) fn refused(
                 .get(LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|value| Url::parse(value).ok())
-                .map(|mut url| {
-                    url.set_query(None);
-                    format!(" to {}", one_line(url.as_str()))
-                })
+                .map(|url| format!(" to {}", without_secrets(url, token)))
                 .unwrap_or_default();
             return ForgeError::Permanent {
                 status: code,
@@ -91,6 +88,20 @@ pub(super) fn refused(
         status: code,
         message: format!("{message}; {advice}"),
     }
+}
+
+/// Where a forge redirects to, as one line without what may be secret.
+fn without_secrets(mut url: Url, token: Option<&Secret>) -> String {
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for addresses that have no user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    without_token(&one_line(url.as_str()), token)
+}
+
+fn without_token(words: &str, token: Option<&Secret>) -> String {
+    Mask::of(token.map(|token| token.reveal().trim())).hide(words)
 }
 
 /// The forge's own words, as one short line without the token.
@@ -118,10 +129,9 @@ fn said(body: &[u8], token: Option<&Secret>) -> String {
     if !details.is_empty() {
         words = format!("{words} ({})", details.join("; "));
     }
-    if let Some(token) = token {
-        words = words.replace(token.reveal(), "***");
-    }
-    one_line(&words).chars().take(LONGEST_QUOTE).collect()
+    // First made plain: what is taken out of the words then could have hidden the token.
+    let words = without_token(&one_line(&words), token);
+    words.chars().take(LONGEST_QUOTE).collect()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -286,6 +296,17 @@ mod tests {
             error.to_string(),
             "GET https://api.example.com/x answered 422: Validation Failed for *** (A pull request already exists; no); the forge finds the request at fault"
         );
+        let moved = "https://me:other@b.example.com/hunter2/x?token=hunter2#hunter2";
+        let error = refusal(301, &[("location", moved)], "");
+        assert!(
+            error
+                .to_string()
+                .contains("it redirects to https://b.example.com/***/x: set forge.api"),
+            "{error}"
+        );
+        // A forge that says the token with something invisible in it would have shown it.
+        let error = refusal(422, &[], r#"{"message":"not hun\u200bter2"}"#);
+        assert!(error.to_string().contains("422: not ***;"), "{error}");
         let error = refusal(404, &[], r#"{"errors":null,"message":"not found"}"#);
         assert!(
             error.to_string().contains("answered 404: not found; "),

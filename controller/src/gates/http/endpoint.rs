@@ -16,7 +16,7 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// An endpoint and the client that was last made from its files.
 #[derive(Debug)]
-pub(super) struct ReadyEndpoint {
+pub(crate) struct ReadyEndpoint {
     settings: Endpoint,
     client: Mutex<Option<Made>>,
 }
@@ -45,7 +45,7 @@ struct TlsFiles {
 
 impl ReadyEndpoint {
     /// An endpoint whose files have not been read yet.
-    pub(super) fn new(settings: Endpoint) -> Self {
+    pub(crate) fn new(settings: Endpoint) -> Self {
         Self {
             settings,
             client: Mutex::new(None),
@@ -54,7 +54,7 @@ impl ReadyEndpoint {
 
     /// The URL of a path below the endpoint's own. Whatever is written there, the token that goes
     /// with it never leaves the endpoint.
-    pub(super) fn url(&self, relative: &str) -> Result<Url, Sample> {
+    pub(crate) fn url(&self, relative: &str) -> Result<Url, Sample> {
         let mut base = self.settings.url.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));

@@ -4,6 +4,8 @@ use serde_json::Value;
 use tidegate_waves::fleet::HttpCheck;
 use tidegate_waves::gate::{Reading, Sample};
 
+use crate::secret::Mask;
+
 /// The longest evidence, in characters.
 const LONGEST_EVIDENCE: usize = 200;
 /// The longest that one value may stand in it, in characters.
@@ -11,11 +13,13 @@ const LONGEST_VALUE: usize = 60;
 
 /// An answer that was read to its end.
 #[derive(Debug)]
-pub(super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// Its status.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// Its body.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
+    /// What was sent along and must not be shown, though the answer may repeat it.
+    pub(crate) mask: &'a Mask,
 }
 
 /// Whether a status sends the asker elsewhere.
@@ -24,12 +28,13 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 /// Judges an answer that is no redirect and not too large.
-pub(super) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
+pub(crate) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
     let body: Option<Value> = if check.expect.json.is_empty() {
         None
     } else {
         serde_json::from_slice(answer.body).ok()
     };
+    let show = |value: &Value| show(value, answer.mask);
     let found = |pointer: &str| body.as_ref().and_then(|body| body.pointer(pointer));
 
     // Only a pointer that both gates compare tells revisions apart: of one that is new nobody knows
@@ -141,8 +146,8 @@ fn equal(left: &Value, right: &Value) -> bool {
 }
 
 /// A value as evidence shows it.
-fn show(value: &Value) -> String {
-    shorten(&value.to_string(), LONGEST_VALUE)
+fn show(value: &Value, mask: &Mask) -> String {
+    shorten(&mask.hide(&value.to_string()), LONGEST_VALUE)
 }
 
 /// The text without control characters, and without those that change the direction of writing.
@@ -204,6 +209,7 @@ mod tests {
         let answer = Answer {
             status,
             body: body.as_bytes(),
+            mask: &Mask::of(["token-of-the-operator"]),
         };
         let sample = judge(new, old, &answer);
         (sample.reading, sample.evidence)
@@ -224,6 +230,19 @@ mod tests {
             (Reading::Bad, "answered 500".into())
         );
         assert_eq!(read(&plain, Some(&plain), 200, "x").0, UNPROVEN);
+    }
+
+    #[test]
+    fn what_an_answer_repeats_of_our_token_is_not_shown() {
+        let new = check(&[("/version", json!("2"))]);
+        let old = check(&[("/version", json!("token-of-the-operator"))]);
+        let body = r#"{"version":"token-of-the-operator"}"#;
+        for last_good in [None, Some(&old)] {
+            let (_, evidence) = read(&new, last_good, 200, body);
+            assert_eq!(evidence, r#"/version is "***", expected "2""#);
+        }
+        let (_, evidence) = read(&check(&[("/version/token", json!(1))]), None, 200, body);
+        assert!(evidence.contains("is missing"), "{evidence}");
     }
 
     #[test]
@@ -347,7 +366,7 @@ mod tests {
         #[test]
         fn no_body_panics(body in any::<Vec<u8>>()) {
             let new = check(&[("/v", json!("wanted"))]);
-            let _ = judge(&new, Some(&new), &Answer { status: 200, body: &body });
+            let _ = judge(&new, Some(&new), &Answer { status: 200, body: &body, mask: &Mask::default() });
         }
     }
 }

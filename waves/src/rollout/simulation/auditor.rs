@@ -57,7 +57,7 @@ impl<'a> Audit<'a> {
 
     fn entries(&self) -> Vec<(usize, &'a Logged)> {
         let world: &'a World = self.world;
-        world.log.iter().enumerate().collect()
+        world.log.iter().map(AsRef::as_ref).enumerate().collect()
     }
 
     fn promotes(logged: &'a Logged) -> Vec<&'a Intent> {
@@ -521,7 +521,13 @@ impl<'a> Audit<'a> {
                             && answer.is_bad
                     })
                     .count();
-                if bad < 3 {
+                let needed = rollout
+                    .plan
+                    .gates_of(&failure.region)
+                    .iter()
+                    .map(|gate| gate.sampling.failures as usize)
+                    .min();
+                if bad < needed.unwrap_or(1) {
                     self.say(seq, format!("promise 8: failed on {bad} bad answers"));
                 }
             }
@@ -538,9 +544,15 @@ impl<'a> Audit<'a> {
                     let Some(planned) = rollout.plan.regions.get(region) else {
                         continue;
                     };
-                    if rollout.plan.gates_of(region).is_empty() {
+                    let needed = rollout
+                        .plan
+                        .gates_of(region)
+                        .iter()
+                        .map(|gate| gate.sampling.successes as usize)
+                        .min();
+                    let Some(needed) = needed else {
                         continue;
-                    }
+                    };
                     let healthy: Vec<Duration> = world
                         .answers
                         .iter()
@@ -552,7 +564,7 @@ impl<'a> Audit<'a> {
                         })
                         .map(|answer| answer.at)
                         .collect();
-                    if healthy.len() < 3 {
+                    if healthy.len() < needed {
                         self.say(seq, format!("promise 8: {region} is done unproven"));
                     }
                     let bake = rollout

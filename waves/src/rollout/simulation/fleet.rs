@@ -159,7 +159,8 @@ impl World {
             };
         }
         let new = id(&("human", self.commits.len(), parent, &folders));
-        self.commits.insert(new, Commit { parent, folders });
+        self.commits
+            .insert(new, Arc::new(Commit { parent, folders }));
         self.refs.insert(reference, new);
         self.foreign.insert(new);
         new

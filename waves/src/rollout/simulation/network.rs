@@ -1,5 +1,7 @@
 //! How pushes reach the server, and how they fail to.
 
+use std::sync::Arc;
+
 use super::world::{Logged, World};
 use crate::oid::Oid;
 use crate::rollout::{Append, PushOrder, PushOutcome};
@@ -143,12 +145,12 @@ impl World {
         let (entry, intents, state) = append
             .complete(|draft| Ok::<_, ()>(self.make(draft, seq)))
             .unwrap();
-        self.log.push(Logged {
+        self.log.push(Arc::new(Logged {
             entry,
             intents,
             state,
             at: self.now,
-        });
+        }));
         true
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::auditor::expect_clean;
@@ -73,8 +74,8 @@ pub struct Controller {
     pub watch: Watch,
     pub probes: Vec<Probe>,
     pub busy: bool,
-    sampled: BTreeMap<(String, String, Phase), Duration>,
-    samples: Vec<RegionSample>,
+    pub(super) sampled: BTreeMap<(String, String, Phase), Duration>,
+    pub(super) samples: Vec<RegionSample>,
     pub(super) reports: Vec<PushReport>,
     /// What an earlier run had counted.
     pub recovered: BTreeMap<String, RecoveredSums>,
@@ -109,8 +110,9 @@ impl Controller {
 /// Everything there is.
 #[derive(Debug, Clone)]
 pub struct World {
-    pub log: Vec<Logged>,
-    pub commits: BTreeMap<Oid, Commit>,
+    /// Shared between copies of a world: what is written stays as it is.
+    pub log: Vec<Arc<Logged>>,
+    pub commits: BTreeMap<Oid, Arc<Commit>>,
     pub refs: BTreeMap<String, Oid>,
     pub sources: BTreeMap<Oid, Source>,
     pub trees: BTreeMap<Oid, Files>,
@@ -146,7 +148,7 @@ pub struct World {
     /// Branches that people deleted or rewrote.
     pub damaged: BTreeSet<String>,
     /// What regions really answered about the tree that ran there, with the plan's gates.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<Arc<Answer>>,
 }
 
 /// What a region answered, and about which tree.
@@ -206,12 +208,12 @@ impl World {
         let (entry, intents, state) = create(identity, first, "a")
             .complete(|_| Err("entry 0 moves nothing"))
             .unwrap();
-        world.log.push(Logged {
+        world.log.push(Arc::new(Logged {
             entry,
             intents,
             state,
             at: world.now,
-        });
+        }));
         world
     }
 
@@ -225,6 +227,11 @@ impl World {
 
     pub fn state(&self) -> &FleetState {
         &self.log.last().unwrap().state
+    }
+
+    /// Shared, so that it outlives what happens next.
+    fn newest_entry(&self) -> Arc<Logged> {
+        self.log.last().unwrap().clone()
     }
 
     pub fn last(&self) -> EntryKind {
@@ -247,6 +254,7 @@ impl World {
         self.log
             .iter()
             .rev()
+            .map(Arc::as_ref)
             .find(|logged| logged.entry.kind == kind)
             .unwrap_or_else(|| panic!("no {kind} in\n{}", self.story()))
     }
@@ -353,8 +361,9 @@ impl World {
     }
 
     pub fn observe(&mut self, controller: usize) -> Observations {
-        let state = self.state().clone();
-        let candidate = self.candidate(&state);
+        let newest = self.newest_entry();
+        let state = &newest.state;
+        let candidate = self.candidate(state);
         let mut references: BTreeSet<String> = self
             .refs
             .keys()
@@ -370,11 +379,11 @@ impl World {
         let branches = references
             .into_iter()
             .filter_map(|reference| {
-                self.branch_view(&state, &reference)
+                self.branch_view(state, &reference)
                     .map(|view| (reference, view))
             })
             .collect();
-        let revert = self.revert_facts(&state);
+        let revert = self.revert_facts(state);
         let lacks_rollout = state.active().is_some_and(|rollout| {
             self.head()
                 .is_some_and(|head| !self.ancestry(head).contains(&rollout.source))
@@ -420,12 +429,13 @@ impl World {
     /// Looks and decides, without doing anything yet.
     pub fn think(&mut self, controller: usize) {
         let seen = self.observe(controller);
-        let state = self.state().clone();
+        let newest = self.newest_entry();
+        let state = &newest.state;
         let now = Now {
             monotonic: self.monotonic(controller),
             wall: self.wall(),
         };
-        let step = decide(&state, &self.controllers[controller].watch, &seen, now);
+        let step = decide(state, &self.controllers[controller].watch, &seen, now);
         let controller = &mut self.controllers[controller];
         controller.watch = step.watch.clone();
         controller.probes.clone_from(&step.probes);
@@ -455,7 +465,8 @@ impl World {
         moved
     }
 
-    pub(super) fn make(&mut self, draft: &DraftIntent, seq: u64) -> Oid {
+    /// The commit of a move that the entry after this one allows.
+    pub fn make(&mut self, draft: &DraftIntent, seq: u64) -> Oid {
         if draft.kind == MoveKind::SourceRevert {
             let parent = draft.onto.unwrap_or(draft.old);
             let files = self.trees[&draft.given.unwrap()].clone();
@@ -479,7 +490,8 @@ impl World {
             };
         }
         let new = id(&("ours", seq, &draft.reference, draft.kind, parent, &folders));
-        self.commits.insert(new, Commit { parent, folders });
+        self.commits
+            .insert(new, Arc::new(Commit { parent, folders }));
         new
     }
 
@@ -530,7 +542,7 @@ impl World {
                         is_healthy: matches!(sample.reading, Reading::Healthy { .. }),
                         is_bad: sample.reading == Reading::Bad,
                     };
-                    self.answers.push(answer);
+                    self.answers.push(Arc::new(answer));
                     let controller = &mut self.controllers[index];
                     controller.sampled.insert(key, monotonic);
                     controller.samples.push(RegionSample {

@@ -1,8 +1,14 @@
-//! The page that says which test checks which rule names tests that exist.
+//! The pages that say which test checks what name tests that exist.
 
 use std::path::{Path, PathBuf};
 
-const PAGE: &str = include_str!("../../../../docs/src/safety.md");
+const PAGES: [(&str, &str); 2] = [
+    ("safety.md", include_str!("../../../../docs/src/safety.md")),
+    (
+        "fuzzing.md",
+        include_str!("../../../../docs/src/fuzzing.md"),
+    ),
+];
 
 /// Where a crate's sources are, by the name that the page uses for it.
 fn sources(of: &str) -> Option<PathBuf> {
@@ -44,9 +50,9 @@ fn exists(path: &str) -> bool {
     })
 }
 
-/// The tests that the page's tables name.
-fn named() -> Vec<String> {
-    PAGE.lines()
+/// The tests that a page's tables name.
+fn named(page: &str) -> Vec<String> {
+    page.lines()
         .filter(|line| line.starts_with('|'))
         .filter_map(|line| line.split('|').nth(2))
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
@@ -55,23 +61,26 @@ fn named() -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_the_page_names_exists() {
-    let named = named();
-    assert!(
-        named.len() > 50,
-        "the page names only {} tests",
-        named.len()
-    );
-    let missing: Vec<_> = named.iter().filter(|path| !exists(path)).collect();
-    assert!(
-        missing.is_empty(),
-        "docs/src/safety.md names tests that do not exist: {missing:#?}"
-    );
+fn every_test_that_the_pages_name_exists() {
+    for ((page, text), fewest) in PAGES.into_iter().zip([50, 15]) {
+        let named = named(text);
+        assert!(
+            named.len() > fewest,
+            "docs/src/{page} names only {} tests",
+            named.len()
+        );
+        let missing: Vec<_> = named.iter().filter(|path| !exists(path)).collect();
+        assert!(
+            missing.is_empty(),
+            "docs/src/{page} names tests that do not exist: {missing:#?}"
+        );
+    }
 }
 
 #[test]
 fn each_of_the_thirteen_promises_names_a_test_and_who_searches() {
-    let table = PAGE
+    let table = PAGES[0]
+        .1
         .split("## The promises")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
@@ -92,7 +101,7 @@ fn each_of_the_thirteen_promises_names_a_test_and_who_searches() {
 #[test]
 fn a_test_that_does_not_exist_would_be_noticed() {
     assert!(exists(
-        "waves::rollout::tests::safety::every_test_that_the_page_names_exists"
+        "waves::rollout::tests::safety::every_test_that_the_pages_name_exists"
     ));
     for wrong in [
         "waves::rollout::tests::safety::no_such_test",
