@@ -6,6 +6,7 @@ use tidegate_testkit::small_fleet::{
     BRANCHES, End, LOG, MAIN, REPO, SmallFleet, Story, copy, version_of,
 };
 
+use crate::Fault;
 use crate::people::{intrude, merge_revert, request};
 
 /// Something that somebody does once the fleet has come so far.
@@ -32,6 +33,8 @@ pub struct Scenario {
     pub ends: &'static str,
     /// What of the end may depend on who was faster.
     pub either_way: fn(&mut End),
+    /// Faults that change what regions show of a tree that is neither healthy nor harm, and with that, by the rule, the end.
+    pub spared: &'static [Fault],
 }
 
 /// Fleets to begin with: bare repos that are copied.
@@ -129,6 +132,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "Succeeded",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "good",
@@ -137,6 +141,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "Succeeded",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "bad",
@@ -145,6 +150,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "RolledBack",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "range",
@@ -162,6 +168,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "RolledBack",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "move",
@@ -180,6 +187,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "Succeeded",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "protected",
@@ -199,6 +207,7 @@ pub const ALL: &[Scenario] = &[
         }],
         ends: "RolledBack",
         either_way: End::forget_names_of_reverts,
+        spared: &[],
     },
     Scenario {
         name: "drift",
@@ -223,6 +232,7 @@ pub const ALL: &[Scenario] = &[
         // Whoever was faster: theirs on ours, which has been given back, or ours not given back on theirs.
         ends: "Rol",
         either_way: End::forget_how_it_was_given_back,
+        spared: &[],
     },
     Scenario {
         name: "hotfix",
@@ -238,6 +248,7 @@ pub const ALL: &[Scenario] = &[
         }],
         ends: "Succeeded",
         either_way: as_it_is,
+        spared: &[],
     },
     Scenario {
         name: "supersede",
@@ -252,6 +263,7 @@ pub const ALL: &[Scenario] = &[
         }],
         ends: "Succeeded",
         either_way: as_it_is,
+        spared: &[Fault::Cut],
     },
     Scenario {
         name: "later",
@@ -268,6 +280,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "RolledBack",
         either_way: as_it_is,
+        spared: &[],
     },
 ];
 

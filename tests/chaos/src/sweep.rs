@@ -137,7 +137,10 @@ pub fn run(options: &Options) -> bool {
             {
                 continue;
             }
-            cases.extend(faults.iter().map(|fault| Case {
+            let faults = faults
+                .iter()
+                .filter(|fault| !scenario.spared.contains(fault));
+            cases.extend(faults.map(|fault| Case {
                 scenario,
                 point: point.clone(),
                 number,

@@ -21,6 +21,9 @@ const COUNTED: Duration = Duration::from_secs(3);
 /// A look is four requests, and there are three in a second; one that finds refs moving lists them ten times.
 const MOST_REQUESTS: usize = 60;
 
+/// What comes again is said again, with pauses that double from half a second on.
+const MOST_TIMES: usize = 6;
+
 /// Whose list is wrong, how, whether a rollout is under way by then, and what is said of it.
 type Told = (On, Fault, bool, &'static str);
 
@@ -49,6 +52,8 @@ fn goes_on_when_it_ends(scenarios: Vec<Told>) {
         wait_until("some time", LONG, || since.elapsed() > COUNTED);
         let asked = fleet.server.requests() - asked;
         assert!(asked <= MOST_REQUESTS, "{what}: {asked} in {COUNTED:?}");
+        let times = running.stderr().matches(said).count();
+        assert!(times <= MOST_TIMES, "{what}: said {times} times");
         assert!(running.is_running(), "{what}: {}", running.stderr());
         fleet.server.clear();
         ends_undisturbed(&fleet, running, Story::Good, &what);
