@@ -28,8 +28,11 @@ impl Answers {
     }
 }
 
+/// A change to the template, and its name.
+type Change<'a> = (&'a str, &'a dyn Fn(&Sandbox));
+
 /// What `validate` says after each change to the template.
-fn after_each(changes: &[(&str, &dyn Fn(&Sandbox))]) -> String {
+fn after_each(changes: &[Change<'_>]) -> String {
     let mut answers = Answers::default();
     for (name, change) in changes {
         let sandbox = Sandbox::with_template();

@@ -1,5 +1,8 @@
 //! Every input that is kept, given to its target: what was found once stays mended, without libFuzzer.
 
+// Clippy's leave for tests ends at their helper functions.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

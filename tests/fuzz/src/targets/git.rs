@@ -173,7 +173,8 @@ pub(super) fn remotes(input: &[u8]) {
     if is_branch(text) {
         let bad = ["..", "@{", "//", "\\", " ", "~", "^", ":", "?", "*", "["];
         assert!(bad.iter().all(|bad| !text.contains(bad)), "{text:?}");
-        assert!(!text.ends_with('/') && !text.ends_with('.') && !text.ends_with(".lock"));
+        let bad_ends = ["/", ".", ".lock"];
+        assert!(bad_ends.iter().all(|end| !text.ends_with(end)), "{text:?}");
         is_control_free(text);
     }
 }

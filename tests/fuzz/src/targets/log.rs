@@ -110,19 +110,19 @@ fn decided(state: &FleetState, requests: Vec<Request>) {
             let trailers = append
                 .entry
                 .trailers(append.next.seq, append.next.epoch, &[]);
-            reads_back(&append.entry.subject, &append.entry.lines, trailers);
+            reads_back(&append.entry.subject, &append.entry.lines, &trailers);
         }
         watch = step.watch;
     }
 }
 
 /// An entry's message is read by the audit as what it says.
-fn reads_back(subject: &str, lines: &[String], trailers: Vec<(String, String)>) {
+fn reads_back(subject: &str, lines: &[String], trailers: &[(String, String)]) {
     let composed = compose(&Message {
         subject: subject.to_owned(),
         body: Vec::new(),
         outside: lines.to_vec(),
-        trailers: trailers.clone(),
+        trailers: trailers.to_vec(),
     });
     let Ok(message) = composed else {
         panic_with("an entry has a trailer that cannot be written");

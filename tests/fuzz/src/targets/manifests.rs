@@ -82,13 +82,14 @@ fn agrees(manifest: &Manifest) {
     }
 }
 
-/// JSON in which numbers are compared as floating-point numbers, and the two zeros are one: how exact they are kept is
-/// not YAML's.
+/// JSON in which numbers are compared as floating-point numbers, and the two zeros are one: serde_json reads the
+/// last digits of a floating-point number only nearly.
 fn numbers_as_text(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::Number(number) => {
-            Value::String(format!("{:?}", number.as_f64().map(|number| number + 0.0)))
+            let number = number.as_f64().unwrap_or_default() + 0.0;
+            Value::String(format!("{number:.12e}"))
         }
         Value::Array(items) => Value::Array(items.iter().map(numbers_as_text).collect()),
         Value::Object(map) => Value::Object(
