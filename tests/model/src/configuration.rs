@@ -118,40 +118,33 @@ impl Configuration {
                 "the first region's tree turns out to be harmful at any moment",
                 &good,
             )
-            .turning_ill("r0")
-            .disturbed(1, 0),
+            .turning_ill("r0"),
             Self::new(
                 "hotfix",
                 "a hotfix at any moment, over a good or a bad commit",
                 &[None, Some(1)],
             )
-            .newer(Newer::Hotfix)
-            .disturbed(1, 0),
+            .newer(Newer::Hotfix),
             Self::new(
                 "queued",
                 "another commit at any moment, behind a bad one",
                 &bad,
             )
-            .newer(Newer::Commit)
-            .disturbed(1, 0),
+            .newer(Newer::Commit),
             Self::new(
                 "drift",
                 "a foreign commit on the second wave's branch at any moment, and its restoring",
                 &bad,
             )
-            .drift("pilot", Answer::Restore)
-            .disturbed(1, 0),
-            Self::new("adopted", "the same, adopted", &bad)
-                .drift("pilot", Answer::Adopt)
-                .disturbed(1, 0),
+            .drift("pilot", Answer::Restore),
+            Self::new("adopted", "the same, adopted", &bad).drift("pilot", Answer::Adopt),
             Self::new(
                 "all",
                 "a bad commit, a hotfix and a foreign commit at any moment",
                 &bad,
             )
             .newer(Newer::Hotfix)
-            .drift("canary", Answer::Restore)
-            .disturbed(0, 0),
+            .drift("canary", Answer::Restore),
         ]
     }
 

@@ -223,7 +223,10 @@ impl Rollouts {
                 |_: &Self, state: &State| has(state, EntryKind::Superseded),
             ));
         }
-        if configuration.turns_ill.is_some() || configuration.newer == Some(Newer::Hotfix) {
+        // Harm comes with an answer, and by then a promotion is open only if its push is delayed.
+        if configuration.turns_ill.is_some() && configuration.delays > 0
+            || configuration.newer == Some(Newer::Hotfix)
+        {
             properties.push(Property::sometimes(
                 "a promotion that is sealed",
                 |_: &Self, state: &State| was_applied(state, MoveKind::Seal),

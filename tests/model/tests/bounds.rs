@@ -105,3 +105,20 @@ fn an_ending_over_an_open_promotion_is_found() {
 fn a_forgotten_quarantine_is_found() {
     expect_found(Mutant::QuarantineIsForgotten, "bad", (0, 0), "promise 10");
 }
+
+/// What a search must come to see for its silence to mean something.
+#[test]
+fn takeovers_and_pushes_that_outlive_their_sender_are_reached() {
+    for wanted in [
+        "a takeover",
+        "a push that lands after its sender was killed",
+    ] {
+        let checker = Rollouts::new(configuration("good", 1, 1), None)
+            .checker()
+            .threads(2)
+            .finish_when(HasDiscoveries::AnyOf(BTreeSet::from([wanted])))
+            .spawn_bfs()
+            .join();
+        assert!(checker.discovery(wanted).is_some(), "{wanted}");
+    }
+}
