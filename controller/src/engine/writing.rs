@@ -24,38 +24,37 @@ impl<R: Remote> Engine<R> {
             .wall()
             .as_second()
             .max(tip.map_or(0, |tip| tip.seconds));
-        let (commit, entry, state, intents) =
-            blocking::in_place(|| -> Result<_, EngineError> {
-                let history = History::open(&self.mirror)?;
-                let author = self.options.author.clone();
-                let built_on = Signature {
-                    author: &author,
-                    seconds: tip.map_or(seconds, |tip| tip.seconds),
-                };
-                // The rollout that intents belong to is the one of the state after the entry.
-                let next = append.next.clone();
-                let (entry, intents, state) = append
-                    .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
-                let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
-                    (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
-                    _ => Vec::new(),
-                };
-                let signature = Signature {
-                    author: &author,
-                    seconds,
-                };
-                let commit = log::commit_of(
-                    &self.store,
-                    &entry,
-                    &intents,
-                    &state,
-                    tip.map(|tip| tip.commit),
-                    &pinned,
-                    &signature,
-                )?;
-                self.store.flush()?;
-                Ok((commit, entry, state, intents))
-            })?;
+        let (commit, entry, state, intents) = blocking::in_place(|| -> Result<_, EngineError> {
+            let history = History::open(&self.mirror)?;
+            let author = self.options.author.clone();
+            let built_on = Signature {
+                author: &author,
+                seconds: tip.map_or(seconds, |tip| tip.seconds),
+            };
+            // The rollout that intents belong to is the one of the state after the entry.
+            let next = append.next.clone();
+            let (entry, intents, state) = append
+                .complete(|draft| mint::mint(&self.store, &history, &next, draft, &built_on))?;
+            let pinned: Vec<Oid> = match (entry.kind, &state.rollout) {
+                (EntryKind::RolloutOpened, Some(rollout)) => vec![rollout.plan_commit],
+                _ => Vec::new(),
+            };
+            let signature = Signature {
+                author: &author,
+                seconds,
+            };
+            let commit = log::commit_of(
+                &self.store,
+                &entry,
+                &intents,
+                &state,
+                tip.map(|tip| tip.commit),
+                &pinned,
+                &signature,
+            )?;
+            self.store.flush()?;
+            Ok((commit, entry, state, intents))
+        })?;
         let order = PushOrder {
             reference: state.fleet.log_ref(),
             old: tip.map_or(Oid::ZERO, |tip| tip.commit),

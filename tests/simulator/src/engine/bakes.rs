@@ -25,7 +25,12 @@ struct Arrived {
 /// Regions that were done too early.
 pub(super) fn check(world: &World) -> Result<Vec<String>, Box<dyn Error>> {
     let mut log = Vec::new();
-    for moved in world.server.moves.iter().filter(|moved| moved.reference == LOG) {
+    for moved in world
+        .server
+        .moves
+        .iter()
+        .filter(|moved| moved.reference == LOG)
+    {
         // Told apart from progress that changes no region.
         if kind_of(&world.server, moved.new) != Some(EntryKind::TakeOver) {
             log.push(Arrived {

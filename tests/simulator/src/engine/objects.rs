@@ -129,7 +129,10 @@ mod tests {
         let person = git2::Signature::new("A", "a@example.com", &git2::Time::new(0, 0)).unwrap();
         let tree = repository.find_tree(tree).unwrap();
         let mut parents = Vec::new();
-        for text in ["first", "second\n\nparent 1111111111111111111111111111111111111111"] {
+        for text in [
+            "first",
+            "second\n\nparent 1111111111111111111111111111111111111111",
+        ] {
             let known: Vec<git2::Commit<'_>> = parents
                 .last()
                 .map(|id| repository.find_commit(*id).unwrap())

@@ -101,10 +101,12 @@ impl People {
 
     /// The first commit: a fleet with this policy.
     pub(super) fn begin(&mut self, policy: &Policy) -> Result<(), Box<dyn std::error::Error>> {
-        self.files.insert("tidegate.yaml".to_owned(), document(policy));
+        self.files
+            .insert("tidegate.yaml".to_owned(), document(policy));
         self.files
             .insert("templates/app.yaml.hbs".to_owned(), TEMPLATE.to_owned());
-        self.files.insert("values/fleet.yaml".to_owned(), version("w0"));
+        self.files
+            .insert("values/fleet.yaml".to_owned(), version("w0"));
         for region in REGIONS {
             self.files.insert(
                 format!("regions/{region}.yaml"),
@@ -130,7 +132,8 @@ impl People {
                 for region in REGIONS {
                     self.files.remove(&format!("values/{region}.yaml"));
                 }
-                self.files.insert("values/fleet.yaml".to_owned(), version(word));
+                self.files
+                    .insert("values/fleet.yaml".to_owned(), version(word));
             }
         }
         self.publish(&format!("{word} for {}", region.unwrap_or("all")))
@@ -148,7 +151,8 @@ impl People {
     /// Replaces the config branch's history by one commit.
     pub(super) fn rewrite(&mut self, word: &str) -> Result<(), Box<dyn std::error::Error>> {
         self.look()?;
-        self.files.insert("values/fleet.yaml".to_owned(), version(word));
+        self.files
+            .insert("values/fleet.yaml".to_owned(), version(word));
         let commit = self.source(&format!("Begin anew with {word}"), None)?;
         let mut world = self.world.get();
         world.server.damaged.insert(MAIN.to_owned());

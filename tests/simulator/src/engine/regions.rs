@@ -177,7 +177,11 @@ impl RegionProber {
             (Health::Denied, _) => Asked::Denied,
             (Health::Dark, _) | (_, None) => Asked::Silence,
             (_, Some((tree, version))) => Asked::Answer {
-                status: if region.is_well(version, now) { 200 } else { 500 },
+                status: if region.is_well(version, now) {
+                    200
+                } else {
+                    500
+                },
                 body: json!({ "version": version }).to_string(),
                 tree: *tree,
             },

@@ -120,14 +120,18 @@ impl SimulatedRemote {
 
     /// Brings what the view names into the mirror.
     fn fetch(&self, view: &RefView) -> Result<(), RemoteError> {
-        let repository = Repository::open_bare(&self.mirror).map_err(|error| Self::damaged(&error))?;
+        let repository =
+            Repository::open_bare(&self.mirror).map_err(|error| Self::damaged(&error))?;
         let wanted: Vec<Oid> = view.refs.values().copied().collect();
         let missing = objects::closure(
             &wanted,
             |id| objects::has(&repository, id),
             |id| {
                 let world = self.world.get();
-                let found = world.server.read(id).map(|(kind, bytes)| (kind, bytes.to_vec()));
+                let found = world
+                    .server
+                    .read(id)
+                    .map(|(kind, bytes)| (kind, bytes.to_vec()));
                 found.ok_or_else(|| RemoteError::MirrorDamaged {
                     remote: "simulated".to_owned(),
                     message: format!("the server itself lacks {id}"),

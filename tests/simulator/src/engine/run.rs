@@ -14,7 +14,7 @@ use tidegate_waves::rollout::{HoldReason, RequestOption, Verb};
 use super::event::{Dies, Event};
 use super::judging::{self, Outcome};
 use super::people::{LOG, MAIN, People, wave_ref};
-use super::process::{Controller, End, die_at_points, killed_at};
+use super::process::{Controller, End, Left, die_at_points, killed_at};
 use super::regions::Regions;
 use super::schedule::Schedule;
 use super::server::Server;
@@ -108,10 +108,7 @@ fn happen(schedule: &Schedule, trace: &mut dyn FnMut(&str)) -> Report {
     }
 }
 
-fn try_happen(
-    schedule: &Schedule,
-    trace: &mut dyn FnMut(&str),
-) -> Result<Report, Box<dyn Error>> {
+fn try_happen(schedule: &Schedule, trace: &mut dyn FnMut(&str)) -> Result<Report, Box<dyn Error>> {
     let mut run = Run::new(schedule)?;
     let mut told = 0;
     for (at, event) in schedule.events.iter().enumerate() {
@@ -183,7 +180,7 @@ impl Run {
                 None => {}
                 Some(End::Killed) => {
                     let (_, keeps, gone) = controller.dies.take().unwrap_or((
-                        0,
+                        Left::Points(0),
                         super::event::Keeps::Everything,
                         Duration::ZERO,
                     ));
@@ -274,7 +271,12 @@ impl Run {
                 if let Some(controller) = self.controllers.get_mut(usize::from(controller)) {
                     match dies {
                         Dies::Now => controller.die(keeps, now + gone)?,
-                        Dies::AtPoint(point) => controller.dies = Some((point, keeps, gone)),
+                        Dies::AtPoint(left) => {
+                            controller.dies = Some((Left::Points(left), keeps, gone));
+                        }
+                        Dies::AtEffect(left) => {
+                            controller.dies = Some((Left::Effects(left), keeps, gone));
+                        }
                     }
                 }
             }
@@ -470,8 +472,7 @@ impl Run {
         let now = world.now;
         for (wave, branch) in &state.branches {
             let reference = wave_ref(wave);
-            if let (Some(tip), Some(at)) =
-                (branch.tip, world.server.refs.get(&reference).copied())
+            if let (Some(tip), Some(at)) = (branch.tip, world.server.refs.get(&reference).copied())
                 && !world.server.is_ancestor(tip, at)
             {
                 world.server.set(&reference, tip, now, false);
@@ -481,11 +482,7 @@ impl Run {
 
     // --- what is told -------------------------------------------------------------------------------------
 
-    fn tell(
-        &self,
-        told: usize,
-        trace: &mut dyn FnMut(&str),
-    ) -> Result<usize, Box<dyn Error>> {
+    fn tell(&self, told: usize, trace: &mut dyn FnMut(&str)) -> Result<usize, Box<dyn Error>> {
         let world = self.world.get();
         for moved in world.server.moves.iter().skip(told) {
             let what = if moved.reference == LOG {
@@ -526,7 +523,12 @@ impl Run {
             .map(|answer| format!("{answer:?}"))
             .collect();
         let mut kinds = BTreeMap::new();
-        for moved in world.server.moves.iter().filter(|moved| moved.reference == LOG) {
+        for moved in world
+            .server
+            .moves
+            .iter()
+            .filter(|moved| moved.reference == LOG)
+        {
             if let Some(kind) = judging::kind_of(&world.server, moved.new) {
                 *kinds.entry(kind).or_default() += 1;
             }

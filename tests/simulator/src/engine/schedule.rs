@@ -181,7 +181,11 @@ fn policy(random: &mut Rng) -> Policy {
     };
     let waves = [wave(true), wave(false), wave(false)];
     Policy {
-        on_failure: pick(random, &["revert", "revert", "revert", "isolate", "hold"], "revert"),
+        on_failure: pick(
+            random,
+            &["revert", "revert", "revert", "isolate", "hold"],
+            "revert",
+        ),
         on_unreachable: pick(random, &["hold", "hold", "fail"], "hold"),
         every: 2 + random.u8(..4),
         successes: 1 + random.u8(..2),
@@ -312,10 +316,10 @@ fn event(random: &mut Rng, weights: &Weights, controllers: u8) -> Event {
         },
         Group::Crashes => Event::Crash {
             controller: random.u8(..controllers),
-            dies: if percent(random, 30) {
-                Dies::Now
-            } else {
-                Dies::AtPoint(1 + random.u8(..20))
+            dies: match random.u8(..4) {
+                0 => Dies::Now,
+                1 => Dies::AtPoint(1 + random.u8(..6)),
+                _ => Dies::AtEffect(1 + random.u8(..6)),
             },
             keeps: pick(
                 random,

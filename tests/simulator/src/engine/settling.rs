@@ -143,9 +143,8 @@ pub(super) fn settle(run: &mut Run, seed: u64) -> Result<(), Box<dyn Error>> {
     }
     let head = run.world.get().server.refs.get(MAIN).copied();
     if state.settled.as_ref().map(|settled| settled.source) != head {
-        run.wrong.push(
-            "a good commit does not succeed although people answered everything".to_owned(),
-        );
+        run.wrong
+            .push("a good commit does not succeed although people answered everything".to_owned());
     }
     check(run)
 }
