@@ -54,7 +54,8 @@ use crate::store::SumsFile;
 /// How long a push, or anything else that is asked of the remote, may take.
 pub const PUSH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often the sums of bakes and deadlines are written: what was counted since is lost with the process.
+/// How often the sums of bakes and deadlines are written: what was counted since is lost with the process. What harm has
+/// taken back is written at once.
 const SAVES_EVERY: Duration = Duration::from_secs(2);
 
 /// The least time between two looks at a remote that answered with an error, doubled up to 64 times.
@@ -419,6 +420,7 @@ impl<R: Remote> Engine<R> {
         if self
             .saved
             .is_none_or(|saved| now.monotonic.saturating_sub(saved) >= SAVES_EVERY)
+            || self.sums.exceeds(&self.watch)
         {
             self.saved = Some(now.monotonic);
             blocking::in_place(|| self.sums.save(&self.watch));

@@ -138,6 +138,29 @@ impl SumsFile {
         self.write();
     }
 
+    /// Whether the file holds more of a sum than has been counted: harm took it back since, and a restart must not
+    /// find it again.
+    #[must_use]
+    pub fn exceeds(&self, watch: &Watch) -> bool {
+        let Some(rollout) = watch.rollout() else {
+            return false;
+        };
+        let counted: BTreeMap<String, RecoveredSums> = watch.sums().into_iter().collect();
+        self.has_more(rollout, &counted)
+    }
+
+    fn has_more(&self, rollout: &str, counted: &BTreeMap<String, RecoveredSums>) -> bool {
+        self.contents.sums.iter().any(|sum| {
+            let now = counted
+                .get(&sum.region)
+                .map_or(Duration::ZERO, |counted| match sum.what {
+                    What::Bake => counted.baked,
+                    What::Deadline => counted.deadline_used,
+                });
+            sum.rollout == rollout && Duration::from_millis(sum.milliseconds) > now
+        })
+    }
+
     fn set(&mut self, rollout: &str, sums: Vec<(String, RecoveredSums)>) {
         self.contents.sums.clear();
         for (region, counted) in sums {
@@ -304,6 +327,21 @@ mod tests {
         file.remember_log_tip(tip());
         assert!(!file.failing);
         assert_eq!(SumsFile::new(path).log_tip(), Some(tip()));
+    }
+
+    #[test]
+    fn a_sum_that_harm_took_back_is_more_than_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = SumsFile::new(folder.path().join("sums.json"));
+        file.set("r-1", vec![("a".to_owned(), counted(1500, 0))]);
+        let more_than = |baked| {
+            let now = BTreeMap::from([("a".to_owned(), counted(baked, 0))]);
+            file.has_more("r-1", &now)
+        };
+        assert!(!more_than(1500) && !more_than(1501));
+        assert!(more_than(1499) && more_than(0));
+        assert!(file.has_more("r-1", &BTreeMap::new()));
+        assert!(!file.has_more("r-2", &BTreeMap::new()));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Dies {
     Now,
     /// At so many of the engine's crash points from here.
     AtPoint(u8),
+    /// The same, of those alone that lie beside a render, an entry of the log or a push.
+    AtEffect(u8),
 }
 
 #[expect(missing_docs, reason = "the names of the fields say it")]

@@ -42,9 +42,31 @@ const TAKEOVER_AFTER: Duration = Duration::from_secs(15);
 /// How a process ends that is killed at a crash point.
 struct Killed;
 
+/// How many crash points a process still comes by; it is killed at the last one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Left {
+    /// Of all.
+    Points(u8),
+    /// Of those beside an effect that others can see.
+    Effects(u8),
+}
+
+impl Left {
+    /// After this point; `None` if it is the last one.
+    fn after(self, point: &str) -> Option<Self> {
+        // An engine that has nothing to do comes by these two all the time.
+        let is_effect = point != "after-look" && point != "after-sums";
+        match self {
+            Self::Points(left) => (left > 1).then(|| Self::Points(left - 1)),
+            Self::Effects(left) if is_effect => (left > 1).then(|| Self::Effects(left - 1)),
+            Self::Effects(_) => Some(self),
+        }
+    }
+}
+
 thread_local! {
-    /// How many crash points the process whose turn it is still comes by; it is killed at the last one.
-    static LEFT: Cell<Option<u8>> = const { Cell::new(None) };
+    /// What is left to the process whose turn it is, if it is to be killed.
+    static LEFT: Cell<Option<Left>> = const { Cell::new(None) };
     /// The points at which processes of this thread were killed.
     static KILLED_AT: RefCell<BTreeMap<String, u32>> = const { RefCell::new(BTreeMap::new()) };
 }
@@ -55,11 +77,11 @@ pub(super) fn die_at_points() {
         let Some(left) = LEFT.get() else {
             return;
         };
-        if left > 1 {
-            LEFT.set(Some(left - 1));
+        let after = left.after(name);
+        LEFT.set(after);
+        if after.is_some() {
             return;
         }
-        LEFT.set(None);
         KILLED_AT.with(|points| *points.borrow_mut().entry(name.to_owned()).or_default() += 1);
         // As a panic would, but without telling anybody.
         std::panic::resume_unwind(Box::new(Killed));
@@ -134,7 +156,7 @@ pub(super) struct Controller {
     /// When it comes back, while it is dead.
     pub(super) back_at: Option<Duration>,
     /// The crash points that are left to it, and what it keeps then, and for how long it is gone.
-    pub(super) dies: Option<(u8, Keeps, Duration)>,
+    pub(super) dies: Option<(Left, Keeps, Duration)>,
     /// Whether its disk is full.
     pub(super) full: bool,
     /// By how many seconds its time of day is wrong.

@@ -14,7 +14,7 @@ use tidegate_waves::rollout::{HoldReason, RequestOption, Verb};
 use super::event::{Dies, Event};
 use super::judging::{self, Outcome};
 use super::people::{LOG, MAIN, People, wave_ref};
-use super::process::{Controller, End, die_at_points, killed_at};
+use super::process::{Controller, End, Left, die_at_points, killed_at};
 use super::regions::Regions;
 use super::schedule::Schedule;
 use super::server::Server;
@@ -180,7 +180,7 @@ impl Run {
                 None => {}
                 Some(End::Killed) => {
                     let (_, keeps, gone) = controller.dies.take().unwrap_or((
-                        0,
+                        Left::Points(0),
                         super::event::Keeps::Everything,
                         Duration::ZERO,
                     ));
@@ -271,7 +271,12 @@ impl Run {
                 if let Some(controller) = self.controllers.get_mut(usize::from(controller)) {
                     match dies {
                         Dies::Now => controller.die(keeps, now + gone)?,
-                        Dies::AtPoint(point) => controller.dies = Some((point, keeps, gone)),
+                        Dies::AtPoint(left) => {
+                            controller.dies = Some((Left::Points(left), keeps, gone));
+                        }
+                        Dies::AtEffect(left) => {
+                            controller.dies = Some((Left::Effects(left), keeps, gone));
+                        }
                     }
                 }
             }

@@ -5,7 +5,7 @@ use tidegate_waves::rollout::simulation::network::Fault;
 use tidegate_waves::rollout::{RequestOption, Verb};
 
 use super::event::{Dies, Event, Keeps};
-use crate::event::{BAD, Foreign, Health, REGIONS, WAVES};
+use crate::event::{BAD, Foreign, Health, LOG_BRANCH, REGIONS, WAVES};
 
 /// One wave's rules, as its document writes them.
 #[derive(Debug, Clone, Copy)]
@@ -154,11 +154,25 @@ fn steady(random: &mut Rng, weights: &Weights, controllers: u8) -> Vec<Event> {
         }
         for _ in 0..random.u8(..8) {
             events.push(Event::Pass(1 + random.u8(..20)));
-            events.push(event(random, weights, controllers));
+            events.push(without_people(event(random, weights, controllers)));
         }
         events.push(Event::Rest);
     }
     events
+}
+
+/// A refusal of anything but the log is for people to mend, and changes how a failure ends: it is lost instead.
+fn without_people(event: Event) -> Event {
+    match event {
+        Event::Network {
+            branch,
+            fault: Some(Fault::Refused),
+        } if branch != LOG_BRANCH => Event::Network {
+            branch,
+            fault: Some(Fault::Lost),
+        },
+        event => event,
+    }
 }
 
 /// True in so many cases of a hundred.
@@ -316,10 +330,10 @@ fn event(random: &mut Rng, weights: &Weights, controllers: u8) -> Event {
         },
         Group::Crashes => Event::Crash {
             controller: random.u8(..controllers),
-            dies: if percent(random, 30) {
-                Dies::Now
-            } else {
-                Dies::AtPoint(1 + random.u8(..20))
+            dies: match random.u8(..4) {
+                0 => Dies::Now,
+                1 => Dies::AtPoint(1 + random.u8(..6)),
+                _ => Dies::AtEffect(1 + random.u8(..6)),
             },
             keeps: pick(
                 random,

@@ -283,3 +283,100 @@ impl Server {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_renderer::tree::from_git;
+
+    use super::*;
+
+    const WAVE: &str = "refs/heads/tidegate/canary";
+
+    fn commit(number: u8, parent: Option<Oid>) -> Object {
+        let parent = parent.map_or_else(String::new, |parent| format!("parent {parent}\n"));
+        let bytes = format!("tree {EMPTY_TREE}\n{parent}author a\n\n{number}\n").into_bytes();
+        let id = git2::Oid::hash_object(ObjectType::Commit, &bytes).unwrap();
+        Object {
+            id: from_git(id),
+            kind: ObjectType::Commit,
+            bytes,
+        }
+    }
+
+    fn update(old: Oid, new: &Object) -> Update {
+        Update {
+            reference: WAVE.to_owned(),
+            old,
+            new: new.id,
+            objects: Arc::new(vec![new.clone()]),
+        }
+    }
+
+    fn push(server: &mut Server, update: Update) -> PushOutcome {
+        let ticket = server.send(update, Duration::ZERO);
+        server.receive(Duration::ZERO);
+        server.answer(ticket)
+    }
+
+    #[test]
+    fn only_what_goes_forward_from_the_expected_id_moves_and_the_rest_is_remembered() {
+        let mut server = Server::new(false);
+        let first = commit(1, None);
+        let second = commit(2, Some(first.id));
+        let stranger = commit(3, None);
+        assert_eq!(
+            push(&mut server, update(Oid::ZERO, &first)),
+            PushOutcome::Moved
+        );
+        assert_eq!(
+            push(&mut server, update(Oid::ZERO, &second)),
+            PushOutcome::LostRace
+        );
+        assert_eq!(
+            push(&mut server, update(first.id, &second)),
+            PushOutcome::Moved
+        );
+        assert_eq!(
+            push(&mut server, update(first.id, &second)),
+            PushOutcome::Moved
+        );
+        assert!(server.wrong.is_empty());
+        assert!(matches!(
+            push(&mut server, update(second.id, &stranger)),
+            PushOutcome::Refused { .. }
+        ));
+        assert_eq!(server.wrong.len(), 1);
+        let orphan = commit(4, Some(second.id));
+        let child = commit(5, Some(orphan.id));
+        // Its parent is not sent with it: the server finds no way from where it is.
+        push(&mut server, update(second.id, &child));
+        assert_eq!(server.wrong.len(), 2);
+        assert_eq!(server.refs.get(WAVE), Some(&second.id));
+    }
+
+    #[test]
+    fn faults_lose_delay_and_repeat() {
+        let first = commit(1, None);
+        let outcome = |fault| {
+            let mut server = Server::new(false);
+            server.faults.insert(WAVE.to_owned(), fault);
+            let outcome = push(&mut server, update(Oid::ZERO, &first));
+            let at_once = server.refs.contains_key(WAVE);
+            server.refs.clear();
+            server.deliver(None, Duration::ZERO);
+            (outcome, at_once, server.refs.contains_key(WAVE))
+        };
+        assert_eq!(outcome(Fault::Lost), (PushOutcome::Ambiguous, false, false));
+        assert_eq!(
+            outcome(Fault::AnswerLost),
+            (PushOutcome::Ambiguous, true, false)
+        );
+        assert_eq!(
+            outcome(Fault::Delayed),
+            (PushOutcome::Ambiguous, false, true)
+        );
+        assert_eq!(outcome(Fault::Duplicated), (PushOutcome::Moved, true, true));
+    }
+}

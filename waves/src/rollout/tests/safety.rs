@@ -16,6 +16,7 @@ fn sources(of: &str) -> Option<PathBuf> {
     Some(match of {
         "waves" | "renderer" | "controller" => root.join(of).join("src"),
         "end_to_end" => root.join("tests").join("end_to_end"),
+        "simulator" => root.join("tests").join("simulator").join("tests"),
         "testkit" => root.join("tests").join("src"),
         "model" => root.join("tests").join("model").join("tests"),
         _ => return None,
