@@ -82,7 +82,7 @@ fn agrees(manifest: &Manifest) {
     }
 }
 
-/// JSON in which numbers are compared as floating-point numbers, and the two zeros are one: serde_json reads the
+/// JSON in which numbers are compared as floating-point numbers, and the two zeros are one: `serde_json` reads the
 /// last digits of a floating-point number only nearly.
 fn numbers_as_text(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
