@@ -322,6 +322,7 @@ fn failures_in(
     if !harm.is_empty()
         || inherited.is_some()
         || run.was_healthy
+        || (!gates.is_empty() && turn.watch.all_healthy(region, &gates))
         || run.state == RegionState::Held
         || !deadline_passed(turn, region, planned)
     {

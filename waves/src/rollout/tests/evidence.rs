@@ -190,6 +190,33 @@ fn answered_but_never_healthy_by_the_deadline_is_a_failure() {
 }
 
 #[test]
+fn a_region_whose_health_is_seen_together_with_the_deadline_is_not_failed_by_it() {
+    // Its health is known 305 s after its tree arrived, in this world of steps of 5 s.
+    for (deadline, fails) in [(300, true), (305, false)] {
+        let deadline = Duration::from_secs(deadline);
+        let spec = Spec::small().every_wave(|wave| wave.progress_deadline = deadline);
+        let mut world = World::settled(spec);
+        world.commit(&[("all", "v2")]);
+        world.run_until("applying", |world| {
+            world.region("r0") == RegionState::Applying
+        });
+        // Healthy and bad by turns, never three of either, and then well.
+        for round in 0..54 {
+            if round % 4 < 2 {
+                world.outage.insert("r0".to_owned());
+            } else {
+                world.outage.clear();
+            }
+            world.round();
+        }
+        world.outage.clear();
+        world.run();
+        let failed = world.count(EntryKind::Failed) > 0;
+        assert_eq!(failed, fails, "{deadline:?}: {}", world.story());
+    }
+}
+
+#[test]
 fn a_region_that_does_not_stay_healthy_is_held_as_unstable() {
     let mut world = World::settled(Spec::small());
     world.commit(&[("all", "v2")]);
