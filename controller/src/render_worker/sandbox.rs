@@ -6,7 +6,7 @@
 //! * [Landlock](https://docs.kernel.org/userspace-api/landlock.html) takes away what names can reach: files, TCP ports,
 //!   abstract sockets, other processes. It knows what a path means, and by kernel version only some of the ways in.
 //! * [seccomp](https://docs.kernel.org/userspace-api/seccomp_filter.html) takes away system calls. What is allowed is
-//!   a list of what a worker was seen to need ([`allowed`]); everything else is refused with `EPERM`, so that what
+//!   a list of what a worker was seen to need (`allowed`); everything else is refused with `EPERM`, so that what
 //!   meets it can say so.
 //!
 //! A kernel, or a container's own seccomp profile, may refuse either. Then a worker works with what is left, and says

@@ -12,7 +12,7 @@
 //! * **Words** for people: subjects, reasons, evidence, messages. No rule reads them.
 //! * **Who is who.** Controllers differ in their names alone; those of two are sorted by what they know.
 //! * **History** that cannot come back. The auditor judges each new entry by the entries before it; what it asks them for
-//!   is kept (see [`Projection::residue`]): the waves that passed, what was promoted, which rollouts failed or are being
+//!   is kept (see `Projection::residue`): the waves that passed, what was promoted, which rollouts failed or are being
 //!   sealed, how intents were closed whose commits may still arrive, the number of answers up to what a verdict needs.
 
 use std::collections::{BTreeMap, BTreeSet};
