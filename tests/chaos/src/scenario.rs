@@ -200,10 +200,7 @@ pub const ALL: &[Scenario] = &[
         steps: &[Step {
             // Not before the controller has said that it waits: a merge that comes sooner is recorded as a push.
             when: |fleet| is_held_for(fleet, "RevertPullRequest") && fleet.count("Reverted") > 0,
-            act: |fleet| {
-                fleet.server.unprotect(REPO);
-                merge_revert(fleet)
-            },
+            act: merge_revert,
         }],
         ends: "RolledBack",
         either_way: End::forget_names_of_reverts,

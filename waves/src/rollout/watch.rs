@@ -11,6 +11,8 @@ use crate::oid::Oid;
 
 /// The longest time between two looks that is counted as watched.
 const LONGEST_STEP: Duration = Duration::from_secs(30);
+/// How often a gate is asked before its region counts as not healthy before a promotion.
+const ANSWERS_BEFORE_UNWELL: u32 = 2;
 
 /// What one process counts for one fleet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,6 +51,8 @@ pub struct RegionWatch {
     pub(super) before: BTreeMap<String, GateFold>,
     /// Since when its promotion waits for an answer from before it.
     pub(super) asked_since: Option<Duration>,
+    /// How often each gate has answered or failed to since then, up to [`ANSWERS_BEFORE_UNWELL`].
+    pub(super) asked: BTreeMap<String, u32>,
     /// Gates of the last good tree that answer badly, and since when.
     pub(super) ill_since: BTreeMap<String, Duration>,
     /// The state in which it was last seen.
@@ -195,6 +199,7 @@ impl Watch {
             {
                 watch.restart(now.monotonic);
                 watch.asked_since = None;
+                watch.asked.clear();
             }
         }
     }
@@ -217,6 +222,10 @@ impl Watch {
                         .map(|good| good.gates.as_slice())
                         .unwrap_or_default();
                     if let Some(gate) = gates.iter().find(|gate| gate.name == sample.gate) {
+                        if watch.asked_since.is_some_and(|since| sample.at >= since) {
+                            let asked = watch.asked.entry(sample.gate.clone()).or_default();
+                            *asked = asked.saturating_add(1).min(ANSWERS_BEFORE_UNWELL);
+                        }
                         match sample.sample.reading {
                             Reading::Healthy { .. } => {
                                 watch.ill_since.remove(&sample.gate);
@@ -284,6 +293,10 @@ impl Watch {
 
     /// What the gates of a region's last good say before its promotion; `None` while that is still to be
     /// waited for. A region on a superseded tree keeps the verdict from before that tree came.
+    ///
+    /// Time alone says nothing of a region: a controller that is slow, or was asleep, has only not asked yet. A region
+    /// that was not healthy before has no harm held against the commit, so that each gate that is not healthy must
+    /// have been asked twice, and for twice its timeout.
     pub(super) fn baseline(
         &mut self,
         state: &FleetState,
@@ -321,7 +334,6 @@ impl Watch {
         {
             return Some(Baseline::Healthy);
         }
-        // An answer that is not healthy is asked for once more before it counts.
         let longest = gates
             .iter()
             .map(|gate| gate.sampling.timeout)
@@ -329,7 +341,14 @@ impl Watch {
             .unwrap_or_default()
             .saturating_mul(2);
         let since = *watch.asked_since.get_or_insert(now.monotonic);
-        if now.monotonic.saturating_sub(since) < longest {
+        let asked_again = gates.iter().zip(&readings).all(|(gate, reading)| {
+            matches!(reading, Some(Reading::Healthy { .. }))
+                || watch
+                    .asked
+                    .get(&gate.name)
+                    .is_some_and(|asked| *asked >= ANSWERS_BEFORE_UNWELL)
+        });
+        if !asked_again || now.monotonic.saturating_sub(since) < longest {
             return None;
         }
         if readings.contains(&Some(Reading::Bad)) {

@@ -769,6 +769,7 @@ impl<'a> Projection<'a> {
             region
                 .asked_since
                 .map(|at| self.age(at, limits.sampling.timeout.saturating_mul(2))),
+            &region.asked,
             ill,
             region.state,
             folds(&region.after),

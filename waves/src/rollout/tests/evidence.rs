@@ -91,6 +91,42 @@ fn one_bad_answer_before_the_promotion_is_asked_again() {
     );
 }
 
+/// A commit that breaks a region that was well would otherwise wait for the deadline, only because nobody had come to
+/// ask the region in time.
+#[test]
+fn a_controller_that_has_not_asked_yet_says_nothing_of_a_region() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    for _ in 0..10 {
+        world.turn(0);
+        world.pass(Duration::from_secs(300));
+    }
+    assert_eq!(world.count(EntryKind::RolloutOpened), 2);
+    assert_eq!(world.region("r0"), RegionState::Pending);
+    world.run_until("promoted", |world| {
+        world.region("r0") != RegionState::Pending
+    });
+    let run = world.state().active().unwrap().region("r0").unwrap().1;
+    assert_eq!(run.before, Some(Baseline::Healthy), "{}", world.story());
+}
+
+#[test]
+fn a_region_that_never_answers_is_unknown_once_it_was_asked_twice() {
+    let mut world = World::settled(Spec::small());
+    world.dark.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("promoted", |world| {
+        world.count(EntryKind::RolloutOpened) == 2 && world.region("r0") != RegionState::Pending
+    });
+    let run = world.state().active().unwrap().region("r0").unwrap().1;
+    assert_eq!(run.before, Some(Baseline::Unknown));
+    let asked = world
+        .answers
+        .iter()
+        .filter(|answer| answer.region == "r0" && answer.phase == Phase::Before);
+    assert!(asked.count() >= 2, "{}", world.story());
+}
+
 #[test]
 fn a_sick_region_that_has_been_healthy_since_is_evidence_again() {
     let mut world = World::settled(Spec::small());
