@@ -42,8 +42,15 @@ struct Sum {
     milliseconds: u64,
 }
 
+impl Sum {
+    /// What is counted, and how much of it.
+    fn entry(&self) -> ((&str, &str, What), u64) {
+        ((&self.rollout, &self.region, self.what), self.milliseconds)
+    }
+}
+
 /// What a sum is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum What {
     /// The bake.
@@ -201,7 +208,31 @@ impl SumsFile {
                         "the cache cannot be written; a restart would start bakes and deadlines at an older count"
                     );
                 }
+                if self.written_exceeds() {
+                    self.remove();
+                }
             }
+        }
+    }
+
+    /// Whether a restart would find more of a sum than has been counted.
+    fn written_exceeds(&self) -> bool {
+        let counted: BTreeMap<_, _> = self.contents.sums.iter().map(Sum::entry).collect();
+        let written = self.written.iter().flat_map(|written| &written.sums);
+        written.map(Sum::entry).any(|(what, milliseconds)| {
+            counted.get(&what).copied().unwrap_or_default() < milliseconds
+        })
+    }
+
+    /// A disk without room for a new file still lets an old one go: better nothing than what harm has taken back.
+    fn remove(&mut self) {
+        match std::fs::remove_file(&self.path) {
+            Ok(()) => self.written = None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.written = None,
+            Err(error) => tracing::warn!(
+                path = %self.path.display(), %error,
+                "the cache cannot be removed either; remove it before a restart, for it holds bakes that harm has taken back"
+            ),
         }
     }
 }
@@ -327,6 +358,42 @@ mod tests {
         file.remember_log_tip(tip());
         assert!(!file.failing);
         assert_eq!(SumsFile::new(path).log_tip(), Some(tip()));
+    }
+
+    /// The longest path that Linux takes, without the NUL behind it.
+    const LONGEST_PATH: usize = 4095;
+
+    /// A path so long that there is room for a file of one letter and none for a longer name beside it.
+    fn beside_which_nothing_fits(folder: &Path) -> PathBuf {
+        let mut folder = folder.to_owned();
+        while folder.as_os_str().len() < LONGEST_PATH - 2 {
+            let left = LONGEST_PATH - 2 - folder.as_os_str().len() - 1;
+            // Never one letter too few for another folder.
+            let name = if left > 202 { 200 } else { left };
+            folder.push("f".repeat(name));
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join("s")
+    }
+
+    #[test]
+    fn what_harm_took_back_is_gone_even_where_nothing_new_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let ordinary = folder.path().join("sums.json");
+        let mut file = SumsFile::new(ordinary.clone());
+        file.set("r-1", vec![("a".to_owned(), counted(1500, 20))]);
+        file.write();
+        let path = beside_which_nothing_fits(folder.path());
+        std::fs::copy(&ordinary, &path).unwrap();
+        let mut file = SumsFile::new(path.clone());
+        file.set("r-1", vec![("a".to_owned(), counted(2000, 20))]);
+        file.write();
+        assert!(file.failing);
+        assert!(path.exists(), "an older count only makes a bake longer");
+        file.set("r-1", vec![("a".to_owned(), counted(0, 20))]);
+        file.write();
+        assert!(!path.exists());
+        assert!(SumsFile::new(path).recovered("r-1").is_empty());
     }
 
     #[test]
