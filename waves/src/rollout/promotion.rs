@@ -78,13 +78,16 @@ pub(super) fn next_batch(turn: &mut Turn<'_>, index: usize) -> Option<Batch> {
     {
         return None;
     }
-    let mut chosen: Vec<(String, Baseline)> = Vec::new();
-    for region in pending.into_iter().take(free) {
-        let Some(baseline) = turn.watch.baseline(turn.before, &region, turn.now) else {
-            break;
-        };
-        chosen.push((region, baseline));
-    }
+    // All of them are asked at once, so that regions which do not answer are waited for together.
+    let known: Vec<Option<(String, Baseline)>> = pending
+        .into_iter()
+        .take(free)
+        .map(|region| {
+            let baseline = turn.watch.baseline(turn.before, &region, turn.now)?;
+            Some((region, baseline))
+        })
+        .collect();
+    let chosen: Vec<(String, Baseline)> = known.into_iter().map_while(|known| known).collect();
     if chosen.is_empty() {
         return None;
     }

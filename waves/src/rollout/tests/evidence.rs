@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::world::{Spec, World};
-use crate::fleet::{OnFailure, OnUnreachable};
+use crate::amount::Amount;
+use crate::fleet::{OnFailure, OnUnreachable, Sampling};
 use crate::gate::{Reading, Sample};
 use crate::log::EntryKind;
 use crate::rollout::observation::{Now, Phase, RegionSample};
@@ -125,6 +126,32 @@ fn a_region_that_never_answers_is_unknown_once_it_was_asked_twice() {
         .iter()
         .filter(|answer| answer.region == "r0" && answer.phase == Phase::Before);
     assert!(asked.count() >= 2, "{}", world.story());
+}
+
+#[test]
+fn regions_that_do_not_answer_before_their_promotion_are_waited_for_together() {
+    let mut spec = Spec::small();
+    for (_, _, policy) in &mut spec.waves {
+        policy.max_concurrent = Amount::Count(2);
+    }
+    let mut world = World::settled(spec);
+    world.dark = ["r1", "r2"].map(str::to_owned).into();
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::WavePassed);
+    let begun = world.now;
+    world.run_until("promoted", |world| {
+        ["r1", "r2"]
+            .iter()
+            .all(|region| world.region(region) != RegionState::Pending)
+    });
+    let twice = Sampling::default().timeout.saturating_mul(2);
+    assert!(
+        world.now.saturating_sub(begun) < twice.saturating_mul(2),
+        "{}",
+        world.story()
+    );
+    let run = world.state().active().unwrap().region("r2").unwrap().1;
+    assert_eq!(run.before, Some(Baseline::Unknown));
 }
 
 #[test]
