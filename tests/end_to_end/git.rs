@@ -508,7 +508,7 @@ async fn a_damaged_mirror_is_made_anew_from_the_remote() {
 }
 
 #[tokio::test]
-async fn a_tree_that_could_leave_its_folder_is_not_fetched() {
+async fn a_tree_that_could_leave_its_folder_is_taken_as_it_is_and_written_nowhere() {
     let mut world = World::new().await;
     let blob = world.work.git(&["hash-object", "-w", "a"]);
     let entries = world.work.path("entries");
@@ -523,8 +523,15 @@ async fn a_tree_that_could_leave_its_folder_is_not_fetched() {
     world
         .work
         .git(&["push", "-q", "origin", &format!("{commit}:refs/heads/main")]);
-    let error = world.mirror.refresh().await.unwrap_err();
-    assert!(matches!(error, RemoteError::BadObjects { .. }), "{error}");
+    let view = world.mirror.refresh().await.unwrap();
+    assert_eq!(view.get(MAIN).unwrap().to_string(), commit);
+    let listed = git_command(world.mirror.git_dir(), &["ls-tree", &commit]);
+    assert!(listed.ends_with("\t.."), "{listed}");
+    // The checks are as strict with what comes next.
+    let generation = world.mirror.generation();
+    world.push(&[world.create(CANARY)]).await;
+    world.mirror.refresh().await.unwrap();
+    assert_eq!(world.mirror.generation(), generation);
 }
 
 /// Text that cannot be compressed, the same every time.

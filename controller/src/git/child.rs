@@ -188,7 +188,8 @@ impl GitCommand {
 
     /// A command that reaches `remote`, and no other protocol than that remote's.
     ///
-    /// Credentials are sent to the remote's own origin only. Fails where ssh cannot be told of a file.
+    /// Credentials are sent to the remote's own origin only; settings of its own are each `key=value`. Fails where ssh
+    /// cannot be told of a file.
     pub fn to_remote(
         surroundings: Surroundings,
         git_dir: Option<&Path>,
@@ -196,8 +197,10 @@ impl GitCommand {
         deadline: Duration,
         remote: &RemoteUrl,
         access: Access,
+        settings: &[&str],
     ) -> Result<Self, SshError> {
-        let mut configuration = Vec::new();
+        let mut configuration: Vec<String> =
+            settings.iter().map(|&setting| setting.to_owned()).collect();
         if surroundings == Surroundings::Hermetic {
             configuration.push(format!(
                 "protocol.{}.allow=always",
@@ -532,6 +535,7 @@ mod tests {
             PLENTY,
             &remote,
             Access::Basic(credentials),
+            &[],
         )
         .unwrap();
         let arguments: Vec<_> = command.command.as_std().get_args().collect();

@@ -374,6 +374,11 @@ impl RemoteError {
         ]) {
             Self::NotGit { remote, message }
         } else if says(&["error in object", "fsck error", "badtree", "hasdot"]) {
+            // Which object, and why, stands before the words that end it.
+            let object = stderr
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("error: object "));
+            let message = object.map_or(message, |object| one_line(&format!("object {object}")));
             Self::BadObjects { remote, message }
         } else if says(&[
             "pack has bad object",

@@ -431,6 +431,15 @@ impl Mirror {
     }
 
     fn to_remote(&self, verb: &str, deadline: Duration) -> Result<GitCommand, RemoteError> {
+        self.to_remote_with(verb, deadline, &[])
+    }
+
+    fn to_remote_with(
+        &self,
+        verb: &str,
+        deadline: Duration,
+        settings: &[&str],
+    ) -> Result<GitCommand, RemoteError> {
         let remote = &self.options.remote;
         let access = self
             .options
@@ -443,6 +452,7 @@ impl Mirror {
             deadline,
             remote,
             access,
+            settings,
         )?)
     }
 
@@ -488,23 +498,57 @@ impl Mirror {
             .outdated(listed)
             .map_err(|error| self.damaged(&error.message()))?;
         if !missing.is_empty() {
-            let refspecs = missing.iter().map(|name| {
-                let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
-                format!("+{name}:{TRACKING}{branch}")
-            });
-            let finished = self
-                .to_remote("fetch", self.options.deadlines.fetch)?
-                .args(["--quiet", "--no-tags", "--no-write-fetch-head"])
-                .args(["--no-recurse-submodules", "--no-auto-maintenance"])
-                .args(["--", self.options.remote.address()])
-                .args(refspecs)
-                .run()
-                .await?;
-            if !finished.success() {
-                return Err(RemoteError::from_finished(&self.options.remote, &finished));
+            match self.fetch_refs(&missing, &[]).await {
+                Err(error @ RemoteError::BadObjects { .. }) => {
+                    self.fetch_unchecked(&missing, error).await?;
+                }
+                other => other?,
             }
         }
         self.all_are_here(listed)
+    }
+
+    async fn fetch_refs(&self, names: &[String], settings: &[&str]) -> Result<(), RemoteError> {
+        let refspecs = names.iter().map(|name| {
+            let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
+            format!("+{name}:{TRACKING}{branch}")
+        });
+        let finished = self
+            .to_remote_with("fetch", self.options.deadlines.fetch, settings)?
+            .args(["--quiet", "--no-tags", "--no-write-fetch-head"])
+            .args(["--no-recurse-submodules", "--no-auto-maintenance"])
+            .args(["--", self.options.remote.address()])
+            .args(refspecs)
+            .run()
+            .await?;
+        if finished.success() {
+            Ok(())
+        } else {
+            Err(RemoteError::from_finished(&self.options.remote, &finished))
+        }
+    }
+
+    /// Brings what git's checks refuse.
+    ///
+    /// One odd commit, on any branch, must keep nobody from giving regions back. Nothing of a mirror is ever checked
+    /// out, whoever renders a commit judges the names in it, and git still reads everything once to see that nothing
+    /// is missing.
+    async fn fetch_unchecked(
+        &self,
+        names: &[String],
+        refused: RemoteError,
+    ) -> Result<(), RemoteError> {
+        tracing::warn!(
+            remote = %self.options.remote,
+            reason = refused.reason(),
+            error = %refused,
+            "objects fail git's checks and are taken all the same, to be judged when they are rendered; whoever made them may want to make them anew"
+        );
+        let fetched = self.fetch_refs(names, &["fetch.fsckObjects=false"]).await;
+        fetched.map_err(|error| {
+            tracing::warn!(remote = %self.options.remote, %error, "they cannot be taken unchecked either");
+            refused
+        })
     }
 
     /// The listed refs that were not fetched at their listed id. Forgets tracking refs that are not listed:

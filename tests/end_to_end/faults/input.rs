@@ -301,3 +301,60 @@ fn a_rollout_is_given_back_while_a_newer_commit_cannot_be_rendered() {
     assert_eq!(fleet.count("Invalid"), 0);
     journal_audit::check(&fleet);
 }
+
+/// A commit on a ref that git's checks refuse, and that servers without them take: NUL in its message. It has the tree
+/// of what it stands on.
+fn push_what_checks_refuse(fleet: &SmallFleet, name: &str) -> String {
+    let work = &fleet.work;
+    work.git(&["fetch", "-q", "origin", name]);
+    let below = work.git(&["rev-parse", "FETCH_HEAD"]);
+    let tree = work.git(&["rev-parse", "FETCH_HEAD^{tree}"]);
+    let who = "Jo Engineer <jo@example.com> 1767225600 +0000";
+    let text =
+        format!("tree {tree}\nparent {below}\nauthor {who}\ncommitter {who}\n\nAn odd\0 commit\n");
+    work.write(".git/odd", text);
+    let commit = work.git(&[
+        "hash-object",
+        "-t",
+        "commit",
+        "-w",
+        "--literally",
+        ".git/odd",
+    ]);
+    work.git(&["push", "-q", "origin", &format!("{commit}:{name}")]);
+    commit
+}
+
+#[test]
+fn a_commit_that_fails_gits_checks_keeps_no_region_from_its_last_good() {
+    let fleet = SmallFleet::of(Story::Bad);
+    let controller = fleet.controller("tolerant");
+    crate::crash::die_at(&controller, "after-wavepassed", 1);
+    // Under way to its failure, on the branch that everything comes from.
+    let odd = push_what_checks_refuse(&fleet, MAIN);
+    let mut running = controller.start();
+    running.wait_until("the revert", LONG, || fleet.rollout_is("RolledBack"));
+    running.wait_until_said("objects fail git's checks and are taken all the same", LONG);
+    assert!(
+        running.stderr().contains("nulInCommit"),
+        "{}",
+        running.stderr()
+    );
+    let main = fleet.git(&["log", "--format=%H %s", "-2", MAIN]);
+    let lines: Vec<&str> = main.lines().collect();
+    assert!(lines[0].contains("Revert"), "{main}");
+    assert!(lines[1].starts_with(&odd), "{main}");
+    stop(running);
+    journal_audit::check(&fleet);
+}
+
+#[test]
+fn a_commit_that_fails_gits_checks_on_a_wave_branch_is_drift() {
+    let fleet = SmallFleet::settled();
+    let mut running = fleet.controller("tolerant").start();
+    push_what_checks_refuse(&fleet, BRANCHES[2]);
+    fleet.wait_for_entries("Drift", 1);
+    assert!(running.is_running(), "{}", running.stderr());
+    stop(running);
+    journal_audit::check(&fleet);
+}
