@@ -643,7 +643,7 @@ fn quarantine_facts(
         }
         let mut undone = false;
         let mut landed_again = false;
-        if let Some(base) = item.base {
+        if let Some(base) = item.base.filter(|base| history.has(*base)) {
             // Where it was merged in rather than built upon, the whole chain is looked at.
             let mut after = match history.chain(Some(item.source), source)? {
                 Some(after) => after,
@@ -710,6 +710,10 @@ fn revert_result(
     let Some(base) = base else {
         return Ok(RevertResult::NotOnChain { tree: None });
     };
+    // Only what some branch still leads to is fetched, and a config branch can be rewritten.
+    if !history.has(base) || !history.has(source) {
+        return Ok(RevertResult::Gone);
+    }
     let tree = history.commit(base)?.tree;
     if !history.same_first_parent_chain(base, source)? {
         return Ok(RevertResult::NotOnChain { tree: Some(tree) });

@@ -271,6 +271,33 @@ fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
 }
 
 #[test]
+fn a_commit_that_is_on_no_branch_any_more_is_taken_back_by_who_never_had_it() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    let trees = fleet.trees();
+    let head = fleet.tip(MAIN);
+    let mut controller = fleet.background();
+    fleet.server.hold(REPO, "refs/heads/tidegate/pilot");
+    fleet.release("2", "none", "Version 2");
+    fleet.wait_until(&mut controller, "the second wave's push", |fleet| {
+        fleet.server.has_held(REPO, "refs/heads/tidegate/pilot")
+    });
+    fleet.git(&["update-ref", MAIN, &head]);
+    fleet.server.release(REPO);
+    fleet.wait_for(&mut controller, "Held", 0);
+    stop(controller);
+    // Another machine, whose mirror has only what branches lead to.
+    fleet.forget_data();
+    let request = fleet.request("revert", &[], "take it back");
+    let answer = fleet.run();
+    assert_eq!(fleet.answer(&request).as_deref(), Some("accepted"));
+    assert_eq!(fleet.trees(), trees, "{}", answer.stderr);
+    assert_eq!(fleet.holds(), ["RevertImpossible"], "{}", fleet.story());
+    assert_eq!(fleet.tip(MAIN), head, "the config branch is the person's");
+    fleet.audit();
+}
+
+#[test]
 fn a_deleted_config_branch_deletes_nothing() {
     let fleet = Fleet::new();
     fleet.settle(0);

@@ -197,6 +197,8 @@ pub enum RevertResult {
         /// Its tree; `None` if the rollout started from nothing.
         tree: Option<Oid>,
     },
+    /// No branch leads to one of the two any more, and this controller does not have it.
+    Gone,
 }
 
 /// Which gates a sample was taken with.

@@ -124,6 +124,13 @@ fn propose_or_push(
             let message = format!("nothing was rolled out before {}", source.short(8));
             return impossible(turn, &message);
         }
+        RevertResult::Gone => {
+            let message = format!(
+                "{}, or the commit that it was rolled out on, is on no branch any more",
+                source.short(8)
+            );
+            return impossible(turn, &message);
+        }
     };
     if let Some(found) = &obstacle
         && !proposing
