@@ -143,12 +143,6 @@ impl Finished {
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
-
-    /// Standard output as text, masked: some of it are words of the server.
-    #[must_use]
-    pub fn words(&self) -> String {
-        self.mask.hide(&String::from_utf8_lossy(&self.stdout))
-    }
 }
 
 /// A git command that is about to be run.

@@ -1,6 +1,6 @@
 //! The fleet's one bare mirror, and the view of its remote. The module above says what always holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -158,6 +158,8 @@ pub struct Mirror {
     git_dir: PathBuf,
     generation: u64,
     last: Option<RefView>,
+    /// Branches whose commit is here, and is none that can be read.
+    unreadable: BTreeSet<(String, Oid)>,
     _lock: FolderLock,
 }
 
@@ -175,6 +177,7 @@ impl Mirror {
             git_dir,
             generation: 0,
             last: None,
+            unreadable: BTreeSet::new(),
             _lock: lock,
         };
         if mirror.git_dir.exists() {
@@ -285,7 +288,28 @@ impl Mirror {
     /// One listing if nothing has changed since the last view but by pushes of ours; one and a fetch if the log
     /// stands where it stood; otherwise listings with a fetch between them until two agree. A damaged mirror is
     /// replaced on the way (see [`Mirror::generation`]).
+    ///
+    /// A branch whose commit cannot be read, as when a server took one without a well-formed author, is left out with a
+    /// warning; for the log that is an error.
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
+        let listed = self.refresh_listed().await?;
+        let log = format!("refs/heads/{}/log", self.options.prefix);
+        let mut view = listed;
+        for (name, id) in &self.unreadable {
+            if view.get(name) == Some(*id) {
+                if *name == log {
+                    return Err(RemoteError::BadObjects {
+                        remote: self.options.remote.to_string(),
+                        message: format!("{id} on {name} cannot be read as a commit"),
+                    });
+                }
+                view.refs.remove(name);
+            }
+        }
+        Ok(view)
+    }
+
+    async fn refresh_listed(&mut self) -> Result<RefView, RemoteError> {
         let mut listed = self.list().await?;
         if self.last.as_ref() == Some(&listed) {
             return Ok(listed);
@@ -493,7 +517,7 @@ impl Mirror {
     }
 
     /// Brings what the listing names and the mirror does not have.
-    async fn fetch(&self, listed: &RefView) -> Result<(), RemoteError> {
+    async fn fetch(&mut self, listed: &RefView) -> Result<(), RemoteError> {
         let missing = self
             .outdated(listed)
             .map_err(|error| self.damaged(&error.message()))?;
@@ -505,7 +529,15 @@ impl Mirror {
                 other => other?,
             }
         }
-        self.all_are_here(listed)
+        let unreadable = self.unreadable_of(listed)?;
+        for (name, id) in unreadable.difference(&self.unreadable) {
+            tracing::warn!(
+                remote = %self.options.remote, reference = name, commit = %id,
+                "a branch is left out, for its commit cannot be read; push another one over it"
+            );
+        }
+        self.unreadable = unreadable;
+        Ok(())
     }
 
     async fn fetch_refs(&self, names: &[String], settings: &[&str]) -> Result<(), RemoteError> {
@@ -577,8 +609,9 @@ impl Mirror {
     }
 
     /// After a fetch: a listed commit that is missing means that its ref moved on, if the fetch brought
-    /// something else, and that the mirror is damaged, if it did not.
-    fn all_are_here(&self, listed: &RefView) -> Result<(), RemoteError> {
+    /// something else, and that the mirror is damaged, if it did not. Gives what is here and no commit that can be read.
+    fn unreadable_of(&self, listed: &RefView) -> Result<BTreeSet<(String, Oid)>, RemoteError> {
+        let mut unreadable = BTreeSet::new();
         let repository =
             Repository::open(&self.git_dir).map_err(|error| self.damaged(&error.message()))?;
         for (name, id) in &listed.refs {
@@ -586,6 +619,10 @@ impl Mirror {
                 .find_commit(to_git(*id))
                 .and_then(|commit| commit.tree());
             if let Err(error) = here {
+                if is_whole(&repository, *id) {
+                    unreadable.insert((name.clone(), *id));
+                    continue;
+                }
                 let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
                 let fetched = repository
                     .refname_to_id(&format!("{TRACKING}{branch}"))
@@ -600,7 +637,7 @@ impl Mirror {
                 });
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     fn damaged(&self, reason: &dyn std::fmt::Display) -> RemoteError {
@@ -617,7 +654,14 @@ impl Mirror {
             // The git command takes a folder without a readable HEAD for no repository at all.
             repository.find_reference("HEAD")?;
             for reference in repository.references()? {
-                reference?.peel_to_commit()?.tree()?;
+                let reference = reference?;
+                if let Some(id) = reference.target().map(from_git)
+                    && repository.find_commit(to_git(id)).is_err()
+                    && is_whole(&repository, id)
+                {
+                    continue;
+                }
+                reference.peel_to_commit()?.tree()?;
             }
             Ok(repository.is_bare())
         };
@@ -745,6 +789,14 @@ pub(crate) fn read_listing(options: &MirrorOptions, finished: &Finished) -> RefV
         }
     }
     view
+}
+
+/// Whether a commit's bytes are what its id says, though they may be none that can be read.
+fn is_whole(repository: &Repository, id: Oid) -> bool {
+    let read = repository
+        .odb()
+        .and_then(|objects| objects.read(to_git(id)).map(|object| object.kind()));
+    read == Ok(git2::ObjectType::Commit) && repository.find_commit(to_git(id)).is_err()
 }
 
 #[cfg(test)]

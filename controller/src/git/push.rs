@@ -147,11 +147,13 @@ pub(crate) fn read_answer(
     remote: &RemoteUrl,
     finished: &Finished,
 ) -> Result<BTreeMap<String, RefOutcome>, PushError> {
-    let stdout = finished.words();
+    let stdout = String::from_utf8_lossy(&finished.stdout);
+    // Hidden in what is shown alone: a short password may be a piece of a branch's name.
+    let show = |text: &str| finished.mask.hide(&one_line(text));
     let said = remote_lines(&finished.stderr);
     let mut answers: BTreeMap<&str, Option<RefOutcome>> = BTreeMap::new();
     for line in stdout.lines() {
-        let Some((name, outcome)) = read_line(line, &said, updates) else {
+        let Some((name, outcome)) = read_line(line, &said, updates, &show) else {
             continue;
         };
         answers
@@ -218,6 +220,7 @@ fn read_line<'a>(
     line: &str,
     said: &str,
     updates: &'a [RefUpdate],
+    show: &dyn Fn(&str) -> String,
 ) -> Option<(&'a str, RefOutcome)> {
     let mut fields = line.splitn(3, '\t');
     let (flag, refs, summary) = (fields.next()?, fields.next()?, fields.next()?);
@@ -226,19 +229,16 @@ fn read_line<'a>(
     let outcome = match flag {
         " " | "*" => RefOutcome::Applied,
         "=" => RefOutcome::UpToDate,
-        "!" => refusal(summary, said),
+        "!" => refusal(summary, said, show),
         _ => RefOutcome::Ambiguous {
-            why: format!(
-                "git reports {} for it, which we never ask for",
-                one_line(line)
-            ),
+            why: format!("git reports {} for it, which we never ask for", show(line)),
         },
     };
     Some((update.name.as_str(), outcome))
 }
 
 /// Reads `[rejected] (reason)`, `[remote rejected] (reason)`, `[remote failure] (reason)`.
-fn refusal(summary: &str, said: &str) -> RefOutcome {
+fn refusal(summary: &str, said: &str, show: &dyn Fn(&str) -> String) -> RefOutcome {
     let (kind, reason) = summary
         .split_once("] ")
         .map_or((summary, ""), |(kind, reason)| {
@@ -250,9 +250,9 @@ fn refusal(summary: &str, said: &str) -> RefOutcome {
     let lower = reason.to_ascii_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let message = if said.is_empty() {
-        one_line(reason)
+        show(reason)
     } else {
-        one_line(&format!("{reason}: {said}"))
+        show(&format!("{reason}: {said}"))
     };
     match kind {
         "rejected" => RefOutcome::LostRace,
@@ -341,6 +341,32 @@ mod tests {
                 mask: Mask::of(["hunter2-of-old"]),
             },
         )
+    }
+
+    #[test]
+    fn a_password_that_is_a_piece_of_a_name_blinds_no_answer_and_is_shown_in_none() {
+        let refused = read_answer(
+            &updates(),
+            &RemoteUrl::parse("https://example.com/a").unwrap(),
+            &Finished {
+                code: Some(1),
+                stdout: format!(
+                    "To https://example.com/a\n*\t111:{A}\t[new branch]\n!\t111:{B}\t[remote rejected] (no, tide\u{200b}gate)\nDone\n"
+                )
+                .into_bytes(),
+                stderr: String::new(),
+                known_hosts: None,
+                mask: Mask::of(["tidegate"]),
+            },
+        )
+        .unwrap();
+        assert_eq!(refused[A], RefOutcome::Applied);
+        assert_eq!(
+            refused[B],
+            RefOutcome::Refused {
+                message: "no, ***".to_owned()
+            }
+        );
     }
 
     fn name(outcome: &RefOutcome) -> &'static str {

@@ -302,16 +302,18 @@ fn a_rollout_is_given_back_while_a_newer_commit_cannot_be_rendered() {
     journal_audit::check(&fleet);
 }
 
-/// A commit on a ref that git's checks refuse, and that servers without them take: NUL in its message. It has the tree
-/// of what it stands on.
-fn push_what_checks_refuse(fleet: &SmallFleet, name: &str) -> String {
+const SOMEBODY: &str = "Jo Engineer <jo@example.com> 1767225600 +0000";
+
+/// A commit on a ref that git's checks refuse, and that servers without them take: NUL in its message, or a committer
+/// who is none. It has the tree of what it stands on.
+fn push_what_checks_refuse(fleet: &SmallFleet, name: &str, who: &str) -> String {
     let work = &fleet.work;
     work.git(&["fetch", "-q", "origin", name]);
     let below = work.git(&["rev-parse", "FETCH_HEAD"]);
     let tree = work.git(&["rev-parse", "FETCH_HEAD^{tree}"]);
-    let who = "Jo Engineer <jo@example.com> 1767225600 +0000";
-    let text =
-        format!("tree {tree}\nparent {below}\nauthor {who}\ncommitter {who}\n\nAn odd\0 commit\n");
+    let text = format!(
+        "tree {tree}\nparent {below}\nauthor {SOMEBODY}\ncommitter {who}\n\nAn odd\0 commit\n"
+    );
     work.write(".git/odd", text);
     let commit = work.git(&[
         "hash-object",
@@ -331,7 +333,7 @@ fn a_commit_that_fails_gits_checks_keeps_no_region_from_its_last_good() {
     let controller = fleet.controller("tolerant");
     crate::crash::die_at(&controller, "after-wavepassed", 1);
     // Under way to its failure, on the branch that everything comes from.
-    let odd = push_what_checks_refuse(&fleet, MAIN);
+    let odd = push_what_checks_refuse(&fleet, MAIN, SOMEBODY);
     let mut running = controller.start();
     running.wait_until("the revert", LONG, || fleet.rollout_is("RolledBack"));
     running.wait_until_said("objects fail git's checks and are taken all the same", LONG);
@@ -352,9 +354,40 @@ fn a_commit_that_fails_gits_checks_keeps_no_region_from_its_last_good() {
 fn a_commit_that_fails_gits_checks_on_a_wave_branch_is_drift() {
     let fleet = SmallFleet::settled();
     let mut running = fleet.controller("tolerant").start();
-    push_what_checks_refuse(&fleet, BRANCHES[2]);
+    push_what_checks_refuse(&fleet, BRANCHES[2], SOMEBODY);
     fleet.wait_for_entries("Drift", 1);
     assert!(running.is_running(), "{}", running.stderr());
+    stop(running);
+    journal_audit::check(&fleet);
+}
+
+#[test]
+fn a_commit_that_cannot_be_read_keeps_no_region_from_its_last_good() {
+    let fleet = SmallFleet::settled();
+    fleet.publish_version("2-bad-east");
+    let controller = fleet.controller("tolerant");
+    crate::crash::die_at(&controller, "after-wavepassed", 1);
+    let bad = fleet.server.tip(REPO, MAIN).unwrap();
+    push_what_checks_refuse(&fleet, MAIN, "Nobody 1767225600 +0000");
+    let mut running = controller.start();
+    running.wait_until_said("a branch is left out, for its commit cannot be read", LONG);
+    running.wait_until("the regions' last good", LONG, || {
+        fleet.rollout_is("RolledBack")
+    });
+    assert!(
+        !running.stderr().contains("the mirror is damaged"),
+        "{}",
+        running.stderr()
+    );
+    // Somebody puts the branch back, and what failed stays out.
+    fleet.git(&["update-ref", MAIN, &bad]);
+    running.wait_until("what failed is known", LONG, || {
+        let state = fleet.state().unwrap();
+        state
+            .holds
+            .iter()
+            .any(|hold| format!("{:?}", hold.reason) == "Quarantined")
+    });
     stop(running);
     journal_audit::check(&fleet);
 }
