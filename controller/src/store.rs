@@ -3,7 +3,7 @@
 //! It may be lost at any moment. Then bakes and deadlines start at zero, and nothing else changes; so
 //! nothing here ever fails, it only says in the log what could not be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,6 +104,13 @@ impl SumsFile {
     pub fn remember_log_tip(&mut self, tip: Oid) {
         self.contents.log_tip = Some(tip);
         self.write();
+    }
+
+    /// Drops the sums of regions that begin anew; they are gone from the file with what is written next.
+    pub fn forget(&mut self, regions: &BTreeSet<String>) {
+        self.contents
+            .sums
+            .retain(|sum| !regions.contains(&sum.region));
     }
 
     /// What was counted for each region of a rollout before this process began; only sums that are not
@@ -394,6 +401,24 @@ mod tests {
         file.write();
         assert!(!path.exists());
         assert!(SumsFile::new(path).recovered("r-1").is_empty());
+    }
+
+    #[test]
+    fn what_begins_anew_is_forgotten_with_the_next_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sums.json");
+        let mut file = SumsFile::new(path.clone());
+        file.set(
+            "r-1",
+            vec![
+                ("a".to_owned(), counted(5, 6)),
+                ("b".to_owned(), counted(7, 0)),
+            ],
+        );
+        file.forget(&BTreeSet::from(["a".to_owned()]));
+        file.remember_log_tip(tip());
+        let recovered = SumsFile::new(path).recovered("r-1");
+        assert_eq!(recovered.keys().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Writing: entries of the log, and the moves that they allow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_waves::log::EntryKind;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{Append, PushOrder, PushOutcome};
+use tidegate_waves::rollout::{Append, FleetState, PushOrder, PushOutcome, RegionState};
 use tracing::{debug, info, warn};
 
 use super::mint::Signature;
@@ -77,11 +77,13 @@ impl<R: Remote> Engine<R> {
             self.ending.saw(&state);
             self.said = None;
             self.unclear = 0;
+            let begun_anew = tip.map_or_else(BTreeSet::new, |tip| begun_anew(&tip.state, &state));
             self.tip = Some(Tip {
                 commit,
                 seconds,
                 state: Arc::new(state),
             });
+            self.sums.forget(&begun_anew);
             self.sums.remember_log_tip(commit);
             crash::point("after-log-push");
             crash::point(&format!("after-{}", entry.kind).to_lowercase());
@@ -100,7 +102,9 @@ impl<R: Remote> Engine<R> {
             PushOutcome::LostRace => {
                 debug!("another controller wrote the log first");
                 self.look().await?;
-                self.count_contradictions([(order.reference.as_str(), order.old)]);
+                if self.contradicts([(order.reference.as_str(), order.old)]) {
+                    self.unclear = self.unclear.saturating_add(1);
+                }
                 return Ok(());
             }
             PushOutcome::Ambiguous | PushOutcome::Moved => {
@@ -163,11 +167,6 @@ impl<R: Remote> Engine<R> {
         let unclear = reports
             .iter()
             .any(|report| report.outcome == PushOutcome::Ambiguous);
-        self.unclear = if unclear {
-            self.unclear.saturating_add(1)
-        } else {
-            0
-        };
         crash::point(&format!("after-{name}-push"));
         let answered: BTreeSet<String> = reports
             .iter()
@@ -175,21 +174,29 @@ impl<R: Remote> Engine<R> {
             .map(|report| report.reference.clone())
             .collect();
         self.pending.pushes.extend(reports);
+        if unclear {
+            self.unclear = self.unclear.saturating_add(1);
+        }
         self.look().await?;
-        self.count_contradictions(
+        let contradicted = self.contradicts(
             orders
                 .iter()
                 .filter(|order| answered.contains(&order.reference))
                 .map(|order| (order.reference.as_str(), order.old)),
         );
+        match (unclear, contradicted) {
+            (true, _) => {}
+            (false, true) => self.unclear = self.unclear.saturating_add(1),
+            (false, false) => self.unclear = 0,
+        }
         Ok(())
     }
 
     /// A push was told that these refs are not where they were (any more), by itself or by somebody else: a list that
     /// still shows one there comes from a copy that lags behind, or from a server that does not tell the truth.
     ///
-    /// Asking it again at once would go on for as long as that lasts, so it counts as an unclear answer.
-    fn count_contradictions<'a>(&mut self, left: impl IntoIterator<Item = (&'a str, Oid)>) {
+    /// Asking it again at once would go on for as long as that lasts, so it is to count as an unclear answer.
+    fn contradicts<'a>(&self, left: impl IntoIterator<Item = (&'a str, Oid)>) -> bool {
         let mut contradicted = false;
         for (reference, old) in left {
             if self.view.get(reference).unwrap_or(Oid::ZERO) == old {
@@ -201,8 +208,32 @@ impl<R: Remote> Engine<R> {
                 contradicted = true;
             }
         }
-        if contradicted {
-            self.unclear = self.unclear.saturating_add(1);
-        }
+        contradicted
     }
+}
+
+/// Regions that an entry lets begin anew: what was counted for them before it is over, also for a process that comes
+/// after this one.
+fn begun_anew(before: &FleetState, after: &FleetState) -> BTreeSet<String> {
+    let states = |state: &FleetState| -> BTreeMap<String, RegionState> {
+        let waves = state
+            .active()
+            .into_iter()
+            .flat_map(|rollout| &rollout.waves);
+        waves
+            .flat_map(|wave| &wave.regions)
+            .map(|(region, run)| (region.clone(), run.state))
+            .collect()
+    };
+    let known = states(before);
+    states(after)
+        .into_iter()
+        .filter(|(region, state)| {
+            matches!(
+                state,
+                RegionState::Pending | RegionState::Promoted | RegionState::Applying
+            ) && known.get(region) != Some(state)
+        })
+        .map(|(region, _)| region)
+        .collect()
 }

@@ -43,7 +43,7 @@ pub fn meaning_of(reason: HoldReason) -> &'static str {
             "A wave branch was deleted; `resume --restore` brings it back."
         }
         HoldReason::HistoryRewritten => {
-            "Commits that the log builds on are gone from their branch; push them back, or, for the config branch, `resume` takes it as it is."
+            "Commits that the log builds on are gone from their branch; push them back. Where it is the config branch, `approve` takes it as it is now; what is being rolled out and is gone from it, `abort` takes back everywhere, and `resume` carries on."
         }
         HoldReason::LogDamaged => {
             "The log is damaged, deleted or rewound, so nothing is written; push its newest good entry back."
@@ -115,8 +115,8 @@ pub fn commands_for(hold: &Hold, state: &FleetState) -> Vec<String> {
         HoldReason::Drift => vec![words.resume(" --restore"), words.resume(" --adopt")],
         HoldReason::BranchDeleted => vec![words.resume(" --restore")],
         HoldReason::HistoryRewritten => match (hold.source, &hold.rollout) {
-            (Some(_), Some(_)) => vec![words.resume(""), words.ending("abort")],
-            (Some(_), None) => vec![words.resume("")],
+            (Some(_), Some(_)) => vec![words.ending("abort"), words.resume("")],
+            (Some(_), None) => vec![words.approve()],
             (None, _) => vec![words.push_back()],
         },
         HoldReason::LogDamaged => vec![

@@ -26,7 +26,10 @@ pub(super) enum Reach<'a> {
 
 /// How far a hold reaches while a rollout is under way.
 pub(super) fn reach<'a>(hold: &'a Hold, state: &FleetState) -> Reach<'a> {
-    if !hold.reason.stops_advancing() || hold.reason.is_before_opening() {
+    // What waits behind a rollout does not stop it.
+    let waits = hold.reason.is_before_opening()
+        || (hold.reason == HoldReason::HistoryRewritten && hold.is_of_a_commit());
+    if waits || !hold.reason.stops_advancing() {
         return Reach::Nothing;
     }
     let active = state.active().map(|rollout| rollout.id.as_str());

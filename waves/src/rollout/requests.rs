@@ -602,5 +602,20 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
         ));
     }
     turn.next.hotfix = Some(to);
+    // It is a person's word about the config branch as it is now, too.
+    let (source, descends) = (candidate.source, candidate.descends);
+    if !descends {
+        turn.next
+            .waived
+            .entry(source)
+            .or_default()
+            .approved
+            .insert(HoldReason::HistoryRewritten);
+        turn.next.holds.retain(|hold| {
+            !(hold.reason == HoldReason::HistoryRewritten
+                && hold.is_of_a_commit()
+                && hold.source == Some(source))
+        });
+    }
     Ok(Vec::new())
 }
