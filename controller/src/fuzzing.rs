@@ -110,13 +110,8 @@ pub fn sums(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// What a region's answer says.
 #[must_use]
-pub fn gate_answer(
-    check: &HttpCheck,
-    last_good: Option<&HttpCheck>,
-    status: u16,
-    body: &[u8],
-) -> Sample {
-    crate::gates::http::read_answer(check, last_good, status, body, &Mask::default())
+pub fn gate_answer(check: &HttpCheck, older: &[HttpCheck], status: u16, body: &[u8]) -> Sample {
+    crate::gates::http::read_answer(check, older, status, body, &Mask::default())
 }
 
 /// The URL that a gate's relative one leads to at an endpoint.

@@ -28,13 +28,13 @@ pub type Probing<'a> = Pin<Box<dyn Future<Output = Sample> + Send + 'a>>;
 pub trait Prober: Send + Sync {
     /// Asks once and says what was read, at the latest after `timeout`.
     ///
-    /// `last_good` is the same gate with the values of the region's last good: an expected value that
-    /// differs between the two tells revisions apart. It never fails; what goes wrong is a reading.
+    /// `older` is the same gate with the values of trees that the region may still run, its last good above all: an
+    /// expected value that differs tells revisions apart. It never fails; what goes wrong is a reading.
     fn probe<'a>(
         &'a self,
         check: &'a HttpCheck,
         timeout: Duration,
-        last_good: Option<&'a HttpCheck>,
+        older: &'a [HttpCheck],
     ) -> Probing<'a>;
 }
 
@@ -55,8 +55,8 @@ pub struct Watch {
     pub generation: u64,
     /// What is asked.
     pub check: HttpCheck,
-    /// The same gate with the values of the region's last good, if it has one.
-    pub last_good: Option<HttpCheck>,
+    /// The same gate with the values of each tree that the region may still run, its last good above all.
+    pub older: Vec<HttpCheck>,
     /// No sample is taken earlier than this after the watch began.
     pub settle: Duration,
     /// From the start of one sample to the start of the next; `None` takes a single one.
@@ -199,11 +199,7 @@ impl Task {
             let started_at = self.clock.monotonic();
             let sample = self
                 .prober
-                .probe(
-                    &self.watch.check,
-                    self.watch.timeout,
-                    self.watch.last_good.as_ref(),
-                )
+                .probe(&self.watch.check, self.watch.timeout, &self.watch.older)
                 .await;
             drop(permit);
             let observed = Observed {
@@ -258,7 +254,7 @@ mod tests {
             &'a self,
             check: &'a HttpCheck,
             _: Duration,
-            _: Option<&'a HttpCheck>,
+            _: &'a [HttpCheck],
         ) -> Probing<'a> {
             Box::pin(async move {
                 let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -284,7 +280,7 @@ mod tests {
                 headers: BTreeMap::new(),
                 expect: HttpExpect::default(),
             },
-            last_good: None,
+            older: Vec::new(),
             settle: Duration::ZERO,
             every,
             timeout: Duration::from_secs(1),

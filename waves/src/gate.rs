@@ -195,17 +195,18 @@ impl GateFold {
     }
 }
 
-/// Whether a gate can tell this render's answer from the last good one's: an expected JSON value that
-/// differs between the two.
+/// Whether a gate can tell this render's answer from those of all older ones: for each of them, given by the gates that
+/// it has, an expected JSON value differs between the two.
 ///
-/// Without a last good there is no older revision of ours that could answer, so that any expected
-/// JSON value tells.
+/// Without any there is no older revision of ours that could answer, so that any expected JSON value tells.
 #[must_use]
-pub fn can_prove(gate: &Gate, last_good: Option<&[Gate]>) -> bool {
+pub fn can_prove(gate: &Gate, older: &[&[Gate]]) -> bool {
     let GateCheck::Http(check) = &gate.check;
-    match last_good {
-        None => !check.expect.json.is_empty(),
-        Some(gates) => gates
+    if check.expect.json.is_empty() {
+        return false;
+    }
+    older.iter().all(|gates| {
+        gates
             .iter()
             .filter(|before| before.name == gate.name)
             .any(|before| {
@@ -217,8 +218,8 @@ pub fn can_prove(gate: &Gate, last_good: Option<&[Gate]>) -> bool {
                         .get(pointer)
                         .is_some_and(|old| old != value)
                 })
-            }),
-    }
+            })
+    })
 }
 
 /// How long after the promotion a gate is first asked. `provable` tells whether any gate of the

@@ -81,7 +81,7 @@ impl<R: Remote> Engine<R> {
                 gate: probe.gate.name.clone(),
             };
             let GateCheck::Http(check) = &probe.gate.check;
-            let last_good = probe.last_good.as_ref().map(|gate| {
+            let older = probe.older.iter().map(|gate| {
                 let GateCheck::Http(check) = &gate.check;
                 check
             });
@@ -89,7 +89,7 @@ impl<R: Remote> Engine<R> {
                 order.rollout == probe.rollout
                     && order.phase == probe.phase
                     && order.watch.check == *check
-                    && order.watch.last_good.as_ref() == last_good
+                    && order.watch.older.iter().eq(older.clone())
                     && order.watch.every == Some(probe.every)
             });
             let order = known.unwrap_or_else(|| {
@@ -100,7 +100,7 @@ impl<R: Remote> Engine<R> {
                     watch: Watch {
                         generation: self.sampled.next,
                         check: check.clone(),
-                        last_good: last_good.cloned(),
+                        older: older.cloned().collect(),
                         settle: probe.not_before.saturating_sub(now),
                         every: Some(probe.every),
                         timeout: probe.gate.sampling.timeout,

@@ -27,17 +27,17 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The methods that a gate may use; whoever commits config may ask, not change things.
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];
 
-/// What an answer says that is no redirect and was read to its end; `last_good` is the same gate with the values of
-/// the region's last good. What the mask hides was sent along and is not shown.
+/// What an answer says that is no redirect and was read to its end; `older` is the same gate with the values of each
+/// tree that the region may still run. What the mask hides was sent along and is not shown.
 #[must_use]
 pub fn read_answer(
     check: &HttpCheck,
-    last_good: Option<&HttpCheck>,
+    older: &[HttpCheck],
     status: u16,
     body: &[u8],
     mask: &Mask,
 ) -> Sample {
-    judge::judge(check, last_good, &Answer { status, body, mask })
+    judge::judge(check, older, &Answer { status, body, mask })
 }
 
 /// Why no prober could be made.
@@ -81,7 +81,7 @@ impl HttpProber {
         })
     }
 
-    async fn ask(&self, check: &HttpCheck, last_good: Option<&HttpCheck>) -> Sample {
+    async fn ask(&self, check: &HttpCheck, older: &[HttpCheck]) -> Sample {
         let (request, mask) = match self.request(check).await {
             Ok(ready) => ready,
             Err(sample) => return sample,
@@ -111,7 +111,7 @@ impl HttpProber {
                 Err(error) => return failure::classify(&error),
             }
         }
-        read_answer(check, last_good, status, &body, &mask)
+        read_answer(check, older, status, &body, &mask)
     }
 
     /// The request and what of it must not be shown, or why none may or can be made.
@@ -181,10 +181,10 @@ impl Prober for HttpProber {
         &'a self,
         check: &'a HttpCheck,
         timeout: Duration,
-        last_good: Option<&'a HttpCheck>,
+        older: &'a [HttpCheck],
     ) -> Probing<'a> {
         Box::pin(async move {
-            tokio::time::timeout(timeout, self.ask(check, last_good))
+            tokio::time::timeout(timeout, self.ask(check, older))
                 .await
                 .unwrap_or_else(|_| {
                     unreachable(&format!("no answer within {}", duration::format(timeout)))

@@ -83,8 +83,9 @@ pub struct Probe {
     pub phase: Phase,
     /// The gate, with the region's values in it.
     pub gate: Gate,
-    /// The same gate as of the region's last good, where there is one.
-    pub last_good: Option<Gate>,
+    /// The same gate as earlier trees of the region have it that it may still run: its last good, and what it held
+    /// when this rollout took another's place.
+    pub older: Vec<Gate>,
     /// From one sample to the next.
     pub every: Duration,
     /// Not before this, by the process's monotonic clock.

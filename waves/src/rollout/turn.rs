@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::decision::{Append, Probe, PushOrder, Step};
 use super::observation::{Now, Observations, Phase};
 use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, RolloutState, Sealing};
-use super::watch::{Watch, is_provable};
+use super::watch::{Watch, is_provable, last_good_gates, older_gates, settle_of_inherited};
 use super::{branches, failure, holds, opening, progress, requests};
 use crate::gate::{Reading, settle};
 use crate::log::{Closing, DraftIntent, Entry, EntryKind, MoveKind};
@@ -411,18 +411,18 @@ impl Turn<'_> {
                         .get(region)
                         .and_then(|watch| watch.applied)
                         .unwrap_or(self.now.monotonic);
-                    let last_good = self.before.last_good.get(region);
                     for gate in rollout.gates_of(region) {
                         let not_before = if run.was_healthy {
                             Duration::ZERO
                         } else {
                             applied.saturating_add(settle(&gate.sampling, provable))
                         };
-                        let before = last_good
-                            .and_then(|good| {
-                                good.gates.iter().find(|before| before.name == gate.name)
+                        let older = older_gates(self.before, rollout, region)
+                            .filter_map(|gates| {
+                                gates.iter().find(|before| before.name == gate.name)
                             })
-                            .cloned();
+                            .cloned()
+                            .collect();
                         probes.push(Probe {
                             rollout: rollout.id.clone(),
                             region: region.clone(),
@@ -430,7 +430,7 @@ impl Turn<'_> {
                             every: gate.sampling.every,
                             not_before,
                             is_awaited: false,
-                            last_good: before,
+                            older,
                             gate: gate.clone(),
                         });
                     }
@@ -439,15 +439,32 @@ impl Turn<'_> {
                     .get(region)
                     .filter(|_| run.state == RegionState::Pending)
                 {
+                    let begun = self
+                        .watch
+                        .regions
+                        .get(region)
+                        .and_then(|watch| watch.taken_over)
+                        .unwrap_or(self.now.monotonic);
                     for gate in &inherited.gates {
+                        let older = last_good_gates(self.before, region)
+                            .iter()
+                            .flat_map(|gates| gates.iter())
+                            .filter(|before| before.name == gate.name)
+                            .cloned()
+                            .collect();
                         probes.push(Probe {
                             rollout: rollout.id.clone(),
                             region: region.clone(),
                             phase: Phase::After,
                             gate: gate.clone(),
-                            last_good: None,
+                            older,
                             every: gate.sampling.every,
-                            not_before: Duration::ZERO,
+                            not_before: begun.saturating_add(settle_of_inherited(
+                                self.before,
+                                inherited,
+                                region,
+                                gate,
+                            )),
                             is_awaited: false,
                         });
                     }
@@ -477,7 +494,7 @@ impl Turn<'_> {
                             region: region.clone(),
                             phase: Phase::Before,
                             gate: gate.clone(),
-                            last_good: None,
+                            older: Vec::new(),
                             every,
                             not_before: Duration::ZERO,
                             is_awaited,

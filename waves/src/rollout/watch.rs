@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::observation::{Now, Observations, Phase, PushOutcome};
-use super::state::{Baseline, FleetState, HoldReason, RegionState, Rollout};
+use super::state::{Baseline, FleetState, HoldReason, Inherited, RegionState, Rollout};
 use crate::fleet::Gate;
 use crate::gate::{GateFold, GateState, Reading, settle};
 use crate::oid::Oid;
@@ -61,6 +61,8 @@ pub struct RegionWatch {
     pub(super) after: BTreeMap<String, GateFold>,
     /// When this process first saw the tree applied.
     pub(super) applied: Option<Duration>,
+    /// When this process first saw the region wait for a rollout that took another's place, on that one's tree.
+    pub(super) taken_over: Option<Duration>,
     /// Watched time since applied without having been healthy.
     pub(super) deadline_used: Duration,
     /// Watched time since first healthy without being done.
@@ -160,6 +162,9 @@ impl Watch {
             for (region, run) in &wave.regions {
                 let watch = self.regions.entry(region.clone()).or_default();
                 let known = watch.state.replace(run.state);
+                if run.state == RegionState::Pending && rollout.inherited.contains_key(region) {
+                    watch.taken_over.get_or_insert(now.monotonic);
+                }
                 if !run.state.is_watched() {
                     continue;
                 }
@@ -171,6 +176,10 @@ impl Watch {
                 if is_disturbed(state, rollout, &wave.name, region) {
                     watch.restart(now.monotonic);
                     continue;
+                }
+                // A gate that has not answered yet has nothing baked, and the region's sum is that of the last one.
+                for gate in rollout.gates_of(region) {
+                    watch.after.entry(gate.name.clone()).or_default();
                 }
                 match run.state {
                     RegionState::Baking => {
@@ -254,6 +263,13 @@ impl Watch {
                     else {
                         continue;
                     };
+                    let settled = settle_of_inherited(state, inherited, &sample.region, gate);
+                    if watch
+                        .taken_over
+                        .is_none_or(|begun| sample.at < begun.saturating_add(settled))
+                    {
+                        continue;
+                    }
                     let harm_counts =
                         inherited.before == Some(Baseline::Healthy) || inherited.was_healthy;
                     watch.after.entry(sample.gate.clone()).or_default().add(
@@ -500,19 +516,51 @@ impl RegionWatch {
     fn restart(&mut self, now: Duration) {
         self.after.clear();
         self.applied = Some(now);
+        self.taken_over = None;
         self.deadline_used = Duration::ZERO;
         self.baking_used = Duration::ZERO;
         self.plain_bake = Duration::ZERO;
     }
 }
 
-/// Whether any gate of the region can tell this rollout's revision from the last good one.
+/// Whether any gate of the region can tell this rollout's revision from those that it may still run.
 pub(super) fn is_provable(state: &FleetState, rollout: &Rollout, region: &str) -> bool {
-    let last_good = state
-        .last_good
-        .get(region)
-        .map(|good| good.gates.as_slice());
+    let older: Vec<&[Gate]> = older_gates(state, rollout, region).collect();
     rollout
         .gates_of(region)
-        .any(|gate| crate::gate::can_prove(gate, last_good))
+        .any(|gate| crate::gate::can_prove(gate, &older))
+}
+
+/// The gates of the region's last good tree.
+pub(super) fn last_good_gates<'a>(state: &'a FleetState, region: &str) -> Option<&'a [Gate]> {
+    let good = state.last_good.get(region)?;
+    Some(good.gates.as_slice())
+}
+
+/// The gates of each tree that a region may still run while it is to run this rollout's.
+pub(super) fn older_gates<'a>(
+    state: &'a FleetState,
+    rollout: &'a Rollout,
+    region: &str,
+) -> impl Iterator<Item = &'a [Gate]> {
+    let inherited = rollout.inherited.get(region);
+    last_good_gates(state, region)
+        .into_iter()
+        .chain(inherited.map(|inherited| inherited.gates.as_slice()))
+}
+
+/// How long a region that is still on the tree of a superseded rollout is left alone before its gates count against it.
+pub(super) fn settle_of_inherited(
+    state: &FleetState,
+    inherited: &Inherited,
+    region: &str,
+    gate: &Gate,
+) -> Duration {
+    if inherited.was_healthy {
+        return Duration::ZERO;
+    }
+    let older: Vec<&[Gate]> = last_good_gates(state, region).into_iter().collect();
+    let mut gates = inherited.gates.iter();
+    let provable = gates.any(|gate| crate::gate::can_prove(gate, &older));
+    settle(&gate.sampling, provable)
 }

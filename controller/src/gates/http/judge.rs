@@ -28,7 +28,7 @@ pub(super) fn is_redirect(status: u16) -> bool {
 }
 
 /// Judges an answer that is no redirect and not too large.
-pub(crate) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &Answer) -> Sample {
+pub(crate) fn judge(check: &HttpCheck, older: &[HttpCheck], answer: &Answer) -> Sample {
     let body: Option<Value> = if check.expect.json.is_empty() {
         None
     } else {
@@ -37,18 +37,21 @@ pub(crate) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &A
     let show = |value: &Value| show(value, answer.mask);
     let found = |pointer: &str| body.as_ref().and_then(|body| body.pointer(pointer));
 
-    // Only a pointer that both gates compare tells revisions apart: of one that is new nobody knows
+    // Only a pointer that both gates, this one and an older, compare tells revisions apart: of one that is new nobody knows
     // what the old revision answers.
-    let telling: Vec<(&str, &Value, &Value)> = check
-        .expect
-        .json
+    let telling: Vec<Vec<(&str, &Value, &Value)>> = older
         .iter()
-        .filter_map(|(pointer, new)| {
-            let old = last_good?.expect.json.get(pointer)?;
-            (!equal(new, old)).then_some((pointer.as_str(), new, old))
+        .map(|before| {
+            let pointers = check.expect.json.iter();
+            pointers
+                .filter_map(|(pointer, new)| {
+                    let old = before.expect.json.get(pointer)?;
+                    (!equal(new, old)).then_some((pointer.as_str(), new, old))
+                })
+                .collect()
         })
         .collect();
-    for (pointer, new, old) in &telling {
+    for (pointer, new, old) in telling.iter().flatten() {
         if let Some(value) = found(pointer)
             && equal(value, old)
         {
@@ -82,13 +85,14 @@ pub(crate) fn judge(check: &HttpCheck, last_good: Option<&HttpCheck>, answer: &A
             );
         }
     }
-    let evidence = match telling.first() {
+    // Proven is what none of them would answer.
+    let proven = !telling.is_empty() && telling.iter().all(|telling| !telling.is_empty());
+    let evidence = match telling.iter().flatten().next().filter(|_| proven) {
         Some((pointer, new, _)) => {
             format!("answered {}, {pointer} is {}", answer.status, show(new))
         }
         None => format!("answered {}", answer.status),
     };
-    let proven = !telling.is_empty();
     sample(Reading::Healthy { proven }, &evidence)
 }
 
@@ -147,7 +151,8 @@ fn equal(left: &Value, right: &Value) -> bool {
 
 /// A value as evidence shows it.
 fn show(value: &Value, mask: &Mask) -> String {
-    shorten(&mask.hide(&value.to_string()), LONGEST_VALUE)
+    // Made plain first: what hides a secret from the mask must not be taken out behind it.
+    shorten(&mask.hide(&plain(&value.to_string())), LONGEST_VALUE)
 }
 
 /// The text without control characters, and without those that change the direction of writing.
@@ -211,7 +216,8 @@ mod tests {
             body: body.as_bytes(),
             mask: &Mask::of(["token-of-the-operator"]),
         };
-        let sample = judge(new, old, &answer);
+        let older: Vec<HttpCheck> = old.into_iter().cloned().collect();
+        let sample = judge(new, &older, &answer);
         (sample.reading, sample.evidence)
     }
 
@@ -241,8 +247,31 @@ mod tests {
             let (_, evidence) = read(&new, last_good, 200, body);
             assert_eq!(evidence, r#"/version is "***", expected "2""#);
         }
+        let hidden = r#"{"version":"token-of\u200b-the-operator"}"#;
+        let (_, evidence) = read(&new, None, 200, hidden);
+        assert_eq!(evidence, r#"/version is "***", expected "2""#);
         let (_, evidence) = read(&check(&[("/version/token", json!(1))]), None, 200, body);
         assert!(evidence.contains("is missing"), "{evidence}");
+    }
+
+    #[test]
+    fn each_tree_that_a_region_may_still_run_is_an_older_revision() {
+        let of = |version: &str| check(&[("/version", json!(version))]);
+        let judged = |new: &str, body: &str| {
+            let answer = Answer {
+                status: 200,
+                body: body.as_bytes(),
+                mask: &Mask::default(),
+            };
+            judge(&of(new), &[of("v1"), of("v2")], &answer).reading
+        };
+        assert_eq!(judged("v3", r#"{"version":"v1"}"#), Reading::Stale);
+        assert_eq!(judged("v3", r#"{"version":"v2"}"#), Reading::Stale);
+        assert_eq!(judged("v3", r#"{"version":"v3"}"#), PROVEN);
+        assert_eq!(judged("v3", r#"{"version":"v4"}"#), Reading::Bad);
+        // Back to the last good: its own answer is the right one, and shows nothing.
+        assert_eq!(judged("v1", r#"{"version":"v1"}"#), UNPROVEN);
+        assert_eq!(judged("v1", r#"{"version":"v2"}"#), Reading::Stale);
     }
 
     #[test]
@@ -366,7 +395,7 @@ mod tests {
         #[test]
         fn no_body_panics(body in any::<Vec<u8>>()) {
             let new = check(&[("/v", json!("wanted"))]);
-            let _ = judge(&new, Some(&new), &Answer { status: 200, body: &body, mask: &Mask::default() });
+            let _ = judge(&new, std::slice::from_ref(&new), &Answer { status: 200, body: &body, mask: &Mask::default() });
         }
     }
 }

@@ -220,7 +220,7 @@ impl Prober for RegionProber {
         &'a self,
         check: &'a HttpCheck,
         timeout: Duration,
-        last_good: Option<&'a HttpCheck>,
+        older: &'a [HttpCheck],
     ) -> Probing<'a> {
         Box::pin(async move {
             let region = check
@@ -236,7 +236,7 @@ impl Prober for RegionProber {
                 Asked::Denied => (said(Reading::EgressDenied, "forbidden"), None),
                 Asked::Silence => (said(Reading::Unreachable, "no answer"), None),
                 Asked::Answer { status, body, tree } => (
-                    read_answer(check, last_good, status, body.as_bytes(), &Mask::default()),
+                    read_answer(check, older, status, body.as_bytes(), &Mask::default()),
                     Some(tree),
                 ),
             };

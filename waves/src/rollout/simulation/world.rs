@@ -12,7 +12,7 @@ use super::auditor::expect_clean;
 pub use super::fleet::Spec;
 use super::fleet::region_tree;
 pub use super::network::{Fault, LateAppend};
-use crate::fleet::GateCheck;
+use crate::fleet::{Gate, GateCheck};
 use crate::gate::{Reading, Sample};
 use crate::log::{DraftIntent, Entry, EntryKind, Intent, MoveKind};
 use crate::oid::Oid;
@@ -582,14 +582,38 @@ impl World {
             (Reading::Unreachable, "timed out".to_owned())
         } else if self.outage.contains(region) || bad {
             (Reading::Bad, "answered 500".to_owned())
-        } else if self.lagging.contains(region) && probe.phase == Phase::After {
-            (Reading::Stale, "still the old revision".to_owned())
-        } else if running.map(|tree| tree.to_string()).as_deref() == Some(expected) {
-            (Reading::Healthy { proven: true }, "answered 200".to_owned())
         } else {
-            (Reading::Stale, "still the old revision".to_owned())
+            self.answer_of_a_revision(probe, expected, running)
         };
         Sample { reading, evidence }
+    }
+
+    /// What a region that answers well says: which revision it runs is judged as production does.
+    fn answer_of_a_revision(
+        &self,
+        probe: &Probe,
+        expected: &str,
+        running: Option<Oid>,
+    ) -> (Reading, String) {
+        let is_lagging = self.lagging.contains(&probe.region) && probe.phase == Phase::After;
+        let shown = if is_lagging {
+            self.last_good(&probe.region)
+        } else {
+            running
+        };
+        let shown = shown.map(|tree| tree.to_string());
+        let expects = |gate: &Gate| {
+            let GateCheck::Http(check) = &gate.check;
+            let version = check.expect.json.get("/version")?;
+            version.as_str().map(str::to_owned)
+        };
+        if shown.as_deref() == Some(expected) {
+            (Reading::Healthy { proven: true }, "answered 200".to_owned())
+        } else if shown.is_none() || probe.older.iter().any(|older| expects(older) == shown) {
+            (Reading::Stale, "still an older revision".to_owned())
+        } else {
+            (Reading::Bad, "another revision".to_owned())
+        }
     }
 
     fn is_bad(&self, tree: Oid, region: &str) -> bool {
@@ -602,11 +626,14 @@ impl World {
 
     /// The tree that really runs well in a region at this moment, whoever asks.
     pub fn runs_well(&self, region: &str) -> Option<Oid> {
-        let troubled = [&self.denied, &self.dark, &self.outage, &self.lagging]
+        let troubled = [&self.denied, &self.dark, &self.outage]
             .iter()
             .any(|trouble| trouble.contains(region));
+        // One that lags runs its last good.
+        let is_late =
+            |tree: Oid| self.lagging.contains(region) && self.last_good(region) != Some(tree);
         self.running(region)
-            .filter(|tree| !troubled && !self.is_bad(*tree, region))
+            .filter(|tree| !troubled && !is_late(*tree) && !self.is_bad(*tree, region))
     }
 
     fn words_of(&self, tree: Oid, region: &str) -> BTreeSet<String> {

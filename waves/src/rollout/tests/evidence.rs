@@ -1,5 +1,6 @@
 //! Evidence: what passes a gate, what fails one, and what does neither.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Spec, World};
@@ -9,7 +10,7 @@ use crate::gate::{Reading, Sample};
 use crate::log::EntryKind;
 use crate::rollout::observation::{Now, Phase, RegionSample};
 use crate::rollout::{
-    Baseline, FailureReason, HoldReason, RegionState, RolloutState, Verb, decide,
+    Baseline, FailureReason, FleetState, HoldReason, RegionState, RolloutState, Verb, decide,
 };
 
 fn failure(world: &World) -> crate::rollout::Failure {
@@ -544,6 +545,37 @@ fn a_bake_that_another_began_is_not_counted_from_before_it_was_seen() {
 }
 
 #[test]
+fn a_region_has_nothing_baked_before_each_of_its_gates_has_answered() {
+    let mut world = World::settled(Spec::small());
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    world.run_for(15);
+    // The same with a gate that is asked later: a restart must not give it what the first one has.
+    let mut later = world.state().clone();
+    let plan = Arc::make_mut(&mut later.rollout.as_mut().unwrap().plan);
+    for planned in plan.regions.values_mut() {
+        let mut gate = planned.gates[0].clone();
+        gate.name = "later".to_owned();
+        planned.gates.push(gate);
+    }
+    for wave in &mut plan.waves {
+        wave.policy.gates.push("later".to_owned());
+    }
+    let now = Now {
+        monotonic: world.monotonic(0),
+        wall: world.wall(),
+    };
+    let seen = world.observe(0);
+    let baked = |state: &FleetState| {
+        let step = decide(state, &world.controllers[0].watch, &seen, now);
+        let mut sums = step.watch.sums().into_iter();
+        sums.find(|(region, _)| region == "r0").unwrap().1.baked
+    };
+    assert!(baked(world.state()) >= Duration::from_secs(10));
+    assert_eq!(baked(&later), Duration::ZERO);
+}
+
+#[test]
 fn a_stale_answer_neither_passes_nor_fails() {
     let mut world = World::settled(Spec::small());
     world.commit(&[("all", "v2")]);
@@ -586,7 +618,9 @@ fn an_answer_that_was_asked_for_too_early_does_not_count() {
             },
         }];
         let step = decide(world.state(), &world.controllers[0].watch, &seen, now);
-        step.watch.gate("r0", "healthz").is_some()
+        step.watch
+            .gate("r0", "healthz")
+            .is_some_and(|fold| fold.last().is_some())
     };
     assert!(!counts(&mut world, 0));
     assert!(counts(&mut world, 60));

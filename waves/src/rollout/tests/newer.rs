@@ -1,10 +1,11 @@
 //! Newer commits, quarantine, and the revert of the config branch.
 
 use super::world::{Fault, MAIN, Spec, World};
-use crate::fleet::{OnFailure, RevertSource};
+use crate::fleet::{GateCheck, OnFailure, RevertSource};
 use crate::log::EntryKind;
 use crate::oid::Oid;
-use crate::rollout::{HoldReason, RegionState, RequestOption, RolloutState, Verb};
+use crate::rollout::observation::Now;
+use crate::rollout::{HoldReason, RegionState, RequestOption, RolloutState, Verb, decide};
 
 fn holding() -> Spec {
     Spec::small().every_wave(|wave| wave.on_failure = OnFailure::Hold)
@@ -175,6 +176,53 @@ fn a_hotfix_supersedes_a_running_rollout_and_does_not_bake() {
         world.story()
     );
     assert_eq!(world.last_good("r4"), Some(world.tree(fix, "r4")));
+}
+
+/// A follower takes its time: what a region ran before is no harm of a commit that is on its way.
+#[test]
+fn what_a_region_still_runs_is_held_against_no_rollout_that_takes_over() {
+    let mut world = World::settled(Spec::small());
+    let settled = world.last_good("r1").unwrap().to_string();
+    let slow = world.commit(&[("all", "v2")]);
+    world.lagging.insert("r1".to_owned());
+    world.run_until("v2 on its way to r1", |world| {
+        world.region("r1") == RegionState::Applying || world.region("r1") == RegionState::Verifying
+    });
+    let fix = world.commit(&[("all", "v3")]);
+    world.request(Verb::Hotfix).to = Some(fix);
+    world.run_until("v3 in the pilot", |world| {
+        world.count(EntryKind::Superseded) == 1
+            && world.state().active().is_some()
+            && world.region("r1") == RegionState::Applying
+    });
+    let now = Now {
+        monotonic: world.monotonic(0),
+        wall: world.wall(),
+    };
+    let seen = world.observe(0);
+    let step = decide(world.state(), &world.controllers[0].watch, &seen, now);
+    let probe = step.probes.iter().find(|probe| probe.region == "r1");
+    let versions: Vec<&str> = probe
+        .unwrap()
+        .older
+        .iter()
+        .map(|gate| {
+            let GateCheck::Http(check) = &gate.check;
+            check.expect.json["/version"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(
+        versions,
+        [settled, world.tree(slow, "r1").to_string()],
+        "{}",
+        world.story()
+    );
+    world.run_for(60);
+    world.lagging.clear();
+    world.run();
+    assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
+    assert_eq!(world.last(), EntryKind::Succeeded);
+    assert_eq!(world.last_good("r1"), Some(world.tree(fix, "r1")));
 }
 
 #[test]
@@ -554,6 +602,37 @@ fn an_amended_commit_takes_the_place_of_the_one_it_amends_as_a_hotfix() {
     assert_eq!(
         world.state().settled.as_ref().map(|settled| settled.source),
         Some(amended)
+    );
+}
+
+#[test]
+fn a_hotfix_on_a_rewritten_config_branch_needs_no_other_word() {
+    let (mut world, _) = taken_off_under_way();
+    let there = world.rewrite_main(&[("all", "v4"), ("spec", "0")]);
+    world.run();
+    world.request(Verb::Hotfix).to = Some(there);
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(
+        world.state().settled.as_ref().map(|settled| settled.source),
+        Some(there)
+    );
+    assert_eq!(world.holds(), []);
+}
+
+#[test]
+fn a_commit_on_top_of_an_accepted_rewriting_stops_nothing_that_is_under_way() {
+    let mut world = World::settled(Spec::small());
+    world.rewrite_main(&[("all", "v2"), ("spec", "0")]);
+    world.run();
+    world.request(Verb::Resume);
+    world.run_until_last(EntryKind::WavePassed);
+    let next = world.commit(&[("all", "v3")]);
+    world.run();
+    assert_eq!(world.count(EntryKind::Succeeded), 3, "{}", world.story());
+    assert_eq!(
+        world.state().settled.as_ref().map(|settled| settled.source),
+        Some(next)
     );
 }
 

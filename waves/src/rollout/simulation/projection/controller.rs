@@ -208,6 +208,7 @@ impl Projection<'_> {
             region.state,
             folds(&region.after),
             region.applied.map(|at| self.age(at, applied)),
+            region.taken_over.map(|at| self.age(at, settled)),
             region.deadline_used.min(limits.deadline),
             region
                 .baking_used
