@@ -349,6 +349,51 @@ async fn a_server_that_refuses_a_push_whole_says_so_for_each_ref() {
 }
 
 #[tokio::test]
+async fn a_branch_that_has_the_name_of_our_folder_is_named_before_anything_is_pushed() {
+    let mut world = World::new().await;
+    for (branch, prefix) in [("tidegate-revert", "tidegate"), ("tidegate", "tidegate")] {
+        let name = format!("HEAD:refs/heads/{branch}");
+        world.work.git(&["push", "-q", "origin", &name]);
+        let error = world.mirror.refresh().await.unwrap_err();
+        assert_eq!(error.reason(), "InTheWay", "{error}");
+        let said = format!("has a branch {branch}, and no branch below");
+        assert!(error.to_string().contains(&said), "{error}");
+        assert!(
+            error.to_string().contains(&format!("{prefix:?}")),
+            "{error}"
+        );
+        world
+            .work
+            .git(&["push", "-q", "origin", &format!(":refs/heads/{branch}")]);
+    }
+    world.mirror.refresh().await.unwrap();
+}
+
+/// git shows the line of a ref that moved, and ends with an error all the same.
+#[tokio::test]
+async fn a_moved_ref_in_an_answer_that_is_cut_behind_it_is_ambiguous_until_the_remote_is_read_again()
+ {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut world = World::new().await;
+    let hook = world.server.path(REPO).join("hooks/post-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    // What receives the push dies behind its report, before it ends the answer.
+    std::fs::write(&hook, "#!/bin/sh\nkill -9 \"$PPID\"\n").unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let log = world.create(LOG);
+    let outcomes = world.push(std::slice::from_ref(&log)).await;
+    assert!(
+        matches!(&outcomes[LOG], RefOutcome::Ambiguous { why } if why.contains("cut off")),
+        "{outcomes:?}"
+    );
+    std::fs::remove_file(&hook).unwrap();
+    assert_eq!(
+        world.mirror.refresh().await.unwrap().get(LOG),
+        Some(log.new)
+    );
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_ambiguous_until_the_remote_is_read_again() {
     let mut world = World::new().await;
     let log = world.create(LOG);

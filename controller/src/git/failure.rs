@@ -171,6 +171,18 @@ pub enum RemoteError {
         /// What git said.
         message: String,
     },
+    /// A branch has the name of a folder that our branches stand in, so that git can make none of them.
+    #[error(
+        "{remote} has a branch {branch}, and no branch below that name can be made beside it: rename that branch, or give the fleet another prefix than {prefix:?}"
+    )]
+    InTheWay {
+        /// The remote.
+        remote: String,
+        /// The branch, without `refs/heads/`.
+        branch: String,
+        /// The prefix of the fleet's branches.
+        prefix: String,
+    },
     /// A ref that was listed is gone again.
     #[error("{remote} changed while it was read: {message}")]
     Moving {
@@ -251,6 +263,7 @@ impl RemoteError {
             | Self::Redirected { .. }
             | Self::NotGit { .. }
             | Self::BadObjects { .. }
+            | Self::InTheWay { .. }
             | Self::Child(ChildError::Missing) => Recovery::Permanent,
             Self::Other { .. } | Self::Child(_) => Recovery::Ambiguous,
         }
@@ -278,6 +291,7 @@ impl RemoteError {
             Self::Redirected { .. } => "Redirected",
             Self::NotGit { .. } => "NotGit",
             Self::BadObjects { .. } => "BadObjects",
+            Self::InTheWay { .. } => "InTheWay",
             Self::Moving { .. } => "Moving",
             Self::DiskFull { .. } => "DiskFull",
             Self::Locked { .. } => "Locked",

@@ -232,6 +232,8 @@ impl Mirror {
         if let Some(branch) = &self.options.branch {
             patterns.push(format!("refs/heads/{branch}"));
         }
+        let folders = folders_of_branches(&self.options.prefix);
+        patterns.extend(folders.iter().map(|folder| format!("refs/heads/{folder}")));
         let finished = self
             .to_remote("ls-remote", self.options.deadlines.list)?
             .args(["--symref", "--", self.options.remote.address()])
@@ -240,6 +242,20 @@ impl Mirror {
             .await?;
         if !finished.success() {
             return Err(RemoteError::from_finished(&self.options.remote, &finished));
+        }
+        let listed = String::from_utf8_lossy(&finished.stdout);
+        let is_listed = |folder: &&String| {
+            let lines = listed.lines().filter_map(|line| line.split_once('\t'));
+            lines
+                .filter_map(|(_, name)| name.strip_prefix("refs/heads/"))
+                .any(|branch| branch == **folder)
+        };
+        if let Some(branch) = folders.iter().find(is_listed) {
+            return Err(RemoteError::InTheWay {
+                remote: self.options.remote.to_string(),
+                branch: branch.clone(),
+                prefix: self.options.prefix.clone(),
+            });
         }
         let view = read_listing(&self.options, &finished);
         if view == RefView::default() {
@@ -789,6 +805,18 @@ pub(crate) fn read_listing(options: &MirrorOptions, finished: &Finished) -> RefV
         }
     }
     view
+}
+
+/// The folders that our branches stand in, where git can have no branch of that name: `a` and `a/b` for the prefix `a/b`.
+fn folders_of_branches(prefix: &str) -> Vec<String> {
+    let mut folders = vec!["tidegate-revert".to_owned()];
+    let ends = prefix.match_indices('/').map(|(at, _)| at);
+    folders.extend(
+        ends.chain([prefix.len()])
+            .filter_map(|end| prefix.get(..end))
+            .map(str::to_owned),
+    );
+    folders
 }
 
 /// Whether a commit's bytes are what its id says, though they may be none that can be read.
