@@ -354,19 +354,21 @@ impl<R: Remote> Engine<R> {
         tokio::pin!(timer);
         loop {
             // In a fixed order, which makes a run repeatable, and such that nothing keeps the others from their turn: a
-            // look comes as often as it is asked for, and when the timer ends the samples that wait are taken as well.
+            // look comes as often as it is asked for, and with it, or when the timer ends, the samples that wait are taken.
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(false),
-                due = self.source.look(), if !failed => return if due {
-                    Ok(true)
-                } else {
-                    Err(EngineError::TaskDied("the task that watches for changes ended by itself; this is a bug, restart the controller".to_owned()))
-                },
+                due = self.source.look(), if !failed => {
+                    // Where a listing takes longer than the poll interval, the next look is due at once, every time.
+                    self.take_waiting();
+                    return if due {
+                        Ok(true)
+                    } else {
+                        Err(EngineError::TaskDied("the task that watches for changes ended by itself; this is a bug, restart the controller".to_owned()))
+                    };
+                }
                 () = &mut timer => {
-                    while let Ok(observed) = self.observed.try_recv() {
-                        self.take(observed);
-                    }
+                    self.take_waiting();
                     return Ok(failed);
                 }
                 observed = self.observed.recv() => {
@@ -374,15 +376,20 @@ impl<R: Remote> Engine<R> {
                         self.take(observed);
                     }
                     tokio::time::sleep(GATHER_SAMPLES).await;
-                    while let Ok(observed) = self.observed.try_recv() {
-                        self.take(observed);
-                    }
+                    self.take_waiting();
                     // A server that answers with errors is left alone for as long as was said, whatever else happens.
                     if !failed {
                         return Ok(false);
                     }
                 }
             }
+        }
+    }
+
+    /// Takes the samples that wait.
+    fn take_waiting(&mut self) {
+        while let Ok(observed) = self.observed.try_recv() {
+            self.take(observed);
         }
     }
 
