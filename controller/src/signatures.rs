@@ -75,13 +75,13 @@ pub(crate) fn check(repo: &Path, allowed_signers: Option<&Path>, commit: Oid) ->
         "log",
         DEADLINE,
         &[
-            "gpg.format=ssh".to_owned(),
-            format!("gpg.ssh.program={KEY_PROGRAM}"),
-            format!("gpg.ssh.allowedSignersFile={}", file.display()),
+            "gpg.format=ssh",
+            &format!("gpg.ssh.program={KEY_PROGRAM}"),
+            &format!("gpg.ssh.allowedSignersFile={}", file.display()),
             // Other kinds of signatures prove nothing here, whatever keys the machine has.
-            "gpg.openpgp.program=/nonexistent/gpg".to_owned(),
-            "gpg.x509.program=/nonexistent/gpgsm".to_owned(),
-            "core.useReplaceRefs=false".to_owned(),
+            "gpg.openpgp.program=/nonexistent/gpg",
+            "gpg.x509.program=/nonexistent/gpgsm",
+            "core.useReplaceRefs=false",
         ],
     )
     .args(["-1", "--no-show-signature", "--format=%G?%n%GS"])

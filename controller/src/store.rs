@@ -159,41 +159,19 @@ impl SumsFile {
         let Some(rollout) = watch.rollout() else {
             return false;
         };
-        let counted: BTreeMap<String, RecoveredSums> = watch.sums().into_iter().collect();
-        self.has_more(rollout, &counted)
+        self.has_more(rollout, watch.sums())
     }
 
-    fn has_more(&self, rollout: &str, counted: &BTreeMap<String, RecoveredSums>) -> bool {
-        self.contents.sums.iter().any(|sum| {
-            let now = counted
-                .get(&sum.region)
-                .map_or(Duration::ZERO, |counted| match sum.what {
-                    What::Bake => counted.baked,
-                    What::Deadline => counted.deadline_used,
-                });
-            sum.rollout == rollout && Duration::from_millis(sum.milliseconds) > now
-        })
+    fn has_more(&self, rollout: &str, counted: Vec<(String, RecoveredSums)>) -> bool {
+        let sums = self.contents.sums.iter();
+        more_than(
+            sums.filter(|sum| sum.rollout == rollout),
+            &sums_of(rollout, counted),
+        )
     }
 
-    fn set(&mut self, rollout: &str, sums: Vec<(String, RecoveredSums)>) {
-        self.contents.sums.clear();
-        for (region, counted) in sums {
-            for (what, duration) in [
-                (What::Bake, counted.baked),
-                (What::Deadline, counted.deadline_used),
-            ] {
-                // Rounded down: a restart must never shorten a bake.
-                let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-                if milliseconds > 0 {
-                    self.contents.sums.push(Sum {
-                        rollout: rollout.to_owned(),
-                        region: region.clone(),
-                        what,
-                        milliseconds,
-                    });
-                }
-            }
-        }
+    fn set(&mut self, rollout: &str, counted: Vec<(String, RecoveredSums)>) {
+        self.contents.sums = sums_of(rollout, counted);
     }
 
     fn write(&mut self) {
@@ -224,11 +202,8 @@ impl SumsFile {
 
     /// Whether a restart would find more of a sum than has been counted.
     fn written_exceeds(&self) -> bool {
-        let counted: BTreeMap<_, _> = self.contents.sums.iter().map(Sum::entry).collect();
         let written = self.written.iter().flat_map(|written| &written.sums);
-        written.map(Sum::entry).any(|(what, milliseconds)| {
-            counted.get(&what).copied().unwrap_or_default() < milliseconds
-        })
+        more_than(written, &self.contents.sums)
     }
 
     /// A disk without room for a new file still lets an old one go: better nothing than what harm has taken back.
@@ -242,6 +217,37 @@ impl SumsFile {
             ),
         }
     }
+}
+
+/// What was counted, as it is written; only sums that are not zero.
+fn sums_of(rollout: &str, counted: Vec<(String, RecoveredSums)>) -> Vec<Sum> {
+    let mut sums = Vec::new();
+    for (region, counted) in counted {
+        for (what, duration) in [
+            (What::Bake, counted.baked),
+            (What::Deadline, counted.deadline_used),
+        ] {
+            // Rounded down: a restart must never shorten a bake.
+            let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            if milliseconds > 0 {
+                sums.push(Sum {
+                    rollout: rollout.to_owned(),
+                    region: region.clone(),
+                    what,
+                    milliseconds,
+                });
+            }
+        }
+    }
+    sums
+}
+
+/// Whether any of these sums is more than has been counted.
+fn more_than<'a>(sums: impl IntoIterator<Item = &'a Sum>, counted: &[Sum]) -> bool {
+    let counted: BTreeMap<_, _> = counted.iter().map(Sum::entry).collect();
+    sums.into_iter()
+        .map(Sum::entry)
+        .any(|(what, milliseconds)| counted.get(&what).copied().unwrap_or_default() < milliseconds)
 }
 
 fn read(path: &Path) -> io::Result<Option<Contents>> {
@@ -426,14 +432,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = SumsFile::new(folder.path().join("sums.json"));
         file.set("r-1", vec![("a".to_owned(), counted(1500, 0))]);
-        let more_than = |baked| {
-            let now = BTreeMap::from([("a".to_owned(), counted(baked, 0))]);
-            file.has_more("r-1", &now)
-        };
+        let more_than = |baked| file.has_more("r-1", vec![("a".to_owned(), counted(baked, 0))]);
         assert!(!more_than(1500) && !more_than(1501));
         assert!(more_than(1499) && more_than(0));
-        assert!(file.has_more("r-1", &BTreeMap::new()));
-        assert!(!file.has_more("r-2", &BTreeMap::new()));
+        assert!(file.has_more("r-1", Vec::new()));
+        assert!(!file.has_more("r-2", Vec::new()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod decision;
 mod failure;
 mod files;
 mod holds;
+mod judged;
 mod observation;
 mod opening;
 mod progress;

@@ -174,8 +174,9 @@ impl<R: Remote> Engine<R> {
             .map(|report| report.reference.clone())
             .collect();
         self.pending.pushes.extend(reports);
+        let before = self.unclear;
         if unclear {
-            self.unclear = self.unclear.saturating_add(1);
+            self.unclear = before.saturating_add(1);
         }
         self.look().await?;
         let contradicted = self.contradicts(
@@ -184,10 +185,12 @@ impl<R: Remote> Engine<R> {
                 .filter(|order| answered.contains(&order.reference))
                 .map(|order| (order.reference.as_str(), order.old)),
         );
-        match (unclear, contradicted) {
-            (true, _) => {}
-            (false, true) => self.unclear = self.unclear.saturating_add(1),
-            (false, false) => self.unclear = 0,
+        if !unclear {
+            self.unclear = if contradicted {
+                before.saturating_add(1)
+            } else {
+                0
+            };
         }
         Ok(())
     }
@@ -228,12 +231,7 @@ fn begun_anew(before: &FleetState, after: &FleetState) -> BTreeSet<String> {
     let known = states(before);
     states(after)
         .into_iter()
-        .filter(|(region, state)| {
-            matches!(
-                state,
-                RegionState::Pending | RegionState::Promoted | RegionState::Applying
-            ) && known.get(region) != Some(state)
-        })
+        .filter(|(region, state)| state.begins() && known.get(region) != Some(state))
         .map(|(region, _)| region)
         .collect()
 }

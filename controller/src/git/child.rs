@@ -175,9 +175,9 @@ impl GitCommand {
         git_dir: Option<&Path>,
         verb: &str,
         deadline: Duration,
-        configuration: &[String],
+        settings: &[&str],
     ) -> Self {
-        Self::new(surroundings, git_dir, verb, deadline, configuration)
+        Self::new(surroundings, git_dir, verb, deadline, settings)
     }
 
     /// A command that reaches `remote`, and no other protocol than that remote's.
@@ -193,15 +193,12 @@ impl GitCommand {
         access: Access,
         settings: &[&str],
     ) -> Result<Self, SshError> {
-        let mut configuration: Vec<String> =
-            settings.iter().map(|&setting| setting.to_owned()).collect();
+        let allowed = format!("protocol.{}.allow=always", remote.transport().protocol());
+        let mut settings = settings.to_vec();
         if surroundings == Surroundings::Hermetic {
-            configuration.push(format!(
-                "protocol.{}.allow=always",
-                remote.transport().protocol()
-            ));
+            settings.push(&allowed);
         }
-        let mut this = Self::new(surroundings, git_dir, verb, deadline, &configuration);
+        let mut this = Self::new(surroundings, git_dir, verb, deadline, &settings);
         match (access, remote.origin()) {
             (Access::Basic(credentials), Some(origin)) => this.authorize(&origin, &credentials),
             (Access::Ssh(access), None) => {
@@ -225,7 +222,7 @@ impl GitCommand {
         git_dir: Option<&Path>,
         verb: &str,
         deadline: Duration,
-        configuration: &[String],
+        settings: &[&str],
     ) -> Self {
         let mut command = Command::new("git");
         match surroundings {
@@ -262,10 +259,7 @@ impl GitCommand {
             .env("LC_ALL", "C")
             .env_remove("LANGUAGE")
             .env("GIT_OPTIONAL_LOCKS", "0");
-        for setting in ALWAYS
-            .into_iter()
-            .chain(configuration.iter().map(String::as_str))
-        {
+        for setting in ALWAYS.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         if let Some(git_dir) = git_dir {

@@ -1,5 +1,8 @@
 //! The fleet's one bare mirror, and the view of its remote. The module above says what always holds.
 
+mod fetching;
+mod listing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -10,12 +13,14 @@ use git2::{Repository, RepositoryInitOptions};
 use tidegate_renderer::tree::{from_git, to_git};
 use tidegate_waves::oid::Oid;
 
-use super::child::{ChildError, Finished, GitCommand, Surroundings};
+use super::child::{ChildError, GitCommand, Surroundings};
 use super::failure::RemoteError;
 use super::history::{History, HistoryError};
 use super::push::{self, PushError, RefOutcome, RefUpdate};
 use super::remote::{CredentialSource, RemoteUrl};
 use super::ssh;
+use fetching::is_unreadable;
+pub(crate) use listing::read_listing;
 
 /// How often the remote is listed until two listings agree.
 const LISTINGS: usize = 10;
@@ -222,78 +227,6 @@ impl Mirror {
         }
     }
 
-    /// Lists the watched refs once: cheap, for a poll. It is no snapshot, and its objects may not be here.
-    pub async fn list(&self) -> Result<RefView, RemoteError> {
-        let mut patterns = vec![
-            "HEAD".to_owned(),
-            format!("refs/heads/{}/*", self.options.prefix),
-            "refs/heads/tidegate-revert/*".to_owned(),
-        ];
-        if let Some(branch) = &self.options.branch {
-            patterns.push(format!("refs/heads/{branch}"));
-        }
-        let folders = folders_of_branches(&self.options.prefix);
-        patterns.extend(folders.iter().map(|folder| format!("refs/heads/{folder}")));
-        let finished = self
-            .to_remote("ls-remote", self.options.deadlines.list)?
-            .args(["--symref", "--", self.options.remote.address()])
-            .args(patterns)
-            .run()
-            .await?;
-        if !finished.success() {
-            return Err(RemoteError::from_finished(&self.options.remote, &finished));
-        }
-        let listed = String::from_utf8_lossy(&finished.stdout);
-        let is_listed = |folder: &&String| {
-            let lines = listed.lines().filter_map(|line| line.split_once('\t'));
-            lines
-                .filter_map(|(_, name)| name.strip_prefix("refs/heads/"))
-                .any(|branch| branch == **folder)
-        };
-        if let Some(branch) = folders.iter().find(is_listed) {
-            return Err(RemoteError::InTheWay {
-                remote: self.options.remote.to_string(),
-                branch: branch.clone(),
-                prefix: self.options.prefix.clone(),
-            });
-        }
-        let view = read_listing(&self.options, &finished);
-        if view == RefView::default() {
-            self.make_sure_it_is_git().await?;
-        }
-        Ok(view)
-    }
-
-    /// An empty listing by HTTP may come from a page: git takes any text without tabs for the old protocol's
-    /// list of no refs. A sign-in page must not look like a repo whose branches are all gone.
-    async fn make_sure_it_is_git(&self) -> Result<(), RemoteError> {
-        if self.options.remote.origin().is_none() {
-            return Ok(());
-        }
-        let finished = self
-            .to_remote("ls-remote", self.options.deadlines.list)?
-            .showing_packets()
-            .args(["--", self.options.remote.address(), "HEAD"])
-            .run()
-            .await?;
-        if !finished.success() {
-            return Err(RemoteError::from_finished(&self.options.remote, &finished));
-        }
-        let greetings = ["< version 2", "< version 1", "service=git-upload-pack"];
-        if greetings
-            .iter()
-            .any(|greeting| finished.stderr.contains(greeting))
-        {
-            return Ok(());
-        }
-        Err(RemoteError::NotGit {
-            remote: self.options.remote.to_string(),
-            message:
-                "it answers with something else than a list of branches, perhaps a page to sign in"
-                    .to_owned(),
-        })
-    }
-
     /// Whether the remote's refs differ from the last view, by one listing.
     pub async fn has_changed(&self) -> Result<bool, RemoteError> {
         Ok(self.last.as_ref() != Some(&self.list().await?))
@@ -308,9 +241,8 @@ impl Mirror {
     /// A branch whose commit cannot be read, as when a server took one without a well-formed author, is left out with a
     /// warning; for the log that is an error.
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
-        let listed = self.refresh_listed().await?;
+        let mut view = self.refresh_listed().await?;
         let log = format!("refs/heads/{}/log", self.options.prefix);
-        let mut view = listed;
         for (name, id) in &self.unreadable {
             if view.get(name) == Some(*id) {
                 if *name == log {
@@ -532,130 +464,6 @@ impl Mirror {
         }
     }
 
-    /// Brings what the listing names and the mirror does not have.
-    async fn fetch(&mut self, listed: &RefView) -> Result<(), RemoteError> {
-        let missing = self
-            .outdated(listed)
-            .map_err(|error| self.damaged(&error.message()))?;
-        if !missing.is_empty() {
-            match self.fetch_refs(&missing, &[]).await {
-                Err(error @ RemoteError::BadObjects { .. }) => {
-                    self.fetch_unchecked(&missing, error).await?;
-                }
-                other => other?,
-            }
-        }
-        let unreadable = self.unreadable_of(listed)?;
-        for (name, id) in unreadable.difference(&self.unreadable) {
-            tracing::warn!(
-                remote = %self.options.remote, reference = name, commit = %id,
-                "a branch is left out, for its commit cannot be read; push another one over it"
-            );
-        }
-        self.unreadable = unreadable;
-        Ok(())
-    }
-
-    async fn fetch_refs(&self, names: &[String], settings: &[&str]) -> Result<(), RemoteError> {
-        let refspecs = names.iter().map(|name| {
-            let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
-            format!("+{name}:{TRACKING}{branch}")
-        });
-        let finished = self
-            .to_remote_with("fetch", self.options.deadlines.fetch, settings)?
-            .args(["--quiet", "--no-tags", "--no-write-fetch-head"])
-            .args(["--no-recurse-submodules", "--no-auto-maintenance"])
-            .args(["--", self.options.remote.address()])
-            .args(refspecs)
-            .run()
-            .await?;
-        if finished.success() {
-            Ok(())
-        } else {
-            Err(RemoteError::from_finished(&self.options.remote, &finished))
-        }
-    }
-
-    /// Brings what git's checks refuse.
-    ///
-    /// One odd commit, on any branch, must keep nobody from giving regions back. Nothing of a mirror is ever checked
-    /// out, whoever renders a commit judges the names in it, and git still reads everything once to see that nothing
-    /// is missing.
-    async fn fetch_unchecked(
-        &self,
-        names: &[String],
-        refused: RemoteError,
-    ) -> Result<(), RemoteError> {
-        tracing::warn!(
-            remote = %self.options.remote,
-            reason = refused.reason(),
-            error = %refused,
-            "objects fail git's checks and are taken all the same, to be judged when they are rendered; whoever made them may want to make them anew"
-        );
-        let fetched = self.fetch_refs(names, &["fetch.fsckObjects=false"]).await;
-        fetched.map_err(|error| {
-            tracing::warn!(remote = %self.options.remote, %error, "they cannot be taken unchecked either");
-            refused
-        })
-    }
-
-    /// The listed refs that were not fetched at their listed id. Forgets tracking refs that are not listed:
-    /// `tidegate/a` would stand in the way of `tidegate/a/b`. Their objects stay.
-    fn outdated(&self, listed: &RefView) -> Result<Vec<String>, git2::Error> {
-        let repository = Repository::open(&self.git_dir)?;
-        let mut outdated = listed.refs.clone();
-        for reference in repository.references_glob(&format!("{TRACKING}*"))? {
-            let mut reference = reference?;
-            let name = reference
-                .name()
-                .ok()
-                .and_then(|name| name.strip_prefix(TRACKING))
-                .map(|branch| format!("refs/heads/{branch}"));
-            match name.as_ref().and_then(|name| listed.refs.get(name)) {
-                None => reference.delete()?,
-                Some(id) if reference.target().map(from_git) == Some(*id) => {
-                    if let Some(name) = name {
-                        outdated.remove(&name);
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(outdated.into_keys().collect())
-    }
-
-    /// After a fetch: a listed commit that is missing means that its ref moved on, if the fetch brought
-    /// something else, and that the mirror is damaged, if it did not. Gives what is here and no commit that can be read.
-    fn unreadable_of(&self, listed: &RefView) -> Result<BTreeSet<(String, Oid)>, RemoteError> {
-        let mut unreadable = BTreeSet::new();
-        let repository =
-            Repository::open(&self.git_dir).map_err(|error| self.damaged(&error.message()))?;
-        for (name, id) in &listed.refs {
-            let here = repository
-                .find_commit(to_git(*id))
-                .and_then(|commit| commit.tree());
-            if let Err(error) = here {
-                if is_whole(&repository, *id) {
-                    unreadable.insert((name.clone(), *id));
-                    continue;
-                }
-                let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
-                let fetched = repository
-                    .refname_to_id(&format!("{TRACKING}{branch}"))
-                    .ok();
-                return Err(if fetched.map(from_git) == Some(*id) {
-                    self.damaged(&error.message())
-                } else {
-                    RemoteError::Moving {
-                        remote: self.options.remote.to_string(),
-                        message: format!("{name} left {id} between listing and fetch"),
-                    }
-                });
-            }
-        }
-        Ok(unreadable)
-    }
-
     fn damaged(&self, reason: &dyn std::fmt::Display) -> RemoteError {
         RemoteError::MirrorDamaged {
             remote: self.options.remote.to_string(),
@@ -671,13 +479,10 @@ impl Mirror {
             repository.find_reference("HEAD")?;
             for reference in repository.references()? {
                 let reference = reference?;
-                if let Some(id) = reference.target().map(from_git)
-                    && repository.find_commit(to_git(id)).is_err()
-                    && is_whole(&repository, id)
-                {
-                    continue;
+                let id = reference.target().map(from_git);
+                if !id.is_some_and(|id| is_unreadable(&repository, id)) {
+                    reference.peel_to_commit()?.tree()?;
                 }
-                reference.peel_to_commit()?.tree()?;
             }
             Ok(repository.is_bare())
         };
@@ -762,77 +567,11 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// Whether a ref is one of those that a mirror looks at.
-fn is_watched(options: &MirrorOptions, name: &str, head: Option<&str>) -> bool {
-    let below = |prefix: &str| {
-        name.strip_prefix("refs/heads/")
-            .and_then(|branch| branch.strip_prefix(prefix))
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    let is_config = match &options.branch {
-        Some(branch) => name.strip_prefix("refs/heads/") == Some(branch),
-        None => head == Some(name),
-    };
-    is_config || below(&options.prefix) || below("tidegate-revert")
-}
-
-/// Reads lines `<id>\t<ref>` and `ref: <target>\tHEAD`. What is neither is no ref.
-pub(crate) fn read_listing(options: &MirrorOptions, finished: &Finished) -> RefView {
-    let text = String::from_utf8_lossy(&finished.stdout);
-    let lines: Vec<(&str, &str)> = text
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .collect();
-    let head = lines
-        .iter()
-        .filter(|(_, name)| *name == "HEAD")
-        .find_map(|(target, _)| target.strip_prefix("ref: "));
-    let mut view = RefView {
-        head: head.map(str::to_owned),
-        refs: BTreeMap::new(),
-    };
-    for (id, name) in lines {
-        // HEAD's own line gives the id of its target, which no pattern asks for by name.
-        let name = match (name, head) {
-            ("HEAD", Some(target)) => target,
-            _ => name,
-        };
-        if let Ok(id) = id.parse::<Oid>()
-            && push::is_branch(name)
-            && is_watched(options, name, head)
-        {
-            view.refs.insert(name.to_owned(), id);
-        }
-    }
-    view
-}
-
-/// The folders that our branches stand in, where git can have no branch of that name: `a` and `a/b` for the prefix `a/b`.
-fn folders_of_branches(prefix: &str) -> Vec<String> {
-    let mut folders = vec!["tidegate-revert".to_owned()];
-    let ends = prefix.match_indices('/').map(|(at, _)| at);
-    folders.extend(
-        ends.chain([prefix.len()])
-            .filter_map(|end| prefix.get(..end))
-            .map(str::to_owned),
-    );
-    folders
-}
-
-/// Whether a commit's bytes are what its id says, though they may be none that can be read.
-fn is_whole(repository: &Repository, id: Oid) -> bool {
-    let read = repository
-        .odb()
-        .and_then(|objects| objects.read(to_git(id)).map(|object| object.kind()));
-    read == Ok(git2::ObjectType::Commit) && repository.find_commit(to_git(id)).is_err()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Mask;
 
-    fn options(folder: &Path) -> MirrorOptions {
+    pub(super) fn options(folder: &Path) -> MirrorOptions {
         MirrorOptions {
             folder: folder.join("data"),
             remote: RemoteUrl::parse_in("remote.git", folder).unwrap(),
@@ -880,31 +619,5 @@ mod tests {
         let mirror = Mirror::open(options(folder.path())).unwrap();
         assert_eq!(mirror.generation(), 1);
         assert!(mirror.is_sound());
-    }
-
-    #[test]
-    fn a_listing_is_read_and_what_is_not_watched_is_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let mirror = Mirror::open(options(folder.path())).unwrap();
-        let id = Oid::from_bytes([7; 20]);
-        let stdout = format!(
-            "ref: refs/heads/main\tHEAD\n{id}\tHEAD\n{id}\trefs/heads/tidegate/log\n\
-             {id}\trefs/heads/x/refs/heads/tidegate/log\n{id}\trefs/heads/tidegated/x\n\
-             nonsense\n{id}\trefs/remotes/x/HEAD\nzz\trefs/heads/tidegate/bad\n"
-        );
-        let view = read_listing(
-            &mirror.options,
-            &Finished {
-                code: Some(0),
-                stdout: stdout.into_bytes(),
-                stderr: String::new(),
-                known_hosts: None,
-                mask: Mask::default(),
-            },
-        );
-        assert_eq!(view.head.as_deref(), Some("refs/heads/main"));
-        assert_eq!(mirror.config_ref(&view).as_deref(), Some("refs/heads/main"));
-        let names: Vec<&str> = view.refs.keys().map(String::as_str).collect();
-        assert_eq!(names, ["refs/heads/main", "refs/heads/tidegate/log"]);
     }
 }

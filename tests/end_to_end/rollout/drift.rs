@@ -242,8 +242,9 @@ fn a_rewritten_config_branch_is_held_until_somebody_takes_it_as_it_is() {
     fleet.audit();
 }
 
-#[test]
-fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
+/// A fleet whose newest commit was pushed away again while it was rolled out; its trees and its config branch as they
+/// were before that commit.
+fn pushed_away_under_way() -> (Fleet, Vec<Option<String>>, String) {
     let fleet = Fleet::new();
     fleet.settle(0);
     let trees = fleet.trees();
@@ -259,6 +260,12 @@ fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
     fleet.server.release(REPO);
     fleet.wait_for(&mut controller, "Held", 0);
     stop(controller);
+    (fleet, trees, head)
+}
+
+#[test]
+fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
+    let (fleet, trees, head) = pushed_away_under_way();
     assert_eq!(fleet.holds(), ["HistoryRewritten"]);
     assert_ne!(fleet.trees(), trees, "the first waves have it");
     let request = fleet.request("abort", &[], "it was pushed away on purpose");
@@ -272,20 +279,7 @@ fn a_commit_that_is_pushed_away_under_way_is_held_and_taken_back_on_request() {
 
 #[test]
 fn a_commit_that_is_on_no_branch_any_more_is_taken_back_by_who_never_had_it() {
-    let fleet = Fleet::new();
-    fleet.settle(0);
-    let trees = fleet.trees();
-    let head = fleet.tip(MAIN);
-    let mut controller = fleet.background();
-    fleet.server.hold(REPO, "refs/heads/tidegate/pilot");
-    fleet.release("2", "none", "Version 2");
-    fleet.wait_until(&mut controller, "the second wave's push", |fleet| {
-        fleet.server.has_held(REPO, "refs/heads/tidegate/pilot")
-    });
-    fleet.git(&["update-ref", MAIN, &head]);
-    fleet.server.release(REPO);
-    fleet.wait_for(&mut controller, "Held", 0);
-    stop(controller);
+    let (fleet, trees, head) = pushed_away_under_way();
     // Another machine, whose mirror has only what branches lead to.
     fleet.forget_data();
     let request = fleet.request("revert", &[], "take it back");

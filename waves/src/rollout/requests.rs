@@ -167,17 +167,18 @@ fn approve(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, S
         return Err("nothing waits for approval".to_owned());
     }
     for (source, reason) in waiting {
-        turn.next
-            .waived
-            .entry(source)
-            .or_default()
-            .approved
-            .insert(reason);
-        turn.next
-            .holds
-            .retain(|hold| !(hold.reason == reason && hold.source == Some(source)));
+        waive(turn, source, reason);
     }
     Ok(Vec::new())
+}
+
+/// Lets a commit pass what it is held for, for this reason.
+fn waive(turn: &mut Turn<'_>, source: Oid, reason: HoldReason) {
+    let waiver = turn.next.waived.entry(source).or_default();
+    waiver.approved.insert(reason);
+    turn.next
+        .holds
+        .retain(|hold| !(hold.reason == reason && hold.source == Some(source)));
 }
 
 /// Goes on: ends holds by request and those of the rollout; for drift and deleted branches only as the option says.
@@ -603,19 +604,8 @@ fn hotfix(turn: &mut Turn<'_>, request: &Request) -> Result<Vec<DraftIntent>, St
     }
     turn.next.hotfix = Some(to);
     // It is a person's word about the config branch as it is now, too.
-    let (source, descends) = (candidate.source, candidate.descends);
-    if !descends {
-        turn.next
-            .waived
-            .entry(source)
-            .or_default()
-            .approved
-            .insert(HoldReason::HistoryRewritten);
-        turn.next.holds.retain(|hold| {
-            !(hold.reason == HoldReason::HistoryRewritten
-                && hold.is_of_a_commit()
-                && hold.source == Some(source))
-        });
+    if !candidate.descends {
+        waive(turn, candidate.source, HoldReason::HistoryRewritten);
     }
     Ok(Vec::new())
 }

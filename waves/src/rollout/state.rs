@@ -451,6 +451,12 @@ pub enum RegionState {
 }
 
 impl RegionState {
+    /// Whether what a region that comes to it was counted for before is over: it is judged from the start.
+    #[must_use]
+    pub fn begins(self) -> bool {
+        matches!(self, Self::Pending | Self::Promoted | Self::Applying)
+    }
+
     /// Whether its branch holds this rollout's tree and gates still judge it.
     #[must_use]
     pub fn is_watched(self) -> bool {

@@ -14,6 +14,7 @@ mod properties;
 mod recovered;
 mod region_reverts;
 mod reverts;
+mod rewritten;
 mod safety;
 mod shared_cause;
 mod stories;

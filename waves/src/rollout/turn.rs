@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::decision::{Append, Probe, PushOrder, Step};
+use super::judged::Judged;
 use super::observation::{Now, Observations, Phase};
 use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, RolloutState, Sealing};
-use super::watch::{Watch, is_provable, last_good_gates, older_gates, settle_of_inherited};
+use super::watch::Watch;
 use super::{branches, failure, holds, opening, progress, requests};
-use crate::gate::{Reading, settle};
+use crate::gate::Reading;
 use crate::log::{Closing, DraftIntent, Entry, EntryKind, MoveKind};
 
 /// The interval of `Progress` entries for a fleet without gates.
@@ -403,68 +404,23 @@ impl Turn<'_> {
         let mut probes = Vec::new();
         for (index, wave) in rollout.waves.iter().enumerate() {
             for (region, run) in &wave.regions {
-                if run.state.is_watched() {
-                    let provable = is_provable(self.before, rollout, region);
-                    let applied = self
-                        .watch
-                        .regions
-                        .get(region)
+                let judged = (run.state.is_watched() || run.state == RegionState::Pending)
+                    .then(|| Judged::of(self.before, rollout, region, run))
+                    .flatten();
+                if let Some(judged) = judged {
+                    let watch = self.watch.regions.get(region);
+                    let applied = watch
                         .and_then(|watch| watch.applied)
                         .unwrap_or(self.now.monotonic);
-                    for gate in rollout.gates_of(region) {
-                        let not_before = if run.was_healthy {
-                            Duration::ZERO
-                        } else {
-                            applied.saturating_add(settle(&gate.sampling, provable))
-                        };
-                        let older = older_gates(self.before, rollout, region)
-                            .filter_map(|gates| {
-                                gates.iter().find(|before| before.name == gate.name)
-                            })
-                            .cloned()
-                            .collect();
+                    for gate in &judged.gates {
                         probes.push(Probe {
                             rollout: rollout.id.clone(),
                             region: region.clone(),
                             phase: Phase::After,
+                            gate: (*gate).clone(),
+                            older: judged.older(gate),
                             every: gate.sampling.every,
-                            not_before,
-                            is_awaited: false,
-                            older,
-                            gate: gate.clone(),
-                        });
-                    }
-                } else if let Some(inherited) = rollout
-                    .inherited
-                    .get(region)
-                    .filter(|_| run.state == RegionState::Pending)
-                {
-                    let begun = self
-                        .watch
-                        .regions
-                        .get(region)
-                        .and_then(|watch| watch.taken_over)
-                        .unwrap_or(self.now.monotonic);
-                    for gate in &inherited.gates {
-                        let older = last_good_gates(self.before, region)
-                            .iter()
-                            .flat_map(|gates| gates.iter())
-                            .filter(|before| before.name == gate.name)
-                            .cloned()
-                            .collect();
-                        probes.push(Probe {
-                            rollout: rollout.id.clone(),
-                            region: region.clone(),
-                            phase: Phase::After,
-                            gate: gate.clone(),
-                            older,
-                            every: gate.sampling.every,
-                            not_before: begun.saturating_add(settle_of_inherited(
-                                self.before,
-                                inherited,
-                                region,
-                                gate,
-                            )),
+                            not_before: judged.counts_from(gate, applied),
                             is_awaited: false,
                         });
                     }

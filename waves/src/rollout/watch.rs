@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::judged::Judged;
 use super::observation::{Now, Observations, Phase, PushOutcome};
-use super::state::{Baseline, FleetState, HoldReason, Inherited, RegionState, Rollout};
+use super::state::{Baseline, FleetState, HoldReason, RegionState, Rollout};
 use crate::fleet::Gate;
-use crate::gate::{GateFold, GateState, Reading, settle};
+use crate::gate::{GateFold, GateState, Reading};
 use crate::oid::Oid;
 
 /// The longest time between two looks that is counted as watched.
@@ -59,10 +60,8 @@ pub struct RegionWatch {
     pub(super) state: Option<RegionState>,
     /// Gates of the plan, after it.
     pub(super) after: BTreeMap<String, GateFold>,
-    /// When this process first saw the tree applied.
+    /// When this process first saw the tree applied; of a region that waits on a superseded rollout's tree, that tree.
     pub(super) applied: Option<Duration>,
-    /// When this process first saw the region wait for a rollout that took another's place, on that one's tree.
-    pub(super) taken_over: Option<Duration>,
     /// Watched time since applied without having been healthy.
     pub(super) deadline_used: Duration,
     /// Watched time since first healthy without being done.
@@ -163,7 +162,7 @@ impl Watch {
                 let watch = self.regions.entry(region.clone()).or_default();
                 let known = watch.state.replace(run.state);
                 if run.state == RegionState::Pending && rollout.inherited.contains_key(region) {
-                    watch.taken_over.get_or_insert(now.monotonic);
+                    watch.applied.get_or_insert(now.monotonic);
                 }
                 if !run.state.is_watched() {
                     continue;
@@ -200,12 +199,7 @@ impl Watch {
                 continue;
             };
             let changed = watch.state.is_some_and(|known| known != run.state);
-            if changed
-                && matches!(
-                    run.state,
-                    RegionState::Pending | RegionState::Promoted | RegionState::Applying
-                )
-            {
+            if changed && run.state.begins() {
                 watch.restart(now.monotonic);
                 watch.asked_since = None;
                 watch.asked.clear();
@@ -255,53 +249,22 @@ impl Watch {
                         );
                     }
                 }
-                Phase::After if run.state == RegionState::Pending => {
-                    let Some(inherited) = rollout.inherited.get(&sample.region) else {
-                        continue;
-                    };
-                    let Some(gate) = inherited.gates.iter().find(|gate| gate.name == sample.gate)
-                    else {
-                        continue;
-                    };
-                    let settled = settle_of_inherited(state, inherited, &sample.region, gate);
-                    if watch
-                        .taken_over
-                        .is_none_or(|begun| sample.at < begun.saturating_add(settled))
-                    {
-                        continue;
-                    }
-                    let harm_counts =
-                        inherited.before == Some(Baseline::Healthy) || inherited.was_healthy;
-                    watch.after.entry(sample.gate.clone()).or_default().add(
-                        &gate.sampling,
-                        &sample.sample,
-                        sample.at,
-                        harm_counts,
-                    );
-                }
                 Phase::After => {
-                    let Some(gate) = rollout
-                        .gates_of(&sample.region)
-                        .find(|gate| gate.name == sample.gate)
+                    let Some(judged) = Judged::of(state, rollout, &sample.region, run) else {
+                        continue;
+                    };
+                    let (Some(gate), Some(applied)) = (judged.gate(&sample.gate), watch.applied)
                     else {
                         continue;
                     };
-                    let Some(applied) = watch.applied else {
-                        continue;
-                    };
-                    let provable = is_provable(state, rollout, &sample.region);
-                    if sample.at < applied.saturating_add(settle(&gate.sampling, provable))
-                        && !run.was_healthy
-                    {
-                        continue;
+                    if sample.at >= judged.counts_from(gate, applied) {
+                        watch.after.entry(sample.gate.clone()).or_default().add(
+                            &gate.sampling,
+                            &sample.sample,
+                            sample.at,
+                            judged.harm_counts(),
+                        );
                     }
-                    let harm_counts = run.before == Some(Baseline::Healthy) || run.was_healthy;
-                    watch.after.entry(sample.gate.clone()).or_default().add(
-                        &gate.sampling,
-                        &sample.sample,
-                        sample.at,
-                        harm_counts,
-                    );
                 }
             }
         }
@@ -516,51 +479,8 @@ impl RegionWatch {
     fn restart(&mut self, now: Duration) {
         self.after.clear();
         self.applied = Some(now);
-        self.taken_over = None;
         self.deadline_used = Duration::ZERO;
         self.baking_used = Duration::ZERO;
         self.plain_bake = Duration::ZERO;
     }
-}
-
-/// Whether any gate of the region can tell this rollout's revision from those that it may still run.
-pub(super) fn is_provable(state: &FleetState, rollout: &Rollout, region: &str) -> bool {
-    let older: Vec<&[Gate]> = older_gates(state, rollout, region).collect();
-    rollout
-        .gates_of(region)
-        .any(|gate| crate::gate::can_prove(gate, &older))
-}
-
-/// The gates of the region's last good tree.
-pub(super) fn last_good_gates<'a>(state: &'a FleetState, region: &str) -> Option<&'a [Gate]> {
-    let good = state.last_good.get(region)?;
-    Some(good.gates.as_slice())
-}
-
-/// The gates of each tree that a region may still run while it is to run this rollout's.
-pub(super) fn older_gates<'a>(
-    state: &'a FleetState,
-    rollout: &'a Rollout,
-    region: &str,
-) -> impl Iterator<Item = &'a [Gate]> {
-    let inherited = rollout.inherited.get(region);
-    last_good_gates(state, region)
-        .into_iter()
-        .chain(inherited.map(|inherited| inherited.gates.as_slice()))
-}
-
-/// How long a region that is still on the tree of a superseded rollout is left alone before its gates count against it.
-pub(super) fn settle_of_inherited(
-    state: &FleetState,
-    inherited: &Inherited,
-    region: &str,
-    gate: &Gate,
-) -> Duration {
-    if inherited.was_healthy {
-        return Duration::ZERO;
-    }
-    let older: Vec<&[Gate]> = last_good_gates(state, region).into_iter().collect();
-    let mut gates = inherited.gates.iter();
-    let provable = gates.any(|gate| crate::gate::can_prove(gate, &older));
-    settle(&gate.sampling, provable)
 }

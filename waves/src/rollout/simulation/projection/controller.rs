@@ -208,7 +208,6 @@ impl Projection<'_> {
             region.state,
             folds(&region.after),
             region.applied.map(|at| self.age(at, applied)),
-            region.taken_over.map(|at| self.age(at, settled)),
             region.deadline_used.min(limits.deadline),
             region
                 .baking_used
