@@ -20,6 +20,7 @@ use super::push::{self, PushError, RefOutcome, RefUpdate};
 use super::remote::{CredentialSource, RemoteUrl};
 use super::ssh;
 use fetching::is_unreadable;
+#[cfg(feature = "fuzzing")]
 pub(crate) use listing::read_listing;
 
 /// How often the remote is listed until two listings agree.
