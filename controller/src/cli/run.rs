@@ -1,5 +1,7 @@
 //! `tidegate run`: the controller.
 
+mod supervision;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
+
+use supervision::supervised;
 
 use super::error::{CommandError, ErrorKind};
 use super::terminal::Terminal;
@@ -177,7 +181,7 @@ enum Outcome {
     TimedOut,
 }
 
-/// Runs every fleet in a task of its own; the first that dies ends the process.
+/// Runs every fleet in a task of its own. One that dies is started again, and the others go on.
 async fn control(
     settings: Settings,
     settle: bool,
@@ -189,6 +193,7 @@ async fn control(
     let data = DataFolder::open(&settings.data_dir).map_err(CommandError::failed)?;
     let mut fleets = JoinSet::new();
     let several = settings.fleets.len() > 1;
+    let settings = Arc::new(settings);
     for (index, fleet) in settings.fleets.iter().enumerate() {
         let name = fleet
             .name
@@ -199,10 +204,19 @@ async fn control(
         } else {
             data.path().join("fleet")
         };
-        let fleet = Prepared::of(fleet, &settings, &folder, data.identity().as_str(), settle)?;
-        let token = cancel.clone();
+        let identity = data.identity().as_str().to_owned();
+        // What is wrong with the settings is said before anything runs.
+        let mut first = Some(Prepared::of(fleet, &settings, &folder, &identity, settle)?);
+        let (fleet, settings) = (fleet.clone(), Arc::clone(&settings));
+        let prepare = move |token| {
+            let next = match first.take() {
+                Some(first) => first,
+                None => Prepared::of(&fleet, &settings, &folder, &identity, settle)?,
+            };
+            Ok(next.run(token))
+        };
         let span = info_span!("fleet", fleet = name);
-        fleets.spawn(async move { fleet.run(token).await }.instrument(span));
+        fleets.spawn(supervised(prepare, settle, cancel.clone()).instrument(span));
     }
     let deadline = async {
         match timeout {
@@ -218,10 +232,6 @@ async fn control(
             ended = fleets.join_next() => match ended {
                 None => return refused.map_or(Ok(Outcome::Ended(worst)), |error| Err(failed(&error))),
                 Some(Ok(Ok(ending))) => worst = worse(worst, ending),
-                Some(Ok(Err(error @ EngineError::TaskDied(_)))) => {
-                    cancel.cancel();
-                    return Err(failed(&error));
-                }
                 // What is wrong with one fleet must not stop the others.
                 Some(Ok(Err(error))) => {
                     error!("a fleet cannot go on, the others do: {error}");

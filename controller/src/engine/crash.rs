@@ -4,6 +4,7 @@
 //! time it comes by that point, `any:7` at the seventh point whatever its name, and `none` only tells which
 //! points it comes by. With `:stop` behind it (`after-log-push:2:stop`) the process stops itself there (SIGSTOP)
 //! and goes on where it was when somebody continues it: meanwhile a test can do anything to the world around it.
+//! With `:panic` behind it the engine that comes by panics, as by a bug.
 //!
 //! With the feature `simulation` each point also tells a hook of the thread's own, which may end the engine by
 //! unwinding, as a panic would.
@@ -51,18 +52,17 @@ fn as_the_environment_asks(name: &str) {
         return;
     };
     tracing::info!(point = name, "passing a crash point");
-    let (wanted, stop) = match wanted.strip_suffix(":stop") {
-        Some(wanted) => (wanted.to_owned(), true),
-        None => (wanted, false),
-    };
-    let (wanted, count) = match wanted.split_once(':') {
-        Some((wanted, count)) => (wanted.to_owned(), count.parse().unwrap_or(1)),
-        None => (wanted, 1),
-    };
+    let mut parts = wanted.split(':');
+    let wanted = parts.next().unwrap_or_default();
+    let count = parts
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1);
     if (wanted == name || wanted == "any") && SEEN.fetch_add(1, Ordering::SeqCst) + 1 == count {
-        if stop {
-            stop_here(name);
-            return;
+        match parts.next() {
+            Some("stop") => return stop_here(name),
+            Some("panic") => panic_here(name),
+            _ => {}
         }
         tracing::warn!(point = name, "ending here, as TIDEGATE_CRASH_AT asks");
         // Its own killer: nothing of ours runs any more, no destructor, no flush. What it started lives on.
@@ -80,6 +80,12 @@ fn stop_here(name: &str) {
     // Any thread may be the one that takes the signal: this one does nothing more until it surely has been taken.
     std::thread::sleep(std::time::Duration::from_millis(50));
     tracing::warn!(point = name, "going on");
+}
+
+#[cfg(debug_assertions)]
+#[expect(clippy::panic, reason = "asked for, to see what a bug would cost")]
+fn panic_here(name: &str) {
+    panic!("at {name}, as TIDEGATE_CRASH_AT asks");
 }
 
 /// Nothing: release builds cannot be made to crash.

@@ -21,7 +21,8 @@ use crate::sweep::Case;
 const LIMIT: Duration = Duration::from_secs(90);
 /// How long a fault lasts at most where the controller does not say that it met it.
 const LASTS: Duration = Duration::from_secs(2);
-/// How long a controller is frozen where nobody takes its work over: longer than its deadlines.
+/// How long a controller is frozen: longer than its deadlines for git and for regions. In every second case it goes on as
+/// soon as another has taken over, right in the middle of that one's work.
 const FROZEN: Duration = Duration::from_secs(8);
 /// What git commands may take.
 const GIT_DEADLINE: &str = "5s";
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
             if ended.is_none() && self.has_ended() {
                 ended = Some(Instant::now());
             }
-            self.disturb(ended.is_some());
+            self.disturb();
             let over = ended.is_some_and(|at| match self.phase {
                 Phase::Over => true,
                 // The last points are passed right behind the end.
@@ -190,7 +191,7 @@ impl<'a> Run<'a> {
         self.first = (controller, running);
     }
 
-    fn disturb(&mut self, ended: bool) {
+    fn disturb(&mut self) {
         let Some((case, disk)) = self.case else {
             return;
         };
@@ -237,9 +238,9 @@ impl<'a> Run<'a> {
                 }
             }
             Phase::During(since, None) => {
-                // In the middle of the other's work, or behind it.
+                // In the middle of the other's work, or when whatever it had begun is over its deadline.
                 let in_the_middle = case.number % 2 == 0 && self.fleet.count("TakeOver") > 0;
-                if ended || in_the_middle || since.elapsed() > FROZEN {
+                if in_the_middle || since.elapsed() > FROZEN {
                     self.first.1.thaw();
                     self.phase = Phase::Over;
                 }

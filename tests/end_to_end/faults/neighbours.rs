@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tidegate_testkit::tidegate::Running;
+use tidegate_testkit::tidegate::{CRASH_AT, Running};
 use tidegate_testkit::wait::wait_for;
 
 use super::input::{child_of, numbers};
@@ -108,4 +108,39 @@ fn a_repository_that_renders_to_more_than_is_allowed_does_not_fill_the_memory() 
     let peak = peak_memory(&running);
     assert!(peak < MEMORY_BYTES, "{} MiB", peak >> 20);
     stop(running);
+}
+
+#[test]
+fn a_fleet_that_dies_of_a_bug_is_started_again_and_keeps_no_other_from_going_on() {
+    let one = SmallFleet::settled();
+    let other = another();
+    let mut running = one
+        .controller("shared")
+        .beside(&other, "good")
+        .env(CRASH_AT, "after-intent:1:panic")
+        .start();
+    // The other's first rollout or the one's next: whichever comes by that point first dies there.
+    one.publish_version("2");
+    running.wait_until("both fleets' success", LONG, || {
+        one.rollout_is("Succeeded") && other.rollout_is("Succeeded")
+    });
+    let said = running.stderr();
+    assert!(
+        said.contains("a fleet has died, which is a bug to report"),
+        "{said}"
+    );
+    assert!(
+        said.contains("at after-intent, as TIDEGATE_CRASH_AT asks"),
+        "{said}"
+    );
+    for fleet in [&one, &other] {
+        fleet.publish_version("3");
+    }
+    running.wait_until("what comes behind it", LONG, || {
+        one.count("Succeeded") == 3 && other.count("Succeeded") == 2
+    });
+    stop(running);
+    for fleet in [&one, &other] {
+        journal_audit::check(fleet);
+    }
 }
