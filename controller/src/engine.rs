@@ -306,6 +306,13 @@ impl<R: Remote> Engine<R> {
                 Err(error @ EngineError::TaskDied(_)) => return Err(error),
                 // Said at the start, it ends the run; what somebody changes later must not stop other fleets.
                 Err(error @ EngineError::OtherSettings(_)) if !agreed => return Err(error),
+                // A new mirror would have it from the same server.
+                Err(EngineError::History(error @ HistoryError::Read { id, .. }))
+                    if self.remote.leave_out(id) =>
+                {
+                    self.say_error(&error.into());
+                    Turn::Pause(ERROR_PAUSE)
+                }
                 // Once: what is still unreadable in a new mirror is damaged on the server.
                 Err(error) if error.is_damaged_mirror() && !mended => {
                     self.say_error(&error);

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{PushOrder, PushOutcome, PushReport};
 
 use crate::git::failure::RemoteError;
@@ -26,6 +27,10 @@ pub trait Remote: Send + Sync {
 
     /// Throws the mirror away, because an object that it promised cannot be read; the next refresh fills it anew.
     fn discard(&mut self) -> Result<(), RemoteError>;
+
+    /// Leaves out the branches below which lies a commit that no mirror could read, found at or below one that was needed; tells
+    /// whether there are any.
+    fn leave_out(&mut self, needed: Oid) -> bool;
 }
 
 impl Remote for Mirror {
@@ -75,6 +80,10 @@ impl Remote for Mirror {
             remote: self.remote().to_string(),
             message: error.to_string(),
         })
+    }
+
+    fn leave_out(&mut self, needed: Oid) -> bool {
+        Mirror::leave_out(self, needed)
     }
 }
 

@@ -19,7 +19,7 @@ use super::history::{History, HistoryError};
 use super::push::{self, PushError, RefOutcome, RefUpdate};
 use super::remote::{CredentialSource, RemoteUrl};
 use super::ssh;
-use fetching::is_unreadable;
+use fetching::{OddCommits, is_unreadable};
 #[cfg(feature = "fuzzing")]
 pub(crate) use listing::read_listing;
 
@@ -164,8 +164,10 @@ pub struct Mirror {
     git_dir: PathBuf,
     generation: u64,
     last: Option<RefView>,
-    /// Branches whose commit is here, and is none that can be read.
+    /// Branches whose commit, or one below it, is here and is none that can be read.
     unreadable: BTreeSet<(String, Oid)>,
+    /// Commits that are none that can be read, which somebody needed to read.
+    odd: OddCommits,
     _lock: FolderLock,
 }
 
@@ -184,6 +186,7 @@ impl Mirror {
             generation: 0,
             last: None,
             unreadable: BTreeSet::new(),
+            odd: OddCommits::default(),
             _lock: lock,
         };
         if mirror.git_dir.exists() {
@@ -243,7 +246,7 @@ impl Mirror {
     /// warning; for the log that is an error.
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
         let mut view = self.refresh_listed().await?;
-        let log = format!("refs/heads/{}/log", self.options.prefix);
+        let log = self.log();
         for (name, id) in &self.unreadable {
             if view.get(name) == Some(*id) {
                 if *name == log {
@@ -256,6 +259,10 @@ impl Mirror {
             }
         }
         Ok(view)
+    }
+
+    fn log(&self) -> String {
+        format!("refs/heads/{}/log", self.options.prefix)
     }
 
     async fn refresh_listed(&mut self) -> Result<RefView, RemoteError> {

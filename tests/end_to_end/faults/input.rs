@@ -391,3 +391,44 @@ fn a_commit_that_cannot_be_read_keeps_no_region_from_its_last_good() {
     stop(running);
     journal_audit::check(&fleet);
 }
+
+#[test]
+fn a_commit_that_cannot_be_read_below_another_keeps_no_region_from_its_last_good() {
+    let fleet = SmallFleet::settled();
+    fleet.publish_version("2-bad-east");
+    let controller = fleet.controller("tolerant");
+    crate::crash::die_at(&controller, "after-wavepassed", 1);
+    let bad = fleet.server.tip(REPO, MAIN).unwrap();
+    let odd = push_what_checks_refuse(&fleet, MAIN, "Nobody 1767225600 +0000");
+    let work = &fleet.work;
+    let tree = work.git(&["rev-parse", &format!("{odd}^{{tree}}")]);
+    let above = work.git(&["commit-tree", "-p", &odd, "-m", "On top of it", &tree]);
+    work.git(&["push", "-q", "origin", &format!("{above}:{MAIN}")]);
+    let mut running = controller.start();
+    running.wait_until_said("a branch is left out, for its commit cannot be read", LONG);
+    running.wait_until("the regions' last good", LONG, || {
+        fleet.rollout_is("RolledBack")
+    });
+    // More on top of it is left out as well, and nothing is cloned anew for it.
+    let more = work.git(&["commit-tree", "-p", &above, "-m", "And more", &tree]);
+    work.git(&["push", "-q", "origin", &format!("{more}:{MAIN}")]);
+    running.wait_until_said(&more, LONG);
+    assert!(
+        !running.stderr().contains("the mirror is damaged"),
+        "{}",
+        running.stderr()
+    );
+    // Somebody puts the branch back, and a fix is rolled out.
+    fleet.git(&["update-ref", MAIN, &bad]);
+    work.git(&["fetch", "-q", "origin", MAIN]);
+    work.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);
+    work.publish(
+        &[("values/fleet.yaml", "version: \"3\"\n")],
+        &format!("Version 3\n\nTidegate-Fixes: {bad}\n"),
+    );
+    running.wait_until("the next one's success", LONG, || {
+        fleet.rollout_is("Succeeded")
+    });
+    stop(running);
+    journal_audit::check(&fleet);
+}
