@@ -5,6 +5,7 @@ pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod log;
+pub(crate) mod neighbours;
 pub(crate) mod network;
 pub(crate) mod render;
 pub(crate) mod revert;
@@ -50,7 +51,7 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios in the order in which they run.
-pub(crate) const ALL: [Scenario; 8] = [
+pub(crate) const ALL: [Scenario; 9] = [
     Scenario {
         name: "render",
         about: "a whole fleet rendered, checked and written, against git fast-import and kubectl kustomize",
@@ -85,6 +86,11 @@ pub(crate) const ALL: [Scenario; 8] = [
         name: "idle",
         about: "many fleets with nothing to do",
         run: idle::run,
+    },
+    Scenario {
+        name: "neighbours",
+        about: "what a fleet waits beside others that render without end",
+        run: neighbours::run,
     },
     Scenario {
         name: "growth",

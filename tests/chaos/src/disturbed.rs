@@ -100,6 +100,11 @@ impl<'a> Run<'a> {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether the server answers nobody just now, people neither.
+    fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::During(_, Some(Applied::Cut(_))))
+    }
+
     /// Everything that its controllers have said.
     pub(crate) fn said(&self) -> String {
         let second = self
@@ -134,6 +139,7 @@ impl<'a> Run<'a> {
             );
             self.supervise();
             if let Some(step) = self.steps.front()
+                && !self.is_cut()
                 && (step.when)(self.fleet)
                 && (step.act)(self.fleet)
             {

@@ -123,6 +123,7 @@ pub(crate) fn measure(setting: &Setting<'_>, site: &mut Site, rounds: usize) -> 
     latencies
 }
 
-fn milliseconds(from: Instant, to: Instant) -> f64 {
+/// How long it is from one moment to another.
+pub(super) fn milliseconds(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64() * 1000.0
 }
