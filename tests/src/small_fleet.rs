@@ -9,8 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::canaries::STANDING;
@@ -602,18 +601,35 @@ impl Controller<'_> {
 /// The health of all regions, read from what their wave branches hold.
 pub struct Health {
     http: HttpServer,
-    cut: Arc<AtomicBool>,
+    cut: Arc<Cut>,
+}
+
+/// Whether the way to the regions is cut, and word of its end.
+#[derive(Default)]
+struct Cut {
+    is: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Cut {
+    /// Whether it was cut; if so, it is cut no more when this returns.
+    fn met(&self) -> bool {
+        let is = self.is.lock().unwrap();
+        let was = *is;
+        drop(self.over.wait_while(is, |is| *is).unwrap());
+        was
+    }
 }
 
 impl Health {
     /// Reads the bare repo in a folder.
     pub fn start(repo: &Path) -> Self {
-        let cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::new(Cut::default());
         let http = HttpServer::start({
             let (repo, cut) = (repo.to_owned(), Arc::clone(&cut));
             move |request| {
-                let cut = cut.load(Ordering::SeqCst);
-                (!cut).then(|| answer(&repo, &request))
+                // As when packets are lost: no answer, and none that comes late.
+                (!cut.met()).then(|| answer(&repo, &request))
             }
         });
         Self { http, cut }
@@ -626,7 +642,8 @@ impl Health {
 
     /// No region answers any more, or all do again.
     pub fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::SeqCst);
+        *self.cut.is.lock().unwrap() = cut;
+        self.cut.over.notify_all();
     }
 }
 
