@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::work::git_command;
+
 /// The hook. Its parent is the git process, whose id ties the lines of one transaction together.
 const HOOK: &str = r#"#!/bin/sh
 while read -r old new ref; do
@@ -32,6 +34,8 @@ pub struct Update {
 
 /// Makes a bare repo keep a journal.
 pub fn install(repo: &Path) {
+    // Packing refs moves none, but git tells its hook that each was made anew, and that the loose one went.
+    git_command(repo, &["config", "gc.auto", "0"]);
     write_hook(repo, "reference-transaction", HOOK);
 }
 
