@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tidegate_testkit::branch_health::Health;
 use tidegate_testkit::gitea::{BOT, ENGINEER, Gitea, STACK_VARIABLE, Status, Token};
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
 use tidegate_testkit::work::{Work, git_command};
 
 use crate::crash::say;
-use crate::small_fleet::{BRANCHES, Health, LOG, LONG, MAIN, publish_first, publish_version};
+use crate::small_fleet::{BRANCHES, LOG, LONG, MAIN, publish_first, publish_version};
 
 /// A fleet whose repo is on Gitea.
 struct Harbour {

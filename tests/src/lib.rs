@@ -13,6 +13,7 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod branch_health;
 pub mod canaries;
 pub mod certificates;
 pub mod fake_github;

@@ -2,8 +2,9 @@
 
 mod fetching;
 mod listing;
+mod unreadable;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,9 @@ use super::history::{History, HistoryError};
 use super::push::{self, PushError, RefOutcome, RefUpdate};
 use super::remote::{CredentialSource, RemoteUrl};
 use super::ssh;
-use fetching::{OddCommits, is_unreadable};
 #[cfg(feature = "fuzzing")]
 pub(crate) use listing::read_listing;
+use unreadable::{LeftOut, is_unreadable};
 
 /// How often the remote is listed until two listings agree.
 const LISTINGS: usize = 10;
@@ -164,10 +165,7 @@ pub struct Mirror {
     git_dir: PathBuf,
     generation: u64,
     last: Option<RefView>,
-    /// Branches whose commit, or one below it, is here and is none that can be read.
-    unreadable: BTreeSet<(String, Oid)>,
-    /// Commits that are none that can be read, which somebody needed to read.
-    odd: OddCommits,
+    left_out: LeftOut,
     _lock: FolderLock,
 }
 
@@ -185,8 +183,7 @@ impl Mirror {
             git_dir,
             generation: 0,
             last: None,
-            unreadable: BTreeSet::new(),
-            odd: OddCommits::default(),
+            left_out: LeftOut::default(),
             _lock: lock,
         };
         if mirror.git_dir.exists() {
@@ -247,7 +244,7 @@ impl Mirror {
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
         let mut view = self.refresh_listed().await?;
         let log = self.log();
-        for (name, id) in &self.unreadable {
+        for (name, id) in self.left_out.branches() {
             if view.get(name) == Some(*id) {
                 if *name == log {
                     return Err(RemoteError::BadObjects {

@@ -2,6 +2,7 @@
 //! program that carries it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -220,6 +221,41 @@ pub(crate) fn start_controller(program: &Tidegate, repo: &str, data: &Path, poll
         "--poll",
         poll,
     ])
+}
+
+/// Starts one controller of several fleets, with its settings and data below `home`, and waits until all first rollouts have
+/// succeeded.
+pub(crate) fn start_together(
+    program: &Tidegate,
+    sites: &[Site],
+    home: &Path,
+    poll: Duration,
+) -> Running {
+    let mut settings = format!(
+        "dataDir: {}\npoll: {}s\negress: {{ loopback: true }}\nfleets:\n",
+        home.join("data").display(),
+        poll.as_secs()
+    );
+    for site in sites {
+        let _ = writeln!(
+            settings,
+            "  - {{ name: {}, repo: {} }}",
+            site.shape.name,
+            site.repo().display()
+        );
+    }
+    let file = home.join("settings.yaml");
+    fs::write(&file, settings).unwrap();
+    let mut controller = program.start(&["run", "--settings", file.to_str().unwrap()]);
+    let mut open: Vec<NewestEntry> = sites
+        .iter()
+        .map(|site| NewestEntry::of(site.repo()))
+        .collect();
+    controller.wait_until("all first rollouts", PATIENCE, || {
+        open.retain_mut(|newest| !newest.is("Succeeded"));
+        open.is_empty()
+    });
+    controller
 }
 
 /// The kind of a log's newest entry; a process is started only when the log has moved, for what is measured shares the

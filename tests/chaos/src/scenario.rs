@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_testkit::small_fleet::{
-    BRANCHES, End, LOG, MAIN, REPO, SmallFleet, Story, copy, version_of,
-};
+use tidegate_testkit::branch_health::version_of;
+use tidegate_testkit::small_fleet::{BRANCHES, End, LOG, MAIN, REPO, SmallFleet, Story, copy};
 
 use crate::Fault;
 use crate::people::{intrude, merge_revert, request};

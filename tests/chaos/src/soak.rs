@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use tidegate_testkit::branch_health::version_of;
 use tidegate_testkit::journal_audit;
-use tidegate_testkit::small_fleet::{Controller, LOG, MAIN, REGIONS, REPO, SmallFleet, version_of};
+use tidegate_testkit::small_fleet::{Controller, LOG, MAIN, REGIONS, REPO, SmallFleet};
 use tidegate_testkit::tidegate::Running;
 use tidegate_testkit::wait::wait_for;
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use tidegate_testkit::branch_health::version_of;
 use tidegate_testkit::canaries::{Canaries, Leak};
 use tidegate_testkit::certificates::Certificates;
 use tidegate_testkit::fake_github::{self, FakeGithub};
@@ -15,7 +16,7 @@ use tidegate_testkit::process_sampler::ProcessSampler;
 use tidegate_testkit::tidegate::{Running, Tidegate};
 use tidegate_testkit::work::Work;
 
-use crate::small_fleet::{REPO, version_of};
+use crate::small_fleet::REPO;
 
 /// A password that the git server does not accept.
 pub(super) const WRONG_PASSWORD: &str = "Jr5wQ&x8Vt\"2+mLz/K0pGy%4eBd=9c";

@@ -1,11 +1,12 @@
-//! Fetching: the objects of what was listed, also of what git's checks refuse, and what of it can be read.
+//! Fetching: the objects of what was listed, also of what git's checks refuse.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use git2::Repository;
 use tidegate_renderer::tree::{from_git, to_git};
 use tidegate_waves::oid::Oid;
 
+use super::unreadable::is_unreadable;
 use super::{Mirror, RefView, TRACKING};
 use crate::git::failure::RemoteError;
 
@@ -24,48 +25,8 @@ impl Mirror {
             }
         }
         let unreadable = self.unreadable_of(listed)?;
-        for (name, id) in unreadable.difference(&self.unreadable) {
-            self.say_left_out(name, *id);
-        }
-        self.unreadable = unreadable;
+        self.leave_out_alone(unreadable, listed);
         Ok(())
-    }
-
-    fn say_left_out(&self, name: &str, id: Oid) {
-        tracing::warn!(
-            remote = %self.options.remote, reference = name, commit = %id,
-            "a branch is left out, for its commit cannot be read, or one below it; push another one over it"
-        );
-    }
-
-    /// Leaves out the branches that have a commit below them that is here and cannot be read, because whoever needed to read
-    /// one at or below `needed` could not. Tells whether there are any: if not, the mirror is damaged.
-    ///
-    /// What lies below is not looked at before that: old histories hold odd commits that nobody needs.
-    pub fn leave_out(&mut self, needed: Oid) -> bool {
-        let (Ok(repository), Some(last)) = (Repository::open(&self.git_dir), &self.last) else {
-            return false;
-        };
-        let Some(odd) = unreadable_below(&repository, needed) else {
-            return false;
-        };
-        let log = self.log();
-        self.odd.add(odd);
-        let mut found = BTreeSet::new();
-        for (name, id) in &last.refs {
-            let here = (name.clone(), *id);
-            if *name != log
-                && !self.unreadable.contains(&here)
-                && self.odd.is_below(&repository, *id)
-            {
-                self.say_left_out(name, *id);
-                found.insert(here);
-            }
-        }
-        let any = !found.is_empty();
-        self.unreadable.append(&mut found);
-        self.odd.nowhere_below(last, &self.unreadable);
-        any
     }
 
     async fn fetch_refs(&self, names: &[String], settings: &[&str]) -> Result<(), RemoteError> {
@@ -138,13 +99,13 @@ impl Mirror {
 
     /// After a fetch: a listed commit that is missing means that its ref moved on, if the fetch brought
     /// something else, and that the mirror is damaged, if it did not. Gives what is here and no commit that can be read.
-    fn unreadable_of(&mut self, listed: &RefView) -> Result<BTreeSet<(String, Oid)>, RemoteError> {
+    fn unreadable_of(&self, listed: &RefView) -> Result<BTreeSet<(String, Oid)>, RemoteError> {
         let mut unreadable = BTreeSet::new();
         let repository =
             Repository::open(&self.git_dir).map_err(|error| self.damaged(&error.message()))?;
         let log = self.log();
         for (name, id) in &listed.refs {
-            if *name != log && self.odd.is_below(&repository, *id) {
+            if *name != log && self.left_out.is_spoilt(&repository, *id) {
                 unreadable.insert((name.clone(), *id));
                 continue;
             }
@@ -170,78 +131,6 @@ impl Mirror {
                 });
             }
         }
-        self.odd.nowhere_below(listed, &unreadable);
         Ok(unreadable)
     }
-}
-
-/// Commits that are here whole and none that can be read, and that somebody needed to read.
-#[derive(Debug, Default)]
-pub(super) struct OddCommits {
-    known: BTreeSet<Oid>,
-    /// Commits below which there is none of them.
-    sound: BTreeSet<Oid>,
-}
-
-impl OddCommits {
-    fn add(&mut self, odd: Oid) {
-        self.known.insert(odd);
-        self.sound.clear();
-    }
-
-    /// Whether one of them is a commit or below it.
-    fn is_below(&self, repository: &Repository, tip: Oid) -> bool {
-        if self.known.is_empty() {
-            return false;
-        }
-        let mut next = vec![tip];
-        let mut seen = BTreeSet::new();
-        while let Some(id) = next.pop() {
-            if self.known.contains(&id) {
-                return true;
-            }
-            if self.sound.contains(&id) || !seen.insert(id) {
-                continue;
-            }
-            if let Ok(commit) = repository.find_commit(to_git(id)) {
-                next.extend(commit.parent_ids().map(from_git));
-            }
-        }
-        false
-    }
-
-    /// Remembers below which commits none of them was found: what comes on top of those is looked at alone.
-    fn nowhere_below(&mut self, view: &RefView, left_out: &BTreeSet<(String, Oid)>) {
-        if !self.known.is_empty() {
-            let left_out: BTreeSet<Oid> = left_out.iter().map(|(_, id)| *id).collect();
-            let all: BTreeSet<Oid> = view.refs.values().copied().collect();
-            self.sound = all.difference(&left_out).copied().collect();
-        }
-    }
-}
-
-/// The first commit at or below another that is here whole, and none that can be read.
-fn unreadable_below(repository: &Repository, tip: Oid) -> Option<Oid> {
-    let mut next = VecDeque::from([tip]);
-    let mut seen = BTreeSet::new();
-    while let Some(id) = next.pop_front() {
-        if !seen.insert(id) {
-            continue;
-        }
-        match repository.find_commit(to_git(id)) {
-            Ok(commit) => next.extend(commit.parent_ids().map(from_git)),
-            Err(_) if is_unreadable(repository, id) => return Some(id),
-            Err(_) => {}
-        }
-    }
-    None
-}
-
-/// Whether a commit is here whole, and none that can be read.
-pub(super) fn is_unreadable(repository: &Repository, id: Oid) -> bool {
-    repository.find_commit(to_git(id)).is_err()
-        && repository
-            .odb()
-            .and_then(|objects| objects.read(to_git(id)).map(|object| object.kind()))
-            == Ok(git2::ObjectType::Commit)
 }

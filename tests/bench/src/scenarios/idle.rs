@@ -1,7 +1,5 @@
 //! Many fleets in one controller: what they hold in memory, and what they cost while nothing is to be done.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +7,7 @@ use std::time::Duration;
 use super::Setting;
 use crate::generator::Shape;
 use crate::process::{self, usage};
-use crate::site::{NewestEntry, PATIENCE, Site, region_server};
+use crate::site::{Site, region_server, start_together};
 use crate::table::{Figure, Unit};
 
 /// How often every fleet's remote is looked at: the program's default.
@@ -34,32 +32,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
         })
         .collect();
     let home = tempfile::tempdir().unwrap();
-    let mut settings = format!(
-        "dataDir: {}\npoll: {}s\negress: {{ loopback: true }}\nfleets:\n",
-        home.path().join("data").display(),
-        POLL.as_secs()
-    );
-    for site in &sites {
-        let _ = writeln!(
-            settings,
-            "  - {{ name: {}, repo: {} }}",
-            site.shape.name,
-            site.repo().display()
-        );
-    }
-    let file = home.path().join("settings.yaml");
-    fs::write(&file, settings).unwrap();
-    let mut controller = setting
-        .program
-        .start(&["run", "--settings", file.to_str().unwrap()]);
-    let mut open: Vec<NewestEntry> = sites
-        .iter()
-        .map(|site| NewestEntry::of(site.repo()))
-        .collect();
-    controller.wait_until("all first rollouts", PATIENCE, || {
-        open.retain_mut(|newest| !newest.is("Succeeded"));
-        open.is_empty()
-    });
+    let controller = start_together(setting.program, &sites, home.path(), POLL);
     let peak = process::peak_memory(controller.id());
     // Whatever follows a rollout (gathering packs, posting, the last polls at short intervals) is over by then.
     thread::sleep(POLL);

@@ -1,7 +1,5 @@
 //! What a fleet waits beside others of the same controller whose templates never end.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +8,10 @@ use tidegate_testkit::wait::wait_until;
 use super::Setting;
 use super::latency::milliseconds;
 use crate::generator::{Shape, fleet_values};
-use crate::site::{NewestEntry, PATIENCE, Site, records, region_server};
+use crate::site::{PATIENCE, Site, records, region_server, start_together};
 use crate::table::{Figure, percentile};
 
-/// A template that goes on until its worker is stopped: an hour of hashes, a million bytes each.
+/// A template that goes on until its worker is stopped: it hashes a long text once for each pair of few.
 const ENDLESS: &str = "{{#each values.few}}{{#each @root.values.few}}{{#if (eq (sha256 (toJson @root.values.many)) \"\")}}{{/if}}{{/each}}{{/each}}";
 
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
@@ -24,9 +22,11 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     for hostile in [0, 1, 3] {
         let times = beside(setting, hostile, regions, rounds);
         let (middle, longest) = (percentile(&times, 50), percentile(&times, 100));
-        let name = format!(
-            "{regions} regions, beside {hostile} fleets that render without end: commit → canary branch"
-        );
+        let company = match hostile {
+            0 => "alone".to_owned(),
+            _ => format!("beside {hostile} that never end to render"),
+        };
+        let name = format!("{regions} regions, {company}: commit → canary branch");
         let p50 = Figure::time(format!("{name}, p50"), middle);
         let most = Figure::time(format!("{name}, longest"), longest);
         match alone {
@@ -55,35 +55,15 @@ fn beside(setting: &Setting<'_>, hostile: usize, regions: usize, rounds: usize) 
         let shape = shape.gated(&server.url(""), Duration::from_secs(1));
         Site::new(shape, Arc::clone(&health))
     };
-    let good = site("good", regions);
-    let hostile: Vec<Site> = (0..hostile)
-        .map(|number| site(&format!("hostile-{number}"), 4))
-        .collect();
+    let mut sites = vec![site("good", regions)];
+    sites.extend((0..hostile).map(|number| site(&format!("hostile-{number}"), 4)));
     let home = tempfile::tempdir().unwrap();
-    let mut settings = format!(
-        "dataDir: {}\negress: {{ loopback: true }}\nfleets:\n",
-        home.path().join("data").display()
-    );
-    for site in hostile.iter().chain([&good]) {
-        let _ = writeln!(
-            settings,
-            "  - {{ name: {}, repo: {} }}",
-            site.shape.name,
-            site.repo().display()
-        );
-    }
-    let file = home.path().join("settings.yaml");
-    fs::write(&file, settings).unwrap();
-    let mut controller = setting
-        .program
-        .start(&["run", "--settings", file.to_str().unwrap()]);
-    for site in hostile.iter().chain([&good]) {
-        let mut newest = NewestEntry::of(site.repo());
-        controller.wait_until("the first rollouts", PATIENCE, || newest.is("Succeeded"));
-    }
+    let poll = Duration::from_secs(30);
+    let mut controller = start_together(setting.program, &sites, home.path(), poll);
+    let (good, hostile) = sites.split_first().unwrap();
     let mut times = Vec::new();
     for round in 0..rounds {
-        for site in &hostile {
+        for site in hostile {
             let head = poison(site, round);
             // From then on it always has something to render.
             if round == 0 {
@@ -104,17 +84,13 @@ fn beside(setting: &Setting<'_>, hostile: usize, regions: usize, rounds: usize) 
     times
 }
 
-/// Gives a hostile fleet something new to render without end.
+/// Gives a hostile fleet something new to render without end; tells the commit.
 fn poison(site: &Site, round: usize) -> String {
-    let numbers = |count: usize| {
-        let numbers: Vec<String> = (0..count).map(|number| number.to_string()).collect();
-        numbers.join(", ")
-    };
     let values = format!(
-        "{}few: [{}]\nmany: [{}, {round}]\n",
+        "{}few: {:?}\nmany: {:?}\nround: {round}\n",
         fleet_values("1.0.0"),
-        numbers(2000),
-        numbers(20_000)
+        (0..2000).collect::<Vec<_>>(),
+        (0..20_000).collect::<Vec<_>>()
     );
     site.publish(
         &[
