@@ -15,6 +15,7 @@ pub mod demo;
 pub mod error;
 pub mod explain;
 pub mod fetch;
+pub mod gates;
 pub mod history;
 pub mod init;
 pub mod log_view;
@@ -92,6 +93,7 @@ enum Command {
     Run(run::RunArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
+    Gates(gates::GatesArgs),
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
     Approve(verbs::ApproveArgs),
@@ -139,6 +141,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => run::run(arguments, &terminal),
         Command::Status(arguments) => status::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
+        Command::Gates(arguments) => gates::run(arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
         Command::Audit(arguments) => audit::run(arguments, &terminal),
         Command::Approve(arguments) => verbs::approve(arguments, &terminal),

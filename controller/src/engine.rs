@@ -10,7 +10,6 @@
 //! * Nothing here is remembered that git does not have, but for the sums of bakes and deadlines, which may
 //!   get lost: then bakes take longer.
 
-mod blocking;
 mod candidate;
 pub mod crash;
 mod ending;
@@ -42,6 +41,7 @@ pub use self::ending::Ending;
 use self::log::LogDamage;
 use self::ports::{RefView, Remote};
 use self::sampling::GATHER_SAMPLES;
+use crate::blocking;
 use crate::clock::Clock;
 use crate::gates::{Observed, Prober, Sampler};
 use crate::git::failure::{Recovery, RemoteError};
@@ -53,6 +53,9 @@ use crate::store::SumsFile;
 
 /// How long a push, or anything else that is asked of the remote, may take.
 pub const PUSH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a run that is to end looks whether regions that were given back what they had are well.
+const LOOKS_WHILE_GIVEN_BACK: Duration = Duration::from_secs(1);
 
 /// How often the sums of bakes and deadlines are written: what was counted since is lost with the process. What harm has
 /// taken back is written at once.
@@ -447,6 +450,9 @@ impl<R: Remote> Engine<R> {
         if !pushes.is_empty() {
             self.push(&pushes).await?;
             return Ok(self.again());
+        }
+        if !busy && self.options.settle && self.watches_what_was_given_back() {
+            return Ok(Turn::Wait(Some(LOOKS_WHILE_GIVEN_BACK)));
         }
         if !busy {
             let turn = self.settled_or_wait(Some(self.ending.of(&tip.state)));

@@ -2,8 +2,12 @@
 //!
 //! A probe says what it saw; what that means for a rollout is decided in `tidegate_waves`.
 
+pub mod argocd;
 pub mod egress;
 pub mod http;
+pub mod region;
+pub mod trees;
+pub mod workloads;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,8 +16,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_waves::fleet::HttpCheck;
+use tidegate_waves::fleet::GateCheck;
 use tidegate_waves::gate::Sample;
+use tidegate_waves::rollout::{Phase, Place};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,18 +29,27 @@ use crate::clock::Clock;
 /// A probe under way.
 pub type Probing<'a> = Pin<Box<dyn Future<Output = Sample> + Send + 'a>>;
 
-/// Takes one sample of an `http` gate.
+/// Takes one sample of a gate.
 pub trait Prober: Send + Sync {
-    /// Asks once and says what was read, at the latest after `timeout`.
+    /// Asks once and says what was read, at the latest after the watch's `timeout`.
     ///
-    /// `older` is the same gate with the values of trees that the region may still run, its last good above all: an
-    /// expected value that differs tells revisions apart. It never fails; what goes wrong is a reading.
+    /// `memory` is the same for all samples of one watch, and empty at its first. It never fails; what goes wrong is a
+    /// reading.
     fn probe<'a>(
         &'a self,
-        check: &'a HttpCheck,
-        timeout: Duration,
-        older: &'a [HttpCheck],
+        target: &'a Target,
+        watch: &'a Watch,
+        memory: &'a mut Memory,
     ) -> Probing<'a>;
+}
+
+/// What a gate remembers from one sample of a watch to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Of an `argocd` gate.
+    pub argocd: argocd::RegionMemory,
+    /// Of a `workloads` gate.
+    pub workloads: workloads::RegionMemory,
 }
 
 /// Which gate of which region.
@@ -53,10 +67,15 @@ pub struct Watch {
     /// Anything that the caller wants back with each sample, such as a count of promotions. A watch
     /// whose generation changes starts anew.
     pub generation: u64,
+    /// Before or after the promotion.
+    pub phase: Phase,
     /// What is asked.
-    pub check: HttpCheck,
-    /// The same gate with the values of each tree that the region may still run, its last good above all.
-    pub older: Vec<HttpCheck>,
+    pub check: GateCheck,
+    /// The same gate with the values of each tree that the region may still run, its last good above all: an expected
+    /// value that differs tells revisions apart.
+    pub older: Vec<GateCheck>,
+    /// Where the tree that is judged is to be found.
+    pub place: Place,
     /// No sample is taken earlier than this after the watch began.
     pub settle: Duration,
     /// From the start of one sample to the start of the next; `None` takes a single one.
@@ -189,6 +208,7 @@ impl Task {
             _ => Duration::ZERO,
         };
         let mut next = Instant::now() + self.watch.settle + jitter;
+        let mut memory = Memory::default();
         loop {
             tokio::time::sleep_until(next).await;
             // The semaphore is never closed.
@@ -199,7 +219,7 @@ impl Task {
             let started_at = self.clock.monotonic();
             let sample = self
                 .prober
-                .probe(&self.watch.check, self.watch.timeout, &self.watch.older)
+                .probe(&self.target, &self.watch, &mut memory)
                 .await;
             drop(permit);
             let observed = Observed {
@@ -236,8 +256,9 @@ fn jitter(target: &Target, every: Duration) -> Duration {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tidegate_waves::fleet::HttpExpect;
+    use tidegate_waves::fleet::{HttpCheck, HttpExpect};
     use tidegate_waves::gate::Reading;
+    use tidegate_waves::oid::Oid;
 
     use super::*;
     use crate::clock::SystemClock;
@@ -250,12 +271,8 @@ mod tests {
     }
 
     impl Prober for Slow {
-        fn probe<'a>(
-            &'a self,
-            check: &'a HttpCheck,
-            _: Duration,
-            _: &'a [HttpCheck],
-        ) -> Probing<'a> {
+        fn probe<'a>(&'a self, _: &'a Target, watch: &'a Watch, _: &'a mut Memory) -> Probing<'a> {
+            let check = watch.check.as_http().unwrap();
             Box::pin(async move {
                 let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
                 self.most.fetch_max(now, Ordering::SeqCst);
@@ -273,14 +290,22 @@ mod tests {
     fn watch(url: &str, every: Option<Duration>) -> Watch {
         Watch {
             generation: 7,
-            check: HttpCheck {
+            phase: Phase::After,
+            check: GateCheck::Http(HttpCheck {
                 endpoint: None,
                 url: url.to_owned(),
                 method: "GET".to_owned(),
                 headers: BTreeMap::new(),
                 expect: HttpExpect::default(),
-            },
+            }),
             older: Vec::new(),
+            place: Place {
+                cluster: "aks-a".to_owned(),
+                branch: "refs/heads/tidegate/canary".to_owned(),
+                tree: Oid::ZERO,
+                older: Vec::new(),
+                moves: false,
+            },
             settle: Duration::ZERO,
             every,
             timeout: Duration::from_secs(1),

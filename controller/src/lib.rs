@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod engine;
@@ -12,6 +13,7 @@ pub mod fuzzing;
 pub mod gates;
 pub mod git;
 pub mod identity;
+pub mod regions;
 pub mod render_worker;
 pub mod repo_template;
 pub mod reporting;

@@ -3,6 +3,9 @@
 //! Secrets never stand in them, only the files that hold them.
 
 mod check;
+mod clusters;
+
+pub use clusters::{Argocd, ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -99,6 +102,12 @@ pub struct FleetSettings {
     /// Hosts that gates reach by name, with credentials.
     #[serde(default, deserialize_with = "check::endpoints")]
     pub endpoints: Vec<Endpoint>,
+    /// How a region's cluster is reached, by its name.
+    #[serde(default, deserialize_with = "clusters::sources")]
+    pub clusters: Vec<ClusterSource>,
+    /// The Argo CDs that apply the branches.
+    #[serde(default, deserialize_with = "clusters::argocd")]
+    pub argocd: Vec<Argocd>,
     /// Where commit statuses and pull requests go.
     #[serde(default)]
     pub forge: Option<Forge>,
@@ -406,6 +415,8 @@ impl Settings {
                 author: Author::default(),
                 requests: Requests::default(),
                 endpoints: Vec::new(),
+                clusters: Vec::new(),
+                argocd: Vec::new(),
                 forge: None,
                 alerts: Vec::new(),
             }],
@@ -455,6 +466,16 @@ impl Settings {
                 files.extend(endpoint.token_file.as_mut());
                 files.extend(endpoint.client_cert_file.as_mut());
                 files.extend(endpoint.client_key_file.as_mut());
+            }
+            for source in &mut fleet.clusters {
+                match source {
+                    ClusterSource::Kubeconfigs(path) | ClusterSource::Kubeconfig(path) => {
+                        files.push(path);
+                    }
+                    ClusterSource::InCluster(_)
+                    | ClusterSource::Secrets(_)
+                    | ClusterSource::ArgocdSecrets(_) => {}
+                }
             }
             if let Some(forge) = &mut fleet.forge {
                 files.extend(forge.token_file.as_mut());

@@ -11,6 +11,7 @@
 mod alerts;
 mod bad_input;
 mod cli_help;
+mod clusters;
 mod crash;
 mod documents;
 mod faults;

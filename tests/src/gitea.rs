@@ -18,7 +18,7 @@ use crate::certificates::Certificates;
 use crate::wait::{wait_for, wait_until};
 
 /// The environment variable with the folder of the servers that tests run against.
-pub const STACK_VARIABLE: &str = "TIDEGATE_TEST_STACK";
+pub use crate::stack::STACK_VARIABLE;
 /// The administrator; also the engineer whose commits are rolled out.
 pub const ENGINEER: &str = "jo";
 /// The account of the controller.

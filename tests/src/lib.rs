@@ -13,6 +13,7 @@
     reason = "a test that cannot go on fails by a panic"
 )]
 
+pub mod argocd;
 pub mod branch_health;
 pub mod canaries;
 pub mod certificates;
@@ -23,12 +24,15 @@ pub mod gitea;
 pub mod http;
 pub mod journal;
 pub mod journal_audit;
+pub mod kubelet;
+pub mod kubernetes;
 pub mod process_sampler;
 pub mod regions;
 pub mod requests;
 pub mod small_disk;
 pub mod small_fleet;
 pub mod ssh_server;
+pub mod stack;
 pub mod tidegate;
 pub mod wait;
 pub mod work;

@@ -299,6 +299,44 @@ pub struct Gate {
 pub enum GateCheck {
     /// An HTTP endpoint answers as expected.
     Http(HttpCheck),
+    /// Argo CD's Applications of the region are synced to its tree and healthy.
+    Argocd(ArgocdCheck),
+    /// The objects of the region's tree are in its cluster as rendered, and healthy.
+    Workloads(WorkloadsCheck),
+}
+
+impl GateCheck {
+    /// The check of an `http` gate.
+    #[must_use]
+    pub fn as_http(&self) -> Option<&HttpCheck> {
+        match self {
+            Self::Http(check) => Some(check),
+            Self::Argocd(_) | Self::Workloads(_) => None,
+        }
+    }
+
+    /// Whether asking hurries what applies the branches on, so that it is worth to ask after a region was given back what
+    /// it had.
+    #[must_use]
+    pub fn hurries(&self) -> bool {
+        matches!(self, Self::Argocd(_))
+    }
+
+    /// How such a gate is asked and counted where nothing else is written.
+    ///
+    /// Gates that read a cluster wait for a state to last by themselves (`stableFor`, `degradedFor`): one sample that says
+    /// so is enough.
+    #[must_use]
+    pub fn default_sampling(&self) -> Sampling {
+        match self {
+            Self::Http(_) => Sampling::default(),
+            Self::Argocd(_) | Self::Workloads(_) => Sampling {
+                successes: 1,
+                failures: 1,
+                ..Sampling::default()
+            },
+        }
+    }
 }
 
 /// How a gate is asked, and how its answers are counted.
@@ -374,6 +412,155 @@ impl Default for HttpExpect {
         Self {
             status: vec![200],
             json: BTreeMap::new(),
+        }
+    }
+}
+
+/// The check of an `argocd` gate: which Applications, and how long what they show has to last.
+///
+/// The rules are in the manual's page on the gate; durations are counted by the controller's own monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ArgocdCheck {
+    /// The name of an Argo CD in the operator's settings; `None` is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Applications by label; `None` finds them by repo, branch and folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// How many Applications the region has at least.
+    pub applications: u32,
+    /// How long all must be synced and healthy.
+    #[serde(with = "duration::text")]
+    pub stable_for: Duration,
+    /// How long an Application must be degraded.
+    #[serde(with = "duration::text")]
+    pub degraded_for: Duration,
+    /// How long a sync of this tree may run.
+    #[serde(with = "duration::text")]
+    pub sync_deadline: Duration,
+    /// How long objects may be missing.
+    #[serde(with = "duration::text")]
+    pub missing_for: Duration,
+    /// How long something else may keep an Application out of sync after its sync.
+    #[serde(with = "duration::text")]
+    pub drift_grace: Duration,
+    /// What an Application means that was degraded before its promotion, for the same cause.
+    pub baseline_degraded: BaselineDegraded,
+    /// What objects mean that only pruning would remove, where pruning is off.
+    pub prune_pending: PrunePending,
+    /// What an Application means that does not stay in sync.
+    pub on_drift: OnDrift,
+    /// What a suspended Application means.
+    pub on_suspended: OnSuspended,
+}
+
+impl Default for ArgocdCheck {
+    fn default() -> Self {
+        Self {
+            instance: None,
+            selector: None,
+            applications: 1,
+            stable_for: Duration::from_secs(60),
+            degraded_for: Duration::from_secs(30),
+            sync_deadline: Duration::from_secs(10 * 60),
+            missing_for: Duration::from_secs(60),
+            drift_grace: Duration::from_secs(60),
+            baseline_degraded: BaselineDegraded::Hold,
+            prune_pending: PrunePending::Accept,
+            on_drift: OnDrift::Hold,
+            on_suspended: OnSuspended::Hold,
+        }
+    }
+}
+
+/// What an Application means that was degraded before its promotion, for the same cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BaselineDegraded {
+    /// It neither passes nor fails.
+    Hold,
+    /// It is judged as if it had been healthy.
+    Ignore,
+}
+
+/// What objects mean that only pruning would remove, where pruning is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PrunePending {
+    /// Nothing.
+    Accept,
+    /// The gate neither passes nor fails.
+    Hold,
+}
+
+/// What an Application means that does not stay in sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDrift {
+    /// The gate neither passes nor fails.
+    Hold,
+    /// Harm.
+    Fail,
+}
+
+/// What a suspended Application means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnSuspended {
+    /// The gate neither passes nor fails.
+    Hold,
+    /// It counts as healthy.
+    Pass,
+}
+
+/// The check of a `workloads` gate: how long what the cluster shows has to last.
+///
+/// The rules are in the manual's page on the gate; durations are counted by the controller's own monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadsCheck {
+    /// The namespace of objects that name none.
+    pub namespace: String,
+    /// How long all must be healthy without a break.
+    #[serde(with = "duration::text")]
+    pub stable_for: Duration,
+    /// How long a container may wait for its image.
+    #[serde(with = "duration::text")]
+    pub image_pull_for: Duration,
+    /// How long a container may crash or be refused.
+    #[serde(with = "duration::text")]
+    pub waiting_for: Duration,
+    /// How long a Deployment may be refused new pods.
+    #[serde(with = "duration::text")]
+    pub replica_failure_for: Duration,
+    /// How long no node may be found for a pod before the evidence names it.
+    #[serde(with = "duration::text")]
+    pub unschedulable_for: Duration,
+    /// How often the containers of one pod may restart.
+    pub max_restarts: u32,
+    /// Whether a workload without replicas is healthy.
+    pub allow_zero: bool,
+    /// How often a healthy region may break before it counts as flapping.
+    pub max_flaps: u32,
+    /// Paths of fields that are not compared, such as `/spec/replicas`; `Kind:/path` for one kind alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+}
+
+impl Default for WorkloadsCheck {
+    fn default() -> Self {
+        Self {
+            namespace: "default".to_owned(),
+            stable_for: Duration::from_secs(60),
+            image_pull_for: Duration::from_secs(120),
+            waiting_for: Duration::from_secs(60),
+            replica_failure_for: Duration::from_secs(60),
+            unschedulable_for: Duration::from_secs(5 * 60),
+            max_restarts: 2,
+            allow_zero: false,
+            max_flaps: 3,
+            ignore: Vec::new(),
         }
     }
 }

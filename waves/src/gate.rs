@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Gate, GateCheck, Sampling, UNPROVEN_SETTLE};
+use crate::fleet::{Gate, Sampling, UNPROVEN_SETTLE};
 
 /// What one sample of a gate says by itself, before it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,8 +21,12 @@ pub enum Reading {
     },
     /// An answer that is not what was expected: harm, if the region was healthy before or has been since.
     Bad,
+    /// This revision answered, and is neither healthy yet nor harmful.
+    Progressing,
     /// A revision could be read, and it is the old one.
     Stale,
+    /// Something was read from which nothing follows, such as an object that somebody else changes.
+    Unknown,
     /// Nothing could be learnt: no route, timeout, DNS, TLS, redirect, an answer that is too large.
     Unreachable,
     /// The operator's egress rules forbid the address.
@@ -109,7 +113,12 @@ impl GateFold {
                     self.sick = true;
                 }
             }
-            Reading::Stale | Reading::Unreachable | Reading::EgressDenied => {
+            Reading::Progressing => {
+                self.answered = true;
+                self.successes = 0;
+                self.last_healthy = None;
+            }
+            Reading::Stale | Reading::Unknown | Reading::Unreachable | Reading::EgressDenied => {
                 self.successes = 0;
                 self.last_healthy = None;
             }
@@ -196,12 +205,14 @@ impl GateFold {
 }
 
 /// Whether a gate can tell this render's answer from those of all older ones: for each of them, given by the gates that
-/// it has, an expected JSON value differs between the two.
+/// it has, an expected JSON value differs between the two. Gates that read a cluster compare with the tree itself.
 ///
 /// Without any there is no older revision of ours that could answer, so that any expected JSON value tells.
 #[must_use]
 pub fn can_prove(gate: &Gate, older: &[&[Gate]]) -> bool {
-    let GateCheck::Http(check) = &gate.check;
+    let Some(check) = gate.check.as_http() else {
+        return true;
+    };
     if check.expect.json.is_empty() {
         return false;
     }
@@ -209,8 +220,8 @@ pub fn can_prove(gate: &Gate, older: &[&[Gate]]) -> bool {
         gates
             .iter()
             .filter(|before| before.name == gate.name)
+            .filter_map(|before| before.check.as_http())
             .any(|before| {
-                let GateCheck::Http(before) = &before.check;
                 check.expect.json.iter().any(|(pointer, value)| {
                     before
                         .expect

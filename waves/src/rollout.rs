@@ -32,7 +32,7 @@ mod state;
 mod turn;
 mod watch;
 
-pub use decision::{Append, Probe, PushOrder, Step};
+pub use decision::{Append, Place, Probe, PushOrder, Step, present_probes};
 pub use files::{StateFilesError, from_files, to_files};
 pub use observation::{
     BranchView, Candidate, CandidateOutcome, CommitView, ConfigView, Finding, Now, Observations,

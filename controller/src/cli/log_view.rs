@@ -16,7 +16,7 @@ use crate::explain::evidence::changes;
 use crate::explain::{Explanation, Seen, explain};
 use crate::git::history::{CommitView, History};
 use crate::git::remote::RemoteUrl;
-use crate::settings::Settings;
+use crate::settings::{FleetSettings, Settings};
 use crate::status::{PastRollout, Status, history, status};
 
 /// Which fleet's log a command reads.
@@ -53,9 +53,49 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
+    /// The operator's settings and the fleet that is meant, if they are named.
+    pub(super) fn settings(&self) -> Result<Option<(Settings, FleetSettings)>, CommandError> {
+        let Some(file) = &self.settings else {
+            return Ok(None);
+        };
+        let settings =
+            Settings::load(file).map_err(|error| CommandError::usage(error.to_string()))?;
+        let fleet = self.fleet_of(file, &settings)?.clone();
+        Ok(Some((settings, fleet)))
+    }
+
+    /// The fleet that is meant.
+    fn fleet_of<'a>(
+        &self,
+        file: &Path,
+        settings: &'a Settings,
+    ) -> Result<&'a FleetSettings, CommandError> {
+        let names: Vec<&str> = settings
+            .fleets
+            .iter()
+            .filter_map(|fleet| fleet.name.as_deref())
+            .collect();
+        let which = || format!("its fleets are: {}", names.join(", "));
+        match (&self.fleet, settings.fleets.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, _) => Err(CommandError::usage(format!(
+                "{} names several fleets: choose one with --fleet",
+                file.display()
+            ))
+            .hint(which())),
+            (Some(name), fleets) => fleets
+                .iter()
+                .find(|fleet| fleet.name.as_ref() == Some(name))
+                .ok_or_else(|| {
+                    CommandError::usage(format!("{} has no fleet {name}", file.display()))
+                        .hint(which())
+                }),
+        }
+    }
+
     /// Where the log is, with what the settings say of the fleet if they are named.
     pub(super) fn resolved(&self) -> Result<ResolvedLog, CommandError> {
-        let Some(file) = &self.settings else {
+        let Some((_, fleet)) = self.settings()? else {
             let url = match &self.repo {
                 Some(url) => url.clone(),
                 None => origin()?,
@@ -66,31 +106,6 @@ impl LogArgs {
                 prefix: self.prefix.clone(),
                 path: self.path.clone(),
             });
-        };
-        let settings =
-            Settings::load(file).map_err(|error| CommandError::usage(error.to_string()))?;
-        let names: Vec<&str> = settings
-            .fleets
-            .iter()
-            .filter_map(|fleet| fleet.name.as_deref())
-            .collect();
-        let which = || format!("its fleets are: {}", names.join(", "));
-        let fleet = match (&self.fleet, settings.fleets.as_slice()) {
-            (None, [only]) => only,
-            (None, _) => {
-                return Err(CommandError::usage(format!(
-                    "{} names several fleets: choose one with --fleet",
-                    file.display()
-                ))
-                .hint(which()));
-            }
-            (Some(name), fleets) => fleets
-                .iter()
-                .find(|fleet| fleet.name.as_ref() == Some(name))
-                .ok_or_else(|| {
-                    CommandError::usage(format!("{} has no fleet {name}", file.display()))
-                        .hint(which())
-                })?,
         };
         Ok(ResolvedLog {
             url: checked(fleet.repo.clone())?,
@@ -205,6 +220,13 @@ impl LogView {
     pub fn head(&self) -> Result<Option<Oid>, CommandError> {
         let config = self.config_ref();
         Ok(self.repo.list(&[&config])?.get(&config).copied())
+    }
+
+    /// Fetches the wave branches with the newest trees of their regions, and what came before.
+    pub fn fetch_waves(&self) -> Result<(), CommandError> {
+        let prefix = &self.log.prefix;
+        let all = format!("+refs/heads/{prefix}/*:refs/heads/{prefix}/*");
+        self.repo.unshallow(&[all])
     }
 
     /// Looks whether the log has moved, and fetches its newest entry if so.

@@ -23,12 +23,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{Ending, Engine, EngineError, FleetOptions, World};
 use crate::forge::poster::poster;
 use crate::forge::{self, Forge, ForgeSettingsError};
+use crate::gates::argocd::ArgocdGate;
 use crate::gates::egress::EgressRules;
 use crate::gates::http::HttpProber;
+use crate::gates::region::RegionProber;
+use crate::gates::trees::RegionTrees;
+use crate::gates::workloads::WorkloadsGate;
 use crate::git::child::Surroundings;
 use crate::git::mirror::{Deadlines, Mirror, MirrorOptions};
 use crate::git::remote::RemoteUrl;
 use crate::identity::DataFolder;
+use crate::regions::Clusters;
 use crate::render_worker::ChildWorkers;
 use crate::reporting::Report;
 use crate::reporting::reporter::{Reporter, ReporterOptions};
@@ -298,6 +303,27 @@ fn stop_signal() -> Result<impl Future<Output = &'static str>, CommandError> {
     })
 }
 
+/// What asks a fleet's regions how they are; `mirror` is a repository with the wave branches.
+pub(super) fn prober(
+    fleet: &FleetSettings,
+    settings: &Settings,
+    mirror: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<RegionProber, CommandError> {
+    let http = HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
+    let clusters = Arc::new(Clusters::new(fleet.clusters.clone()));
+    let trees = RegionTrees::new(mirror.to_owned());
+    let argocd = ArgocdGate::new(
+        &fleet.argocd,
+        &clusters,
+        &fleet.repo,
+        trees.clone(),
+        Arc::clone(clock),
+    );
+    let workloads = WorkloadsGate::new(clusters, trees, Arc::clone(clock));
+    Ok(RegionProber::new(http, argocd, workloads))
+}
+
 /// One fleet, ready to run.
 struct Prepared {
     options: FleetOptions,
@@ -329,8 +355,8 @@ impl Prepared {
         .map_err(CommandError::failed)?;
         let git_dir = mirror.git_dir().to_owned();
         let store = ObjectStore::open(&git_dir).map_err(CommandError::failed)?;
-        let prober =
-            HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let prober = prober(fleet, settings, &git_dir, &clock)?;
         let templates = ChildWorkers::new()
             .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
         let (reports, heard) = watch::channel(Report::default());
@@ -343,7 +369,6 @@ impl Prepared {
             }
             Err(error) => return Err(CommandError::usage(error.to_string())),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let alerts = if fleet.alerts.is_empty() {
             None
         } else {

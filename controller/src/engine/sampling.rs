@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidegate_waves::fleet::GateCheck;
 use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Phase, Probe, RegionSample};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::ports::Remote;
 use super::{Engine, EngineError};
@@ -25,7 +24,14 @@ pub(super) struct Sampled {
     of: BTreeMap<Target, Order>,
     /// Of which it was said that they may not be asked.
     denied: BTreeSet<Target>,
+    /// Regions that were given back what they had, by rollout, and what was last said of them.
+    given_back: BTreeMap<(String, Target), Reading>,
+    /// Since when a run that is to end waits for those.
+    waits_since: Option<Duration>,
 }
+
+/// How long a run that is to end waits for regions that were given back what they had.
+const GIVEN_BACK_IS_WATCHED_FOR: Duration = Duration::from_secs(60);
 
 /// One target's order to the sampler, and what it was given for.
 struct Order {
@@ -56,6 +62,13 @@ impl<R: Remote> Engine<R> {
                 "the operator's settings do not let this gate be asked"
             );
         }
+        if order.phase == Phase::GivenBack {
+            let key = (order.rollout.clone(), observed.target.clone());
+            let reading = observed.sample.reading;
+            if self.sampled.given_back.insert(key, reading) != Some(reading) {
+                info!(region = observed.target.region, gate = observed.target.gate, reading = ?reading, evidence = observed.sample.evidence, "seen since the region was given back what it had");
+            }
+        }
         debug!(region = observed.target.region, gate = observed.target.gate, reading = ?observed.sample.reading, evidence = observed.sample.evidence, "sampled");
         let samples = &mut self.pending.samples;
         if samples.len() >= MOST_WAITING {
@@ -71,24 +84,45 @@ impl<R: Remote> Engine<R> {
         });
     }
 
+    /// Whether regions that were given back what they had are still watched, so that what hurries them goes on: a run that is
+    /// to end waits for a while.
+    pub(super) fn watches_what_was_given_back(&mut self) -> bool {
+        let is_watched = |order: &Order| order.phase == Phase::GivenBack;
+        if !self.sampled.of.values().any(is_watched) {
+            self.sampled.waits_since = None;
+            return false;
+        }
+        let now = self.clock.monotonic();
+        let since = *self.sampled.waits_since.get_or_insert(now);
+        now.saturating_sub(since) < GIVEN_BACK_IS_WATCHED_FOR
+    }
+
     /// Hands the sampler what is to be sampled from now on.
     pub(super) fn sample(&mut self, probes: &[Probe]) -> Result<(), EngineError> {
         let now = self.clock.monotonic();
         let mut of = BTreeMap::new();
+        self.sampled
+            .given_back
+            .retain(|(rollout, _), _| probes.iter().any(|probe| probe.rollout == *rollout));
         for probe in probes {
             let target = Target {
                 region: probe.region.clone(),
                 gate: probe.gate.name.clone(),
             };
-            let GateCheck::Http(check) = &probe.gate.check;
-            let older = probe.older.iter().map(|gate| {
-                let GateCheck::Http(check) = &gate.check;
-                check
-            });
+            if probe.phase == Phase::GivenBack {
+                // Once all is well there, nobody needs to be hurried any more.
+                let key = (probe.rollout.clone(), target.clone());
+                let said = self.sampled.given_back.get(&key);
+                if said.is_some_and(|reading| matches!(reading, Reading::Healthy { .. })) {
+                    continue;
+                }
+            }
+            let older = probe.older.iter().map(|gate| &gate.check);
             let known = self.sampled.of.remove(&target).filter(|order| {
                 order.rollout == probe.rollout
                     && order.phase == probe.phase
-                    && order.watch.check == *check
+                    && order.watch.check == probe.gate.check
+                    && order.watch.place == probe.place
                     && order.watch.older.iter().eq(older.clone())
                     && order.watch.every == Some(probe.every)
             });
@@ -99,8 +133,10 @@ impl<R: Remote> Engine<R> {
                     phase: probe.phase,
                     watch: Watch {
                         generation: self.sampled.next,
-                        check: check.clone(),
+                        phase: probe.phase,
+                        check: probe.gate.check.clone(),
                         older: older.cloned().collect(),
+                        place: probe.place.clone(),
                         settle: probe.not_before.saturating_sub(now),
                         every: Some(probe.every),
                         timeout: probe.gate.sampling.timeout,

@@ -17,7 +17,6 @@ use tidegate_waves::gate::{Reading, Sample};
 use self::endpoint::ReadyEndpoint;
 use self::judge::Answer;
 use super::egress::{CheckedResolver, EgressRules};
-use super::{Prober, Probing};
 use crate::secret::Mask;
 use crate::settings::Endpoint;
 
@@ -176,20 +175,20 @@ impl HttpProber {
     }
 }
 
-impl Prober for HttpProber {
-    fn probe<'a>(
-        &'a self,
-        check: &'a HttpCheck,
+impl HttpProber {
+    /// Asks once, and gives up after `timeout`. `older` is the same gate with the values of trees that the region may still
+    /// run.
+    pub async fn sample(
+        &self,
+        check: &HttpCheck,
+        older: &[HttpCheck],
         timeout: Duration,
-        older: &'a [HttpCheck],
-    ) -> Probing<'a> {
-        Box::pin(async move {
-            tokio::time::timeout(timeout, self.ask(check, older))
-                .await
-                .unwrap_or_else(|_| {
-                    unreachable(&format!("no answer within {}", duration::format(timeout)))
-                })
-        })
+    ) -> Sample {
+        tokio::time::timeout(timeout, self.ask(check, older))
+            .await
+            .unwrap_or_else(|_| {
+                unreachable(&format!("no answer within {}", duration::format(timeout)))
+            })
     }
 }
 

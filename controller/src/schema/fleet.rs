@@ -228,14 +228,22 @@ pub enum PolicyWithContent {
     Allow,
 }
 
-/// One gate. Every string is a template, resolved per region.
+/// One gate: exactly one of `http`, `argocd` and `workloads`. Every string is a template, resolved per region.
 #[derive(Debug, JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    extend("oneOf" = [{ "required": ["http"] }, { "required": ["argocd"] }, { "required": ["workloads"] }])
+)]
 pub struct Gate {
     /// The gate's name, unique in the fleet.
     pub name: String,
-    /// What is asked.
-    pub http: Http,
+    /// An HTTP endpoint answers as expected.
+    pub http: Option<Http>,
+    /// Argo CD's Applications of the region are synced to its tree and healthy.
+    pub argocd: Option<Argocd>,
+    /// The objects of the region's tree are in its cluster as rendered, and healthy.
+    pub workloads: Option<Workloads>,
     /// The first sample comes no sooner than this after the promotion.
     #[schemars(extend("default" = "0s"))]
     pub settle: Option<Settle>,
@@ -245,10 +253,10 @@ pub struct Gate {
     /// The longest that a sample may take; at most `every`.
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$|\{\{"), extend("default" = "5s"))]
     pub timeout: Option<String>,
-    /// So many healthy samples in a row make it healthy.
+    /// So many healthy samples in a row make it healthy; 1 by default for `argocd` and `workloads`, which wait by themselves.
     #[schemars(extend("default" = 3))]
     pub successes: Option<Count>,
-    /// So many harmful samples in a row make it fail.
+    /// So many harmful samples in a row make it fail; 1 by default for `argocd` and `workloads`.
     #[schemars(extend("default" = 3))]
     pub failures: Option<Count>,
 }
@@ -269,6 +277,127 @@ pub enum Settle {
 pub enum Count {
     /// The number.
     Number(#[schemars(range(min = 1))] u32),
+    /// The expression.
+    Expression(String),
+}
+
+/// Argo CD's Applications of the region are synced to its tree and healthy.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Argocd {
+    /// The name of an Argo CD in the operator's settings; by default the only one.
+    pub instance: Option<String>,
+    /// Applications by label; by default those that sync the region's folder of its wave branch.
+    pub selector: Option<Selector>,
+    /// How many Applications the region has at least.
+    #[schemars(extend("default" = 1))]
+    pub applications: Option<Count>,
+    /// How long all must be synced and healthy.
+    #[schemars(extend("default" = "60s"))]
+    pub stable_for: Option<Settle>,
+    /// How long an Application must be degraded before that is harm.
+    #[schemars(extend("default" = "30s"))]
+    pub degraded_for: Option<Settle>,
+    /// How long a sync of this tree may run before that is harm.
+    #[schemars(extend("default" = "10m"))]
+    pub sync_deadline: Option<Settle>,
+    /// How long objects may be missing before that is harm.
+    #[schemars(extend("default" = "60s"))]
+    pub missing_for: Option<Settle>,
+    /// How long something else may keep an Application out of sync after its sync.
+    #[schemars(extend("default" = "60s"))]
+    pub drift_grace: Option<Settle>,
+    /// What an Application means that was degraded before its promotion, for the same cause.
+    #[schemars(extend("default" = "hold"))]
+    pub baseline_degraded: Option<BaselineDegraded>,
+    /// What objects mean that only pruning would remove, where pruning is off.
+    #[schemars(extend("default" = "accept"))]
+    pub prune_pending: Option<PrunePending>,
+    /// What an Application means that does not stay in sync.
+    #[schemars(extend("default" = "hold"))]
+    pub on_drift: Option<OnDrift>,
+    /// What a suspended Application means.
+    #[schemars(extend("default" = "hold"))]
+    pub on_suspended: Option<OnSuspended>,
+}
+
+/// What an Application means that was degraded before its promotion.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the field says what they are")]
+pub enum BaselineDegraded {
+    Hold,
+    Ignore,
+}
+
+/// What objects mean that only pruning would remove.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the field says what they are")]
+pub enum PrunePending {
+    Accept,
+    Hold,
+}
+
+/// What an Application means that does not stay in sync.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the field says what they are")]
+pub enum OnDrift {
+    Hold,
+    Fail,
+}
+
+/// What a suspended Application means.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the field says what they are")]
+pub enum OnSuspended {
+    Hold,
+    Pass,
+}
+
+/// The objects of the region's tree are in its cluster as rendered, and healthy.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Workloads {
+    /// The namespace of objects that name none.
+    #[schemars(extend("default" = "default"))]
+    pub namespace: Option<String>,
+    /// How long all must be healthy without a break.
+    #[schemars(extend("default" = "60s"))]
+    pub stable_for: Option<Settle>,
+    /// How long a container may wait for its image before that is harm.
+    #[schemars(extend("default" = "2m"))]
+    pub image_pull_for: Option<Settle>,
+    /// How long a container may crash or be refused before that is harm.
+    #[schemars(extend("default" = "60s"))]
+    pub waiting_for: Option<Settle>,
+    /// How long a Deployment may be refused new pods before that is harm.
+    #[schemars(extend("default" = "60s"))]
+    pub replica_failure_for: Option<Settle>,
+    /// How long no node may be found for a pod before the evidence names it.
+    #[schemars(extend("default" = "5m"))]
+    pub unschedulable_for: Option<Settle>,
+    /// How often the containers of one pod may restart.
+    #[schemars(extend("default" = 2))]
+    pub max_restarts: Option<WholeNumber>,
+    /// Whether a workload without replicas is healthy.
+    #[schemars(extend("default" = false))]
+    pub allow_zero: Option<bool>,
+    /// How often a healthy region may break before that is harm.
+    #[schemars(extend("default" = 3))]
+    pub max_flaps: Option<WholeNumber>,
+    /// Paths of fields that are not compared, such as `/spec/replicas`; `Kind:/path` for one kind alone.
+    pub ignore: Option<Vec<String>>,
+}
+
+/// A number, or an expression that gives one.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum WholeNumber {
+    /// The number.
+    Number(u32),
     /// The expression.
     Expression(String),
 }

@@ -59,6 +59,10 @@ pub struct Fleet {
     pub requests: Option<Requests>,
     /// Hosts that gates reach by name, with credentials.
     pub endpoints: Option<Vec<Endpoint>>,
+    /// How a region's cluster is reached, by its name; the first place that knows it is taken.
+    pub clusters: Option<Vec<ClusterSource>>,
+    /// The Argo CDs that apply the branches.
+    pub argocd: Option<Vec<Argocd>>,
     /// Where commit statuses and pull requests go.
     pub forge: Option<Forge>,
     /// Where alerts go.
@@ -127,6 +131,68 @@ pub struct Endpoint {
     pub client_cert_file: Option<String>,
     /// The file with its key.
     pub client_key_file: Option<String>,
+}
+
+/// One place to look a cluster up in.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ClusterSource {
+    /// A folder with a kubeconfig for each cluster, called as the cluster, or that and `.yaml`, `.yml` or `.kubeconfig`.
+    Kubeconfigs(String),
+    /// A kubeconfig with a context for each cluster, called as the cluster.
+    Kubeconfig(String),
+    /// The cluster in which the controller runs, which goes by this name.
+    InCluster(String),
+    /// Secrets that hold kubeconfigs, as Cluster API and k0rdent write them.
+    Secrets(KubeconfigSecrets),
+    /// The Secrets by which an Argo CD knows its clusters.
+    ArgocdSecrets(ArgocdSecrets),
+}
+
+/// Secrets that hold kubeconfigs.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubeconfigSecrets {
+    /// The cluster that has them; another place of the list leads to it.
+    pub cluster: String,
+    /// Their namespace.
+    pub namespace: String,
+    /// The name of each, with `{cluster}` for the cluster's name.
+    #[schemars(extend("default" = "{cluster}-kubeconfig"))]
+    pub name: Option<String>,
+    /// The key of the kubeconfig.
+    #[schemars(extend("default" = "value"))]
+    pub key: Option<String>,
+}
+
+/// The Secrets by which an Argo CD knows its clusters.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgocdSecrets {
+    /// The cluster that has them; another place of the list leads to it.
+    pub cluster: String,
+    /// Their namespace.
+    #[schemars(extend("default" = "argocd"))]
+    pub namespace: Option<String>,
+}
+
+/// One Argo CD.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Argocd {
+    /// The name by which gates know it.
+    #[schemars(extend("default" = "argocd"))]
+    pub name: Option<String>,
+    /// The cluster in which it runs.
+    pub cluster: String,
+    /// The namespace of its Applications.
+    #[schemars(extend("default" = "argocd"))]
+    pub namespace: Option<String>,
+    /// Other URLs under which its Applications know the rendered repo.
+    pub repo_urls: Option<Vec<String>>,
+    /// Whether syncs may be started where an Application does not sync by itself.
+    #[schemars(extend("default" = false))]
+    pub sync: Option<bool>,
 }
 
 /// Where commit statuses and pull requests go.

@@ -591,7 +591,7 @@ fn members(reader: &Reader, fields: &Fields<'_>) -> Option<ReadMembers> {
 const SELECTOR_FIELDS: &[&str] = &["matchLabels", "matchExpressions"];
 const REQUIREMENT_FIELDS: &[&str] = &["key", "operator", "values"];
 
-fn selector(reader: &Reader, node: &Spanned<Node>, what: &str) -> Option<LabelSelector> {
+pub(super) fn selector(reader: &Reader, node: &Spanned<Node>, what: &str) -> Option<LabelSelector> {
     let fields = reader.fields(node, what, SELECTOR_FIELDS)?;
     let mut selector = LabelSelector::default();
     if let Some(node) = fields.get("matchLabels") {

@@ -10,17 +10,49 @@ use crate::worker::{Expression, TemplateProblem};
 /// Calls `visit` with the path and place of every string of a gate that may be a template, always in
 /// the same order. Where a value may have any type, the whole value is visited.
 fn visit(gate: &mut Gate, visit: &mut dyn FnMut(&[&str], Place<'_>)) {
-    let GateCheck::Http(check) = &mut gate.check;
-    if let Some(endpoint) = &mut check.endpoint {
-        visit(&["http", "endpoint"], Place::Text(endpoint));
-    }
-    visit(&["http", "url"], Place::Text(&mut check.url));
-    visit(&["http", "method"], Place::Text(&mut check.method));
-    for (name, value) in &mut check.headers {
-        visit(&["http", "headers", name], Place::Text(value));
-    }
-    for (pointer, value) in &mut check.expect.json {
-        visit_value(&["http", "expect", "json", pointer], value, visit);
+    match &mut gate.check {
+        GateCheck::Http(check) => {
+            if let Some(endpoint) = &mut check.endpoint {
+                visit(&["http", "endpoint"], Place::Text(endpoint));
+            }
+            visit(&["http", "url"], Place::Text(&mut check.url));
+            visit(&["http", "method"], Place::Text(&mut check.method));
+            for (name, value) in &mut check.headers {
+                visit(&["http", "headers", name], Place::Text(value));
+            }
+            for (pointer, value) in &mut check.expect.json {
+                visit_value(&["http", "expect", "json", pointer], value, visit);
+            }
+        }
+        GateCheck::Argocd(check) => {
+            if let Some(instance) = &mut check.instance {
+                visit(&["argocd", "instance"], Place::Text(instance));
+            }
+            let Some(selector) = &mut check.selector else {
+                return;
+            };
+            for (label, value) in &mut selector.match_labels {
+                let path = ["argocd", "selector", "matchLabels", label];
+                visit(&path, Place::Text(value));
+            }
+            for requirement in &mut selector.match_expressions {
+                for value in &mut requirement.values {
+                    visit(
+                        &["argocd", "selector", "matchExpressions"],
+                        Place::Text(value),
+                    );
+                }
+            }
+        }
+        GateCheck::Workloads(check) => {
+            visit(
+                &["workloads", "namespace"],
+                Place::Text(&mut check.namespace),
+            );
+            for path in &mut check.ignore {
+                visit(&["workloads", "ignore"], Place::Text(path));
+            }
+        }
     }
 }
 
@@ -64,17 +96,30 @@ impl Place<'_> {
 }
 
 /// Fields that are no text: what they say is read once they are resolved.
-const TYPED: [&[&str]; 6] = [
+const TYPED: [&[&str]; 19] = [
     &["settle"],
     &["every"],
     &["timeout"],
     &["successes"],
     &["failures"],
     &["http", "expect", "status"],
+    &["argocd", "applications"],
+    &["argocd", "stableFor"],
+    &["argocd", "degradedFor"],
+    &["argocd", "syncDeadline"],
+    &["argocd", "missingFor"],
+    &["argocd", "driftGrace"],
+    &["workloads", "stableFor"],
+    &["workloads", "imagePullFor"],
+    &["workloads", "waitingFor"],
+    &["workloads", "replicaFailureFor"],
+    &["workloads", "unschedulableFor"],
+    &["workloads", "maxRestarts"],
+    &["workloads", "maxFlaps"],
 ];
 
 /// Sets one of the [`TYPED`] fields.
-fn set(gate: &mut Gate, field: &str, value: &Value) -> Result<(), &'static str> {
+fn set(gate: &mut Gate, path: &[&str], value: &Value) -> Result<(), &'static str> {
     const DURATION: &str = "is no duration; write whole numbers with the units ms, s, m or h";
     const COUNT: &str = "is no whole number, at least 1";
     const STATUS: &str = "is no HTTP status, or list of them, from 100 to 599";
@@ -98,21 +143,39 @@ fn set(gate: &mut Gate, field: &str, value: &Value) -> Result<(), &'static str> 
             .filter(|status| (100..=599).contains(status))
             .ok_or(STATUS)
     };
+    let from_zero = || text.parse().map_err(|_| "is no whole number");
     let sampling = &mut gate.sampling;
-    match field {
-        "settle" => sampling.settle = Some(duration()?),
-        "every" => sampling.every = positive()?,
-        "timeout" => sampling.timeout = positive()?,
-        "successes" => sampling.successes = count()?,
-        "failures" => sampling.failures = count()?,
-        _ => {
-            let GateCheck::Http(check) = &mut gate.check;
+    match (path, &mut gate.check) {
+        (["settle"], _) => sampling.settle = Some(duration()?),
+        (["every"], _) => sampling.every = positive()?,
+        (["timeout"], _) => sampling.timeout = positive()?,
+        (["successes"], _) => sampling.successes = count()?,
+        (["failures"], _) => sampling.failures = count()?,
+        ([_, "status"] | [_, _, "status"], GateCheck::Http(check)) => {
             check.expect.status = match value {
                 Value::Array(items) if items.is_empty() => return Err(STATUS),
                 Value::Array(items) => items.iter().map(status).collect::<Result<_, _>>()?,
                 one => vec![status(one)?],
             };
         }
+        ([_, "applications"], GateCheck::Argocd(check)) => check.applications = count()?,
+        ([_, "stableFor"], GateCheck::Argocd(check)) => check.stable_for = duration()?,
+        ([_, "degradedFor"], GateCheck::Argocd(check)) => check.degraded_for = duration()?,
+        ([_, "syncDeadline"], GateCheck::Argocd(check)) => check.sync_deadline = duration()?,
+        ([_, "missingFor"], GateCheck::Argocd(check)) => check.missing_for = duration()?,
+        ([_, "driftGrace"], GateCheck::Argocd(check)) => check.drift_grace = duration()?,
+        ([_, "stableFor"], GateCheck::Workloads(check)) => check.stable_for = duration()?,
+        ([_, "imagePullFor"], GateCheck::Workloads(check)) => check.image_pull_for = duration()?,
+        ([_, "waitingFor"], GateCheck::Workloads(check)) => check.waiting_for = duration()?,
+        ([_, "replicaFailureFor"], GateCheck::Workloads(check)) => {
+            check.replica_failure_for = duration()?;
+        }
+        ([_, "unschedulableFor"], GateCheck::Workloads(check)) => {
+            check.unschedulable_for = duration()?;
+        }
+        ([_, "maxRestarts"], GateCheck::Workloads(check)) => check.max_restarts = from_zero()?,
+        ([_, "maxFlaps"], GateCheck::Workloads(check)) => check.max_flaps = from_zero()?,
+        _ => return Err("belongs to another type of gate"),
     }
     Ok(())
 }
@@ -204,10 +267,9 @@ pub(super) fn resolve(
             if places.template(&name, path).is_none() {
                 continue;
             }
-            let field = path.last().copied().unwrap_or_default();
             match values.next() {
                 Some(Ok(value)) => {
-                    if let Err(message) = set(&mut gate, field, &value) {
+                    if let Err(message) = set(&mut gate, path, &value) {
                         problems.push(at(path, &format!("the value {message}"), None));
                     }
                 }

@@ -75,7 +75,7 @@ fn a_fleet_becomes_region_trees_and_resolved_gates() {
         String::from_utf8(store.read_blob(files["namespace.yaml"]).unwrap()).unwrap(),
         "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  labels:\n    \"on\": \"yes\"\n"
     );
-    let tidegate_waves::fleet::GateCheck::Http(check) = &one.gates[0].check;
+    let check = one.gates[0].check.as_http().unwrap();
     assert_eq!(check.url, "https://one.example.com/healthz");
     assert_eq!(check.expect.json["/version"], json!("1.10"));
     assert_eq!(check.expect.json["/replicas"], json!(3));

@@ -237,7 +237,9 @@ impl Run {
                 let reading = match answer.reading {
                     Reading::Healthy { .. } => "healthy",
                     Reading::Bad => "bad",
+                    Reading::Progressing => "progressing",
                     Reading::Stale => "stale",
+                    Reading::Unknown => "unknown",
                     Reading::Unreachable => "unreachable",
                     Reading::EgressDenied => "egress-denied",
                 };

@@ -86,10 +86,103 @@ pub struct Probe {
     /// The same gate as earlier trees of the region have it that it may still run: its last good, and what it held
     /// when this rollout took another's place.
     pub older: Vec<Gate>,
+    /// Where the tree that it judges is to be found, for gates that read a cluster.
+    pub place: Place,
     /// From one sample to the next.
     pub every: Duration,
     /// Not before this, by the process's monotonic clock.
     pub not_before: Duration,
     /// Whether a promotion waits for nothing but the first answer.
     pub is_awaited: bool,
+}
+
+/// Where a region's tree is to be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The name under which settings and Argo CD know the region's cluster.
+    pub cluster: String,
+    /// The full ref of the wave branch that `regions.json` names for it.
+    pub branch: String,
+    /// The tree that it should run.
+    pub tree: Oid,
+    /// Other trees that it may still run.
+    pub older: Vec<Oid>,
+    /// Whether it is on its way to another branch, so that its Applications may still follow the one before.
+    pub moves: bool,
+}
+
+impl Place {
+    /// The folder of a region on the branch of a wave, which should hold `tree`; trees equal to it are no older ones.
+    pub(super) fn of(
+        state: &FleetState,
+        wave: &str,
+        region: &str,
+        tree: Oid,
+        older: &[Oid],
+    ) -> Self {
+        let planned = state
+            .active()
+            .and_then(|rollout| rollout.plan.regions.get(region));
+        let cluster = planned
+            .map(|planned| planned.cluster.as_str())
+            .or_else(|| {
+                state
+                    .placements
+                    .get(region)
+                    .map(|placed| placed.cluster.as_str())
+            })
+            .unwrap_or(region);
+        let branches = state.branches.values();
+        Self {
+            cluster: cluster.to_owned(),
+            branch: state.fleet.wave_ref(wave),
+            tree,
+            older: older
+                .iter()
+                .copied()
+                .filter(|older| *older != tree)
+                .collect(),
+            moves: branches
+                .filter(|branch| branch.folders.contains_key(region))
+                .count()
+                > 1,
+        }
+    }
+}
+
+/// Every gate of every region for the tree that its branch holds, as it would be asked before a promotion; for those
+/// who want to know how things stand.
+#[must_use]
+pub fn present_probes(state: &FleetState) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for (region, placed) in &state.placements {
+        let Some(tree) = state.folder(&placed.wave, region) else {
+            continue;
+        };
+        let good = state.last_good.get(region);
+        let rollout = state.rollout.as_ref().filter(|rollout| {
+            let planned = rollout.plan.regions.get(region);
+            planned.is_some_and(|planned| planned.tree == tree)
+        });
+        let gates: Vec<Gate> = match (good, rollout) {
+            (Some(good), _) if good.tree == tree => good.gates.clone(),
+            (_, Some(rollout)) => rollout.gates_of(region).cloned().collect(),
+            (Some(good), None) => good.gates.clone(),
+            (None, None) => Vec::new(),
+        };
+        for gate in gates {
+            probes.push(Probe {
+                rollout: String::new(),
+                region: region.clone(),
+                phase: Phase::Before,
+                older: Vec::new(),
+                place: Place::of(state, &placed.wave, region, tree, &[]),
+                every: gate.sampling.every,
+                not_before: Duration::ZERO,
+                is_awaited: true,
+                gate,
+            });
+        }
+    }
+    probes
 }

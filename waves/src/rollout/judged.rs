@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use super::decision::Place;
 use super::state::{Baseline, FleetState, RegionRun, RegionState, Rollout};
 use crate::fleet::Gate;
 use crate::gate::{can_prove, settle};
+use crate::oid::Oid;
 
 /// The gates of the tree that is judged, and what is known of the region from before.
 pub(super) struct Judged<'a> {
+    /// The tree.
+    tree: Oid,
     /// The gates of that tree.
     pub(super) gates: Vec<&'a Gate>,
+    /// The trees that the region may still run instead of it.
+    older_trees: Vec<Oid>,
     /// The gates of each tree that the region may still run instead of it.
     older: Vec<&'a [Gate]>,
     /// What the region's gates said before that tree came.
@@ -29,17 +35,23 @@ impl<'a> Judged<'a> {
         let inherited = rollout.inherited.get(region);
         let good = state.last_good.get(region);
         let mut older: Vec<&[Gate]> = good.map(|good| good.gates.as_slice()).into_iter().collect();
+        let mut older_trees: Vec<Oid> = good.map(|good| good.tree).into_iter().collect();
         if run.state == RegionState::Pending {
             return inherited.map(|inherited| Self {
+                tree: inherited.tree,
                 gates: inherited.gates.iter().collect(),
+                older_trees,
                 older,
                 before: inherited.before,
                 was_healthy: inherited.was_healthy,
             });
         }
         older.extend(inherited.map(|inherited| inherited.gates.as_slice()));
+        older_trees.extend(inherited.map(|inherited| inherited.tree));
         Some(Self {
+            tree: rollout.plan.regions.get(region)?.tree,
             gates: rollout.gates_of(region).collect(),
+            older_trees,
             older,
             before: run.before,
             was_healthy: run.was_healthy,
@@ -58,6 +70,11 @@ impl<'a> Judged<'a> {
             .filter_map(|gates| gates.iter().find(|before| before.name == gate.name))
             .cloned()
             .collect()
+    }
+
+    /// Where the tree is to be found: in the region's folder on the branch of this wave.
+    pub(super) fn place(&self, state: &FleetState, wave: &str, region: &str) -> Place {
+        Place::of(state, wave, region, self.tree, &self.older_trees)
     }
 
     /// When the first answer of a gate counts, by the clock by which the tree was first seen applied.

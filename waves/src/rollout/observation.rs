@@ -208,6 +208,9 @@ pub enum Phase {
     Before,
     /// After it, with the plan's gates.
     After,
+    /// After the region was given back what it had, with the gates of that tree. Nothing is decided by it: gates that can
+    /// hurry such a change do so.
+    GivenBack,
 }
 
 /// One sample of one gate of one region.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decision::{Append, Probe, PushOrder, Step};
+use super::decision::{Append, Place, Probe, PushOrder, Step};
 use super::judged::Judged;
 use super::observation::{Now, Observations, Phase};
 use super::state::{FleetState, Hold, HoldReason, RegionState, Rollout, RolloutState, Sealing};
@@ -389,12 +389,13 @@ impl Turn<'_> {
     /// What is to be sampled: promoted regions with the plan's gates, waiting ones, more slowly, with those of
     /// their last good.
     fn probes(&mut self) -> Vec<Probe> {
-        let Some(rollout) = self.before.active() else {
-            return Vec::new();
+        let Some(rollout) = self
+            .before
+            .active()
+            .filter(|rollout| rollout.state != RolloutState::RollingBack)
+        else {
+            return self.probes_of_what_was_given_back();
         };
-        if rollout.state == super::state::RolloutState::RollingBack {
-            return Vec::new();
-        }
         let suspect = self.watch.any_suspect();
         let current = rollout
             .waves
@@ -419,6 +420,7 @@ impl Turn<'_> {
                             phase: Phase::After,
                             gate: (*gate).clone(),
                             older: judged.older(gate),
+                            place: judged.place(self.before, &wave.name, region),
                             every: gate.sampling.every,
                             not_before: judged.counts_from(gate, applied),
                             is_awaited: false,
@@ -428,6 +430,9 @@ impl Turn<'_> {
                     && let Some(good) = self.before.last_good.get(region)
                 {
                     let waiting = self.watch.regions.entry(region.clone()).or_default();
+                    let placed = self.before.placements.get(region);
+                    let stands_on = placed.map_or(&wave.name, |placed| &placed.wave);
+                    let place = Place::of(self.before, stands_on, region, good.tree, &[]);
                     for gate in &good.gates {
                         let known = waiting
                             .before
@@ -451,12 +456,61 @@ impl Turn<'_> {
                             phase: Phase::Before,
                             gate: gate.clone(),
                             older: Vec::new(),
+                            place: place.clone(),
                             every,
                             not_before: Duration::ZERO,
                             is_awaited,
                         });
                     }
                 }
+            }
+        }
+        probes
+    }
+
+    /// Regions that have what they had before the newest rollout failed, for gates that can hurry them there.
+    fn probes_of_what_was_given_back(&self) -> Vec<Probe> {
+        let Some(rollout) = self.before.rollout.as_ref().filter(|rollout| {
+            matches!(
+                rollout.state,
+                RolloutState::RollingBack
+                    | RolloutState::RolledBack
+                    | RolloutState::RollbackIncomplete
+            )
+        }) else {
+            return Vec::new();
+        };
+        let mut probes = Vec::new();
+        for (region, run) in rollout.waves.iter().flat_map(|wave| &wave.regions) {
+            let (RegionState::Reverted, Some(good), Some(placed)) = (
+                run.state,
+                self.before.last_good.get(region),
+                self.before.placements.get(region),
+            ) else {
+                continue;
+            };
+            let Some(tree) = self.before.folder(&placed.wave, region) else {
+                continue;
+            };
+            let older: Vec<_> = rollout
+                .plan
+                .regions
+                .get(region)
+                .map(|planned| planned.tree)
+                .into_iter()
+                .collect();
+            for gate in good.gates.iter().filter(|gate| gate.check.hurries()) {
+                probes.push(Probe {
+                    rollout: rollout.id.clone(),
+                    region: region.clone(),
+                    phase: Phase::GivenBack,
+                    gate: gate.clone(),
+                    older: Vec::new(),
+                    place: Place::of(self.before, &placed.wave, region, tree, &older),
+                    every: gate.sampling.every,
+                    not_before: Duration::ZERO,
+                    is_awaited: true,
+                });
             }
         }
         probes

@@ -239,7 +239,11 @@ impl Watch {
                                     .entry(sample.gate.clone())
                                     .or_insert(sample.at);
                             }
-                            Reading::Stale | Reading::Unreachable | Reading::EgressDenied => {}
+                            Reading::Progressing
+                            | Reading::Stale
+                            | Reading::Unknown
+                            | Reading::Unreachable
+                            | Reading::EgressDenied => {}
                         }
                         watch.before.entry(sample.gate.clone()).or_default().add(
                             &gate.sampling,
@@ -249,6 +253,7 @@ impl Watch {
                         );
                     }
                 }
+                Phase::GivenBack => {}
                 Phase::After => {
                     let Some(judged) = Judged::of(state, rollout, &sample.region, run) else {
                         continue;

@@ -83,7 +83,7 @@ async fn probe_with(
     let prober = HttpProber::new(rules, &[]).unwrap();
     let older: Vec<HttpCheck> = old.into_iter().cloned().collect();
     let sample = prober
-        .probe(check, Duration::from_millis(800), &older)
+        .sample(check, &older, Duration::from_millis(800))
         .await;
     (sample.reading, sample.evidence)
 }
@@ -266,19 +266,22 @@ async fn endpoints_send_their_token_and_take_up_a_new_one() {
     let mut two = check("/healthz", Some("two"));
     two.endpoint = Some("api".to_owned());
     let timeout = Duration::from_secs(2);
-    let missing = prober.probe(&two, timeout, &[]).await;
+    let missing = prober.sample(&two, &[], timeout).await;
     assert_eq!(missing.reading, Reading::Unreachable);
     assert!(!missing.evidence.contains(folder.path().to_str().unwrap()));
     std::fs::write(&token_file, "one\n").unwrap();
-    assert_eq!(prober.probe(&two, timeout, &[]).await.reading, Reading::Bad);
+    assert_eq!(
+        prober.sample(&two, &[], timeout).await.reading,
+        Reading::Bad
+    );
     std::fs::write(&token_file, "two\n").unwrap();
     assert_eq!(
-        prober.probe(&two, timeout, &[]).await.reading,
+        prober.sample(&two, &[], timeout).await.reading,
         Reading::Healthy { proven: false }
     );
     two.endpoint = Some("unknown".to_owned());
     assert_eq!(
-        prober.probe(&two, timeout, &[]).await.reading,
+        prober.sample(&two, &[], timeout).await.reading,
         Reading::EgressDenied
     );
 }
@@ -295,7 +298,7 @@ async fn two_hundred_at_once() {
     let mut probes = tokio::task::JoinSet::new();
     for _ in 0..200 {
         let (prober, check) = (Arc::clone(&prober), check(&url, None));
-        probes.spawn(async move { prober.probe(&check, Duration::from_secs(10), &[]).await });
+        probes.spawn(async move { prober.sample(&check, &[], Duration::from_secs(10)).await });
     }
     for sample in probes.join_all().await {
         assert_eq!(

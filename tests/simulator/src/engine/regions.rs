@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_controller::gates::http::read_answer;
-use tidegate_controller::gates::{Prober, Probing};
+use tidegate_controller::gates::{Memory, Prober, Probing, Target, Watch};
 use tidegate_controller::secret::Mask;
 use tidegate_waves::fleet::HttpCheck;
 use tidegate_waves::gate::{Reading, Sample};
@@ -216,13 +216,19 @@ enum Asked {
 }
 
 impl Prober for RegionProber {
-    fn probe<'a>(
-        &'a self,
-        check: &'a HttpCheck,
-        timeout: Duration,
-        older: &'a [HttpCheck],
-    ) -> Probing<'a> {
+    fn probe<'a>(&'a self, _: &'a Target, watch: &'a Watch, _: &'a mut Memory) -> Probing<'a> {
         Box::pin(async move {
+            let Some(check) = watch.check.as_http() else {
+                return Sample {
+                    reading: Reading::Unknown,
+                    evidence: "nobody asks for this here".to_owned(),
+                };
+            };
+            let older: Vec<HttpCheck> = watch
+                .older
+                .iter()
+                .filter_map(|older| older.as_http().cloned())
+                .collect();
             let region = check
                 .url
                 .strip_prefix("http://")
@@ -236,13 +242,13 @@ impl Prober for RegionProber {
                 Asked::Denied => (said(Reading::EgressDenied, "forbidden"), None),
                 Asked::Silence => (said(Reading::Unreachable, "no answer"), None),
                 Asked::Answer { status, body, tree } => (
-                    read_answer(check, older, status, body.as_bytes(), &Mask::default()),
+                    read_answer(check, &older, status, body.as_bytes(), &Mask::default()),
                     Some(tree),
                 ),
             };
             self.note(region, &sample, tree);
             let takes = if sample.reading == Reading::Unreachable {
-                timeout
+                watch.timeout
             } else {
                 ANSWERS_AFTER
             };

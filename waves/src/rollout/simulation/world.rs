@@ -566,7 +566,9 @@ impl World {
     }
 
     fn answer(&self, probe: &Probe) -> Sample {
-        let GateCheck::Http(check) = &probe.gate.check;
+        let GateCheck::Http(check) = &probe.gate.check else {
+            panic!("the world\'s fleets have gates over HTTP alone");
+        };
         let expected = check
             .expect
             .json
@@ -603,7 +605,9 @@ impl World {
         };
         let shown = shown.map(|tree| tree.to_string());
         let expects = |gate: &Gate| {
-            let GateCheck::Http(check) = &gate.check;
+            let GateCheck::Http(check) = &gate.check else {
+                panic!("the world\'s fleets have gates over HTTP alone");
+            };
             let version = check.expect.json.get("/version")?;
             version.as_str().map(str::to_owned)
         };

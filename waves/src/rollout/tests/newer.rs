@@ -208,7 +208,9 @@ fn what_a_region_still_runs_is_held_against_no_rollout_that_takes_over() {
         .older
         .iter()
         .map(|gate| {
-            let GateCheck::Http(check) = &gate.check;
+            let GateCheck::Http(check) = &gate.check else {
+                panic!("the world\'s fleets have gates over HTTP alone");
+            };
             check.expect.json["/version"].as_str().unwrap()
         })
         .collect();

@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// one with a single thread, where simulations run, everything waits.
 ///
 /// Must be called within a runtime.
-pub(super) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::CurrentThread => work(),
         _ => tokio::task::block_in_place(work),

@@ -1,0 +1,175 @@
+//! `tidegate gates`: asks the regions' gates once, outside any rollout.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use tidegate_renderer::suggest::nearest;
+use tidegate_waves::gate::Reading;
+use tidegate_waves::rollout::{Probe, present_probes};
+use tokio::task::JoinSet;
+
+use super::error::CommandError;
+use super::log_view::{LogArgs, LogView};
+use super::output::{OutputFormat, lines, print_structured};
+use super::run::prober;
+use super::terminal::Terminal;
+use crate::clock::{Clock, SystemClock};
+use crate::gates::{Memory, Prober, Target, Watch};
+
+/// Ask the gates how regions are
+#[derive(Debug, Args)]
+pub struct GatesArgs {
+    #[command(subcommand)]
+    command: GatesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum GatesCommand {
+    Test(TestArgs),
+}
+
+/// Ask every gate once and print what it says of what a region has now; changes nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate gates test --settings settings.yaml                     every gate of every region
+  tidegate gates test --settings settings.yaml --region westus3    those of one region")]
+struct TestArgs {
+    /// Only this region (may be repeated)
+    #[arg(long = "region", value_name = "REGION")]
+    regions: Vec<String>,
+
+    #[command(flatten)]
+    log: LogArgs,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: OutputFormat,
+}
+
+/// What a gate said.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    region: String,
+    gate: String,
+    /// `healthy`, `harm`, `progressing`, `stale`, `unknown`, `unreachable` or `egressDenied`.
+    says: &'static str,
+    evidence: String,
+}
+
+/// Runs `tidegate gates`.
+pub fn run(arguments: GatesArgs, terminal: &Terminal) -> Result<(), CommandError> {
+    match arguments.command {
+        GatesCommand::Test(arguments) => test(&arguments, terminal),
+    }
+}
+
+fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
+    let Some((settings, fleet)) = arguments.log.settings()? else {
+        return Err(CommandError::usage(
+            "gates are asked with what the operator's settings allow and know",
+        )
+        .hint("name them with --settings FILE"));
+    };
+    let view = LogView::open(&arguments.log)?;
+    view.fetch_waves()?;
+    let mut probes = present_probes(view.state());
+    let known: BTreeSet<&str> = view.state().placements.keys().map(String::as_str).collect();
+    for region in &arguments.regions {
+        if !known.contains(region.as_str()) {
+            let error =
+                CommandError::usage(format!("no branch of the fleet has a region {region:?}"));
+            return Err(match nearest(region, known) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error,
+            });
+        }
+    }
+    probes
+        .retain(|probe| arguments.regions.is_empty() || arguments.regions.contains(&probe.region));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let prober: Arc<dyn Prober> = Arc::new(prober(&fleet, &settings, view.repo().path(), &clock)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::failed)?;
+    let mut said = runtime.block_on(ask(&prober, probes))?;
+    said.sort_by(|left, right| (&left.region, &left.gate).cmp(&(&right.region, &right.gate)));
+    match arguments.output {
+        OutputFormat::Json | OutputFormat::Yaml => {
+            print_structured(terminal, arguments.output, &said)
+        }
+        OutputFormat::Name => {
+            let names: Vec<String> = said
+                .iter()
+                .map(|said| format!("{}/{}", said.region, said.gate))
+                .collect();
+            terminal.data(&lines(names.iter().map(String::as_str)))
+        }
+        OutputFormat::Table | OutputFormat::Wide => {
+            let mut table = Table::new();
+            table
+                .load_preset(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Disabled);
+            table.set_header(["REGION", "GATE", "SAYS", "EVIDENCE"]);
+            for said in &said {
+                table.add_row([&said.region, &said.gate, said.says, &said.evidence]);
+            }
+            let rows: Vec<String> = table.lines().map(|row| row.trim_end().to_owned()).collect();
+            terminal.data(&lines(rows.iter().map(String::as_str)))
+        }
+    }
+}
+
+/// Takes one sample of each, all side by side.
+async fn ask(prober: &Arc<dyn Prober>, probes: Vec<Probe>) -> Result<Vec<Said>, CommandError> {
+    let mut asked = JoinSet::new();
+    for probe in probes {
+        let prober = Arc::clone(prober);
+        asked.spawn(async move {
+            let target = Target {
+                region: probe.region,
+                gate: probe.gate.name,
+            };
+            let watch = Watch {
+                generation: 0,
+                phase: probe.phase,
+                check: probe.gate.check,
+                older: Vec::new(),
+                place: probe.place,
+                settle: std::time::Duration::ZERO,
+                every: None,
+                timeout: probe.gate.sampling.timeout,
+                at_once: true,
+            };
+            let sample = prober.probe(&target, &watch, &mut Memory::default()).await;
+            Said {
+                region: target.region,
+                gate: target.gate,
+                says: word(sample.reading),
+                evidence: sample.evidence,
+            }
+        });
+    }
+    let mut said = Vec::new();
+    while let Some(ended) = asked.join_next().await {
+        said.push(ended.map_err(CommandError::failed)?);
+    }
+    Ok(said)
+}
+
+fn word(reading: Reading) -> &'static str {
+    match reading {
+        Reading::Healthy { .. } => "healthy",
+        Reading::Bad => "harm",
+        Reading::Progressing => "progressing",
+        Reading::Stale => "stale",
+        Reading::Unknown => "unknown",
+        Reading::Unreachable => "unreachable",
+        Reading::EgressDenied => "egressDenied",
+    }
+}

@@ -1,0 +1,320 @@
+//! An Application of Argo CD, cut down to what the rows read.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// What was read of an Application; what is missing there is empty here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Application {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity: another one of the same name has another.
+    pub uid: String,
+    /// The version of the object.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// What the annotation that asks for a refresh holds, as long as none has answered it.
+    pub refresh: Option<String>,
+    /// Whether an annotation tells Argo CD to leave it alone.
+    pub skip_reconcile: bool,
+    /// Where its manifests come from, in the order of the spec.
+    pub sources: Vec<Source>,
+    /// Where they go.
+    pub destination: Destination,
+    /// The automated sync, where the spec has one.
+    pub automated: Option<Automated>,
+    /// How often a failed sync is tried again.
+    pub retry_limit: Option<i64>,
+    /// An operation that was asked for and is not over.
+    pub operation: Option<Operation>,
+    /// How the cluster compares with the manifests.
+    pub sync: SyncState,
+    /// How the objects are.
+    pub health: HealthState,
+    /// The newest operation that was begun.
+    pub operation_state: Option<OperationState>,
+    /// What is wrong with it.
+    pub conditions: Vec<Condition>,
+    /// Its objects.
+    pub resources: Vec<Resource>,
+    /// When the newest full comparison began, by the clock of Argo CD.
+    pub reconciled_at: Option<Timestamp>,
+}
+
+/// One source of manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    /// The repository.
+    pub repo_url: String,
+    /// The branch, tag or commit.
+    pub target_revision: String,
+    /// The folder.
+    pub path: String,
+}
+
+/// Where an Application's objects go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Destination {
+    /// The address of the cluster.
+    pub server: String,
+    /// The name of the cluster.
+    pub name: String,
+    /// The namespace of objects that name none.
+    pub namespace: String,
+}
+
+impl Destination {
+    /// Whether both may be the same: a cluster that one gives by name and the other by address cannot be told apart.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        let agree = |left: &str, right: &str| left.is_empty() || right.is_empty() || left == right;
+        self.namespace == other.namespace
+            && agree(&self.server, &other.server)
+            && agree(&self.name, &other.name)
+    }
+}
+
+/// The automated sync of a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Automated {
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Whether it deletes what is no longer wanted.
+    pub prune: bool,
+    /// Whether it syncs again when the cluster drifts.
+    pub self_heal: bool,
+}
+
+/// A sync that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Operation {
+    /// Whether it was Argo CD's automated sync that asked.
+    pub automated: bool,
+    /// What shall be synced, as it was asked for.
+    pub revisions: RevisionList,
+}
+
+/// A revision for each source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RevisionList {
+    /// The revision of an Application with one source.
+    pub single: String,
+    /// The revisions of an Application with several.
+    pub several: Vec<String>,
+}
+
+impl RevisionList {
+    /// The revision of the source at this place.
+    #[must_use]
+    pub fn at(&self, index: usize) -> Option<&str> {
+        let revision = if self.several.is_empty() {
+            Some(&self.single)
+        } else {
+            self.several.get(index)
+        };
+        revision
+            .map(String::as_str)
+            .filter(|revision| !revision.is_empty())
+    }
+}
+
+/// The outcome of the newest comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SyncState {
+    /// Whether cluster and manifests are the same.
+    pub status: SyncStatus,
+    /// The commits that were compared; the name of the branch where it could not be read.
+    pub revisions: RevisionList,
+    /// The spec that was compared.
+    pub compared: Option<Compared>,
+}
+
+/// The parts of the spec for which a comparison holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compared {
+    /// Its sources.
+    pub sources: Vec<Source>,
+    /// Its destination.
+    pub destination: Destination,
+}
+
+/// Whether cluster and manifests are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SyncStatus {
+    /// They are.
+    Synced,
+    /// They are not.
+    OutOfSync,
+    /// Argo CD does not know, or has not said.
+    #[default]
+    Unknown,
+    /// A word that is not known here.
+    Other(String),
+}
+
+impl From<&str> for SyncStatus {
+    fn from(word: &str) -> Self {
+        match word {
+            "Synced" => Self::Synced,
+            "OutOfSync" => Self::OutOfSync,
+            "" | "Unknown" => Self::Unknown,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for SyncStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Synced => "Synced",
+            Self::OutOfSync => "OutOfSync",
+            Self::Unknown => "Unknown",
+            Self::Other(word) => word,
+        })
+    }
+}
+
+/// How the objects of an Application are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HealthState {
+    /// The worst of them.
+    pub status: Health,
+    /// Why, in newer versions of Argo CD.
+    pub message: String,
+    /// Since when, by the clock of Argo CD.
+    pub last_transition: Option<Timestamp>,
+}
+
+/// The health of an Application.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Health {
+    /// All is well.
+    Healthy,
+    /// Something was paused.
+    Suspended,
+    /// Something is on its way.
+    Progressing,
+    /// No object is there.
+    Missing,
+    /// Something is broken.
+    Degraded,
+    /// Argo CD does not know, or has not said.
+    #[default]
+    Unknown,
+    /// A word that is not known here.
+    Other(String),
+}
+
+impl From<&str> for Health {
+    fn from(word: &str) -> Self {
+        match word {
+            "Healthy" => Self::Healthy,
+            "Suspended" => Self::Suspended,
+            "Progressing" => Self::Progressing,
+            "Missing" => Self::Missing,
+            "Degraded" => Self::Degraded,
+            "" | "Unknown" => Self::Unknown,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Healthy => "Healthy",
+            Self::Suspended => "Suspended",
+            Self::Progressing => "Progressing",
+            Self::Missing => "Missing",
+            Self::Degraded => "Degraded",
+            Self::Unknown => "Unknown",
+            Self::Other(word) => word,
+        })
+    }
+}
+
+/// The newest operation that was begun, running or over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OperationState {
+    /// How far it is.
+    pub phase: Phase,
+    /// What it says about that.
+    pub message: String,
+    /// When it began, by the clock of Argo CD; retries keep it.
+    pub started_at: Option<Timestamp>,
+    /// When it, or its newest try, ended.
+    pub finished_at: Option<Timestamp>,
+    /// How often it was tried again.
+    pub retry_count: i64,
+    /// The commits that it synced; empty at the beginning of each try.
+    pub result: RevisionList,
+    /// What was asked for.
+    pub operation: Operation,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It runs, or waits for a retry.
+    Running,
+    /// Somebody ended it, and it winds up.
+    Terminating,
+    /// It is over, and all went well.
+    Succeeded,
+    /// It is over: an object could not be applied, a hook failed, or somebody ended it.
+    Failed,
+    /// It is over: Argo CD could not carry it out.
+    Error,
+    /// A word that is not known here.
+    Other(String),
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl From<&str> for Phase {
+    fn from(word: &str) -> Self {
+        match word {
+            "Running" => Self::Running,
+            "Terminating" => Self::Terminating,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            "Error" => Self::Error,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// Something that is wrong with an Application.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Its kind, such as `ComparisonError`.
+    pub kind: String,
+    /// What it says.
+    pub message: String,
+}
+
+/// An object of an Application.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resource {
+    /// Its API group; empty for the core group.
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is as its manifest wants.
+    pub status: SyncStatus,
+    /// Whether it is no longer wanted and still there.
+    pub requires_pruning: bool,
+    /// Whether it is a hook.
+    pub hook: bool,
+}

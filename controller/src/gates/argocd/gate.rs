@@ -1,0 +1,485 @@
+//! The `argocd` gate: lists Applications, lets the table judge those of a region, and does what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_waves::duration;
+use tidegate_waves::fleet::{self, ArgocdCheck};
+use tidegate_waves::gate::{Reading, Sample};
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::Phase;
+
+use super::instance::{Instance, InstanceError, Listed};
+use super::{
+    Action, BaselineDegraded, Before, Expected, Health, Kind, Limits, Memory, ObjectKey, OnDrift,
+    OnSuspended, PrunePending, RegionVerdict, SyncStatus, Verdict, judge, judge_region,
+};
+use crate::blocking::in_place;
+use crate::clock::Clock;
+use crate::gates::trees::{BranchRevisions, RegionTrees, RenderedObject};
+use crate::gates::{Target, Watch};
+use crate::regions::Clusters;
+use crate::regions::request::RequestError;
+use crate::settings::Argocd;
+
+/// What is remembered of a region's Applications from one sample to the next.
+#[derive(Debug, Default)]
+pub struct RegionMemory {
+    /// By name: those that were judged once are judged until the watch ends, even if they are not found any more.
+    applications: BTreeMap<String, Memory>,
+    /// What was rendered, and for which tree.
+    rendered: Option<(Oid, Arc<Vec<RenderedObject>>)>,
+}
+
+/// Reads Argo CDs.
+pub struct ArgocdGate {
+    instances: BTreeMap<String, Instance>,
+    /// Addresses under which Applications know the repo with the wave branches.
+    repositories: Vec<String>,
+    trees: RegionTrees,
+    clock: Arc<dyn Clock>,
+    /// By gate of a region and name: how Applications were before the promotion.
+    before: Mutex<BTreeMap<Target, BTreeMap<String, Before>>>,
+}
+
+impl ArgocdGate {
+    /// A gate that asks these Argo CDs for Applications of a repo, which goes by `repository` and what they call it.
+    #[must_use]
+    pub fn new(
+        instances: &[Argocd],
+        clusters: &Arc<Clusters>,
+        repository: &str,
+        trees: RegionTrees,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let mut repositories = vec![repository.to_owned()];
+        repositories.extend(
+            instances
+                .iter()
+                .flat_map(|instance| instance.repo_urls.clone()),
+        );
+        Self {
+            instances: instances
+                .iter()
+                .map(|settings| {
+                    let instance = Instance::new(settings.clone(), Arc::clone(clusters));
+                    (settings.name.clone(), instance)
+                })
+                .collect(),
+            repositories,
+            trees,
+            clock,
+            before: Mutex::default(),
+        }
+    }
+
+    /// One sample: what the region's Applications say now.
+    pub async fn sample(
+        &self,
+        check: &ArgocdCheck,
+        target: &Target,
+        watch: &Watch,
+        memory: &mut RegionMemory,
+    ) -> Sample {
+        let asked = tokio::time::timeout(watch.timeout, self.ask(check, target, watch, memory));
+        asked.await.unwrap_or_else(|_| {
+            let evidence = format!("no answer within {}", duration::format(watch.timeout));
+            said(Reading::Unreachable, evidence)
+        })
+    }
+
+    async fn ask(
+        &self,
+        check: &ArgocdCheck,
+        target: &Target,
+        watch: &Watch,
+        memory: &mut RegionMemory,
+    ) -> Sample {
+        let instance = match self.instance(check.instance.as_deref()) {
+            Ok(instance) => instance,
+            Err(evidence) => return said(Reading::Unknown, evidence),
+        };
+        let listed = match instance.applications().await {
+            Ok(listed) => listed,
+            Err(error) => return said(Reading::Unreachable, error.to_string()),
+        };
+        let now = self.clock.monotonic();
+        let judged = in_place(|| self.judge(instance, check, target, watch, &listed, memory, now));
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(evidence) => return said(Reading::Unknown, evidence),
+        };
+        if watch.phase == Phase::Before {
+            return judged.before();
+        }
+        // A region that is new, or moves, gets its Application from a list that Argo CD reads every few minutes.
+        if judged.lacks_application(&listed) || watch.place.moves {
+            self.refresh_sets(instance, target).await;
+        }
+        for (name, verdict) in judged.names.iter().zip(&judged.verdicts) {
+            let application = find(&listed, name);
+            let (Some(action), Some(memory)) = (verdict.act, memory.applications.get_mut(name))
+            else {
+                continue;
+            };
+            if let Some(listed) = application {
+                act(instance, action, listed, memory, now, target).await;
+            }
+        }
+        judged.after()
+    }
+
+    async fn refresh_sets(&self, instance: &Instance, target: &Target) {
+        let expected = Expected {
+            repositories: self.repositories.clone(),
+            ..Expected::default()
+        };
+        let asked = instance
+            .refresh_sets(|url| expected.is_our_repository(url))
+            .await;
+        let region = &target.region;
+        match asked {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                tracing::info!(region, sets = ?names, "asked Argo CD to generate its Applications anew");
+            }
+            Err(error) => {
+                tracing::warn!(region, %error, "Argo CD was not asked to generate its Applications anew");
+            }
+        }
+    }
+
+    fn instance(&self, name: Option<&str>) -> Result<&Instance, String> {
+        match name {
+            Some(name) => self
+                .instances
+                .get(name)
+                .ok_or_else(|| format!("the operator's settings name no Argo CD {name}")),
+            None => {
+                let mut all = self.instances.values();
+                match (all.next(), all.next()) {
+                    (Some(only), None) => Ok(only),
+                    (None, _) => Err("the operator's settings name no Argo CD".to_owned()),
+                    (Some(_), Some(_)) => Err(
+                        "the operator's settings name several Argo CDs; the gate has to say which `instance`"
+                            .to_owned(),
+                    ),
+                }
+            }
+        }
+    }
+
+    /// What the table says of each of the region's Applications.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of one question, in one place"
+    )]
+    fn judge(
+        &self,
+        instance: &Instance,
+        check: &ArgocdCheck,
+        target: &Target,
+        watch: &Watch,
+        listed: &[Listed],
+        memory: &mut RegionMemory,
+        now: Duration,
+    ) -> Result<Judged, String> {
+        let place = &watch.place;
+        let revisions = self
+            .trees
+            .revisions(&place.branch, &target.region, place.tree, &place.older)
+            .map_err(|error| format!("the mirror cannot be read: {}", error.message()))?;
+        let rendered = self.rendered(place.tree, memory)?;
+        let names = self.choose(check, target, watch, listed, &revisions, memory);
+        let is_before = watch.phase == Phase::Before;
+        let limits = limits(check, watch, is_before);
+        let earlier = self.earlier(target);
+        let mut seen_before = BTreeMap::new();
+        let mut verdicts = Vec::new();
+        for name in &names {
+            let application = find(listed, name).map(|listed| &listed.application);
+            let expected = Expected {
+                application: name.clone(),
+                repositories: self.repositories.clone(),
+                branch: place.branch.clone(),
+                folder: target.region.clone(),
+                objects: objects_of(&rendered, application, &target.region),
+                is_rollback: watch.phase == Phase::GivenBack,
+                before: earlier.get(name).cloned(),
+                may_sync: instance.settings().sync,
+                may_terminate: true,
+                move_open: place.moves,
+                tip_is_ours: revisions.tip_is_ours(),
+            };
+            let memory = memory.applications.entry(name.clone()).or_default();
+            let verdict = judge(application, &expected, &revisions, &limits, memory, now);
+            if let Some(application) = application {
+                seen_before.insert(name.clone(), Before::from(application));
+            }
+            verdicts.push(verdict);
+        }
+        if is_before {
+            self.before
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(target.clone(), seen_before);
+        }
+        let is_healthy = names.iter().all(|name| {
+            find(listed, name).is_some_and(|listed| {
+                listed.application.health.status == Health::Healthy
+                    && listed.application.sync.status == SyncStatus::Synced
+            })
+        });
+        Ok(Judged {
+            region: judge_region(&verdicts, check.applications as usize),
+            names,
+            verdicts,
+            is_healthy,
+        })
+    }
+
+    /// How the region's Applications were before the promotion, if that was seen.
+    fn earlier(&self, target: &Target) -> BTreeMap<String, Before> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.get(target).cloned().unwrap_or_default()
+    }
+
+    /// What was rendered for the region; read from git once for each tree.
+    fn rendered(
+        &self,
+        tree: Oid,
+        memory: &mut RegionMemory,
+    ) -> Result<Arc<Vec<RenderedObject>>, String> {
+        if let Some((known, rendered)) = &memory.rendered
+            && *known == tree
+        {
+            return Ok(Arc::clone(rendered));
+        }
+        let objects = self
+            .trees
+            .objects(tree)
+            .map_err(|error| error.to_string())?;
+        let rendered = Arc::new(objects);
+        memory.rendered = Some((tree, Arc::clone(&rendered)));
+        Ok(rendered)
+    }
+
+    /// The names of the region's Applications: by label, or those that read its folder in our repo. Where some of them
+    /// follow its branch, others (of another environment, say) are none of its.
+    fn choose(
+        &self,
+        check: &ArgocdCheck,
+        target: &Target,
+        watch: &Watch,
+        listed: &[Listed],
+        revisions: &BranchRevisions,
+        memory: &RegionMemory,
+    ) -> Vec<String> {
+        let mut names: BTreeSet<String> = memory.applications.keys().cloned().collect();
+        if let Some(selector) = &check.selector {
+            let chosen = listed
+                .iter()
+                .filter(|listed| selector.matches(&listed.labels));
+            names.extend(chosen.map(|listed| listed.application.name.clone()));
+            return names.into_iter().collect();
+        }
+        let expected = Expected {
+            repositories: self.repositories.clone(),
+            branch: watch.place.branch.clone(),
+            folder: target.region.clone(),
+            ..Expected::default()
+        };
+        let mut others = Vec::new();
+        for listed in listed {
+            let application = &listed.application;
+            if expected.is_followed_by(application, revisions) {
+                names.insert(application.name.clone());
+            } else if expected.is_read_by(application) {
+                others.push(application.name.clone());
+            }
+        }
+        if names.is_empty() {
+            names.extend(others);
+        }
+        names.into_iter().collect()
+    }
+}
+
+/// What the table says of a region.
+struct Judged {
+    names: Vec<String>,
+    verdicts: Vec<Verdict>,
+    region: RegionVerdict,
+    /// Whether all Applications are synced and healthy by their own words.
+    is_healthy: bool,
+}
+
+impl Judged {
+    fn lacks_application(&self, listed: &[Listed]) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| find(listed, name).is_none())
+    }
+
+    /// Before a promotion one look has to do: nothing is waited for, and nothing is asked of Argo CD.
+    fn before(self) -> Sample {
+        let reading = match (self.region.kind, self.region.row) {
+            (Kind::Pass | Kind::Soak, _) => Reading::Healthy { proven: true },
+            // What Argo CD compared some minutes ago will do here.
+            (Kind::Wait, 26) if self.is_healthy => Reading::Healthy { proven: true },
+            (Kind::Fail, _) | (Kind::Hold | Kind::Wait, 17 | 18) => Reading::Bad,
+            _ => Reading::Unknown,
+        };
+        said(reading, self.region.evidence)
+    }
+
+    fn after(self) -> Sample {
+        let reading = match (self.region.kind, self.region.row) {
+            (Kind::Pass, _) => Reading::Healthy { proven: true },
+            (Kind::Fail, _) => Reading::Bad,
+            (Kind::Superseded, _) | (Kind::Wait, 2 | 8 | 10 | 11 | 26) => Reading::Stale,
+            (Kind::Hold | Kind::Blocked, _) | (Kind::Wait, 4 | 6 | 7) => Reading::Unknown,
+            (Kind::Soak | Kind::Wait, _) => Reading::Progressing,
+        };
+        said(reading, self.region.evidence)
+    }
+}
+
+fn said(reading: Reading, evidence: String) -> Sample {
+    Sample { reading, evidence }
+}
+
+fn find<'a>(listed: &'a [Listed], name: &str) -> Option<&'a Listed> {
+    listed.iter().find(|listed| listed.application.name == name)
+}
+
+/// What was rendered below the folder that an Application reads, without what is run once.
+fn objects_of(
+    rendered: &[RenderedObject],
+    application: Option<&super::Application>,
+    region: &str,
+) -> BTreeSet<ObjectKey> {
+    let folders: Vec<String> = application
+        .into_iter()
+        .flat_map(|application| &application.sources)
+        .filter_map(|source| {
+            let below = source.path.trim_matches('/').strip_prefix(region)?;
+            (below.is_empty() || below.starts_with('/')).then(|| below.trim_matches('/').to_owned())
+        })
+        .collect();
+    rendered
+        .iter()
+        .filter(|object| !object.is_hook && !object.is_generated)
+        .filter(|object| {
+            folders.iter().any(|folder| {
+                folder.is_empty()
+                    || object
+                        .path
+                        .strip_prefix(folder.as_str())
+                        .is_some_and(|rest| rest.starts_with('/'))
+            })
+        })
+        .map(|object| ObjectKey {
+            group: object.id.group.clone(),
+            kind: object.id.kind.clone(),
+            namespace: object.id.namespace.clone(),
+            name: object.id.name.clone(),
+        })
+        .collect()
+}
+
+fn limits(check: &ArgocdCheck, watch: &Watch, is_before: bool) -> Limits {
+    let default = Limits::default();
+    let mut limits = Limits {
+        stable_for: check.stable_for,
+        degraded_for: check.degraded_for,
+        sync_deadline: check.sync_deadline,
+        missing_for: check.missing_for,
+        drift_grace: check.drift_grace,
+        // Three samples that were missed are a gap, as everywhere.
+        longest_gap: default
+            .longest_gap
+            .max(watch.every.unwrap_or_default().saturating_mul(3)),
+        baseline_degraded: match check.baseline_degraded {
+            fleet::BaselineDegraded::Hold => BaselineDegraded::Hold,
+            fleet::BaselineDegraded::Ignore => BaselineDegraded::Ignore,
+        },
+        prune_pending: match check.prune_pending {
+            fleet::PrunePending::Accept => PrunePending::Accept,
+            fleet::PrunePending::Hold => PrunePending::Hold,
+        },
+        on_drift: match check.on_drift {
+            fleet::OnDrift::Hold => OnDrift::Hold,
+            fleet::OnDrift::Fail => OnDrift::Fail,
+        },
+        // Nobody waits long for a comparison within a short `stableFor`.
+        refresh_every: default
+            .refresh_every
+            .min((check.stable_for / 2).max(Duration::from_secs(1))),
+        on_suspended: match check.on_suspended {
+            fleet::OnSuspended::Hold => OnSuspended::Hold,
+            fleet::OnSuspended::Pass => OnSuspended::Pass,
+        },
+        ..default
+    };
+    if is_before {
+        limits.stable_for = Duration::ZERO;
+        limits.degraded_for = Duration::ZERO;
+    }
+    if watch.phase == Phase::GivenBack {
+        limits.op_steal_after = Duration::ZERO;
+    }
+    limits
+}
+
+/// Does what a verdict asks for; what does not work is asked for again by a later one.
+async fn act(
+    instance: &Instance,
+    action: Action,
+    listed: &Listed,
+    memory: &mut Memory,
+    now: Duration,
+    target: &Target,
+) {
+    let application = &listed.application;
+    let done = match action {
+        Action::Refresh => match instance.refresh(&application.name).await {
+            Ok(version) => {
+                memory.refresh_requested(&version, now);
+                Ok(())
+            }
+            Err(error) => {
+                if is_forbidden(&error) {
+                    memory.refresh_refused();
+                }
+                Err(error)
+            }
+        },
+        Action::Terminate => {
+            memory.terminate_requested(now);
+            instance.terminate(application).await
+        }
+        Action::Sync => {
+            memory.sync_requested(now);
+            instance.sync(application).await
+        }
+    };
+    let (region, name) = (&target.region, &application.name);
+    match done {
+        Ok(()) => {
+            tracing::info!(region, application = name, action = ?action, "asked Argo CD");
+        }
+        Err(error) => {
+            tracing::warn!(region, application = name, action = ?action, %error, "Argo CD was not asked");
+        }
+    }
+}
+
+fn is_forbidden(error: &InstanceError) -> bool {
+    matches!(
+        error,
+        InstanceError::Request {
+            source: RequestError::Forbidden(_),
+            ..
+        }
+    )
+}

@@ -1,0 +1,364 @@
+//! What this process saw of one Application of one region since its promotion.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::application::Application;
+use super::limits::Limits;
+
+/// What must last before it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Clock {
+    Absent,
+    Invalid,
+    Unreadable,
+    Unparsable,
+    OtherOperation,
+    OurOperation,
+    Degraded,
+    NotBegun,
+    Drifted,
+    Missing,
+}
+
+impl Clock {
+    /// Whether it counts towards a failure, so that nothing may have been missed while it ran.
+    fn is_harm(self) -> bool {
+        matches!(
+            self,
+            Self::Unparsable | Self::Degraded | Self::Drifted | Self::Missing
+        )
+    }
+}
+
+/// What a clock does at one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tick {
+    /// It runs, or begins to; with another mark than before, it begins anew.
+    Run(Option<Timestamp>),
+    /// It goes on if it runs.
+    Keep,
+    /// It stops.
+    Stop,
+}
+
+/// What this process saw of one Application of one region since its promotion; a new promotion needs a new one.
+///
+/// It is bound to the Application's `uid`. Nothing of it may outlive the process: what it holds is what was seen, and
+/// nothing is seen while nobody looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    uid: Option<String>,
+    recreated: bool,
+    now: Option<Duration>,
+    watched: Duration,
+    clocks: BTreeMap<Clock, (Duration, Option<Timestamp>)>,
+    first_reconciled: Option<Timestamp>,
+    reconciled: Option<Timestamp>,
+    reconciled_moved: Duration,
+    refresh_pending: bool,
+    request: Option<Request>,
+    asked: Option<Duration>,
+    ask_at_once: bool,
+    /// Whether an answer of no use was followed by another asking without a pause: once is enough.
+    asked_again: bool,
+    tie: Option<Timestamp>,
+    answered: bool,
+    refused: bool,
+    terminate_asked: Option<Duration>,
+    sync_asked: Option<Duration>,
+    degraded: Option<bool>,
+    flips: Vec<Duration>,
+    recovered: bool,
+    soak: Option<Soak>,
+}
+
+/// A refresh that was asked for and not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Request {
+    resource_version: String,
+    reconciled: Option<Timestamp>,
+    /// Whether the object was seen as it was after the asking.
+    seen: bool,
+    /// Whether somebody else had asked already: the answer may be theirs, begun before our promotion.
+    shared: bool,
+}
+
+/// All as wanted, without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Soak {
+    since: Duration,
+    reconciled: Option<Timestamp>,
+    transition: Option<Timestamp>,
+    finished: Option<Timestamp>,
+}
+
+impl Memory {
+    /// The refresh that a verdict asked for was requested; the object then had this version.
+    ///
+    /// It is answered once a later version has no annotation any more and a newer comparison. Where Argo CD's own API is
+    /// asked, whose answer is the compared object, this is the version that was known before.
+    pub fn refresh_requested(&mut self, resource_version: &str, now: Duration) {
+        let shared = match &self.request {
+            Some(unanswered) => unanswered.shared,
+            None => self.refresh_pending,
+        };
+        self.request = Some(Request {
+            resource_version: resource_version.to_owned(),
+            reconciled: self.reconciled,
+            seen: false,
+            shared,
+        });
+        self.asked = Some(now);
+        self.ask_at_once = false;
+    }
+
+    /// We may not request refreshes: from now on what Argo CD compares by itself is waited for.
+    pub fn refresh_refused(&mut self) {
+        self.refused = true;
+        self.request = None;
+    }
+
+    /// The end of an operation that a verdict asked for was requested.
+    pub fn terminate_requested(&mut self, now: Duration) {
+        self.terminate_asked = Some(now);
+    }
+
+    /// The sync that a verdict asked for was requested.
+    pub fn sync_requested(&mut self, now: Duration) {
+        self.sync_asked = Some(now);
+    }
+
+    /// Takes in what is seen now, before it is judged.
+    pub(super) fn look(
+        &mut self,
+        application: Option<&Application>,
+        limits: &Limits,
+        now: Duration,
+    ) {
+        let gap = now.saturating_sub(self.now.unwrap_or(now));
+        self.now = Some(now);
+        if gap > limits.longest_gap {
+            self.soak = None;
+            self.degraded = None;
+            self.clocks.retain(|clock, _| !clock.is_harm());
+        } else {
+            self.watched = self.watched.saturating_add(gap);
+        }
+        self.recreated = false;
+        let Some(application) = application else {
+            return;
+        };
+        if self.uid.as_ref().is_some_and(|uid| *uid != application.uid) {
+            self.begin_anew();
+        }
+        if self.uid.is_none() {
+            self.uid = Some(application.uid.clone());
+            self.first_reconciled = application.reconciled_at;
+        }
+
+        self.take_answer(application);
+        if self.refused
+            && application.reconciled_at.is_some()
+            && application.reconciled_at != self.first_reconciled
+        {
+            self.answered = true;
+        }
+        if application.reconciled_at != self.reconciled {
+            self.reconciled = application.reconciled_at;
+            self.reconciled_moved = self.watched;
+        }
+        self.refresh_pending = application.refresh.is_some();
+        // With equal seconds nobody can tell which was first: one more comparison does, and it need not wait.
+        let finished = finished_at(application);
+        if finished.is_some() && finished == application.reconciled_at && finished != self.tie {
+            self.tie = finished;
+            self.ask_at_once = true;
+        }
+    }
+
+    /// Another Application bears the name: nothing that was seen holds for it, but that it is not there for good.
+    fn begin_anew(&mut self) {
+        let absent = self.clocks.remove(&Clock::Absent);
+        *self = Self {
+            recreated: true,
+            now: self.now,
+            watched: self.watched,
+            refused: self.refused,
+            clocks: absent
+                .map(|absent| (Clock::Absent, absent))
+                .into_iter()
+                .collect(),
+            ..Self::default()
+        };
+    }
+
+    /// Looks whether a refresh that was asked for is answered.
+    fn take_answer(&mut self, application: &Application) {
+        let Some(request) = &mut self.request else {
+            return;
+        };
+        if application.resource_version == request.resource_version || application.refresh.is_some()
+        {
+            request.seen = true;
+            // A comparison that ends while the question stands may have begun before it.
+            request.reconciled = application.reconciled_at;
+            return;
+        }
+        if !is_later(&application.resource_version, request) {
+            return;
+        }
+        let moved = application.reconciled_at > request.reconciled;
+        if moved && !request.shared {
+            self.answered = true;
+        } else {
+            // An equal second, a clock set back, or the answer to somebody else.
+            self.ask_at_once = request.shared || !self.asked_again;
+            self.asked_again = true;
+        }
+        self.request = None;
+    }
+
+    /// Lets a clock run or stop.
+    pub(super) fn tick(&mut self, clock: Clock, tick: Tick) {
+        match tick {
+            Tick::Run(mark) => {
+                let begun = (self.watched, mark);
+                let entry = self.clocks.entry(clock).or_insert(begun);
+                if entry.1 != mark {
+                    *entry = begun;
+                }
+            }
+            Tick::Keep => {}
+            Tick::Stop => {
+                self.clocks.remove(&clock);
+            }
+        }
+    }
+
+    /// Takes in whether the promoted commit is degraded, or healthy.
+    pub(super) fn note_health(&mut self, degraded: bool, limits: &Limits) {
+        let flipped = self.degraded.is_some_and(|before| before != degraded);
+        self.degraded = Some(degraded);
+        if flipped {
+            self.flips.push(self.watched);
+        }
+        let watched = self.watched;
+        self.flips
+            .retain(|flip| watched.saturating_sub(*flip) <= limits.flip_window);
+    }
+
+    /// Takes in whether all is as wanted, after it was judged.
+    pub(super) fn settle(&mut self, soaks: bool, application: &Application, limits: &Limits) {
+        if !soaks {
+            self.soak = None;
+            return;
+        }
+        let soak = self.running_soak(application).unwrap_or(Soak {
+            since: self.watched,
+            reconciled: application.reconciled_at,
+            transition: application.health.last_transition,
+            finished: finished_at(application),
+        });
+        self.soak = Some(soak);
+        // Long enough that it is no longer the state from before, which some health checks show for a moment.
+        if self.watched.saturating_sub(soak.since) >= limits.degraded_for {
+            self.recovered = true;
+        }
+    }
+
+    /// How long a clock has run.
+    pub(super) fn held(&self, clock: Clock) -> Duration {
+        self.clocks
+            .get(&clock)
+            .map_or(Duration::ZERO, |(since, _)| {
+                self.watched.saturating_sub(*since)
+            })
+    }
+
+    /// How long all has been as wanted.
+    pub(super) fn soaked(&self, application: &Application) -> Duration {
+        self.running_soak(application)
+            .map_or(Duration::ZERO, |soak| {
+                self.watched.saturating_sub(soak.since)
+            })
+    }
+
+    /// Whether a comparison has begun since all was as wanted.
+    pub(super) fn reconciled_in_soak(&self, application: &Application) -> bool {
+        self.running_soak(application)
+            .is_some_and(|soak| application.reconciled_at > soak.reconciled)
+    }
+
+    /// The soak, unless health or an operation changed between two looks.
+    fn running_soak(&self, application: &Application) -> Option<Soak> {
+        self.soak.filter(|soak| {
+            soak.transition == application.health.last_transition
+                && soak.finished == finished_at(application)
+        })
+    }
+
+    /// Whether a comparison that began after the promotion was seen.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// How long ago the newest comparison was first seen.
+    pub(super) fn since_reconciled(&self) -> Duration {
+        self.watched.saturating_sub(self.reconciled_moved)
+    }
+
+    /// Whether another Application of the same name has just taken its place.
+    pub(super) fn is_recreated(&self) -> bool {
+        self.recreated
+    }
+
+    /// Whether it was healthy for a while since the promotion.
+    pub(super) fn is_recovered(&self) -> bool {
+        self.recovered
+    }
+
+    /// How often it changed between healthy and degraded of late.
+    pub(super) fn flips(&self) -> usize {
+        self.flips.len()
+    }
+
+    /// Whether it is time to ask for a refresh.
+    pub(super) fn may_refresh(&self, limits: &Limits) -> bool {
+        !self.refused && (self.ask_at_once || self.is_due(self.asked, limits))
+    }
+
+    /// Whether it is time to end an operation.
+    pub(super) fn may_terminate(&self, limits: &Limits) -> bool {
+        self.is_due(self.terminate_asked, limits)
+    }
+
+    /// Whether it is time to sync.
+    pub(super) fn may_sync(&self, limits: &Limits) -> bool {
+        self.is_due(self.sync_asked, limits)
+    }
+
+    fn is_due(&self, asked: Option<Duration>, limits: &Limits) -> bool {
+        let now = self.now.unwrap_or_default();
+        asked.is_none_or(|asked| now.saturating_sub(asked) >= limits.refresh_every)
+    }
+}
+
+/// When the newest operation ended.
+pub(super) fn finished_at(application: &Application) -> Option<Timestamp> {
+    application.operation_state.as_ref()?.finished_at
+}
+
+/// Whether this version of the object came after the one that asked for the refresh.
+fn is_later(version: &str, request: &Request) -> bool {
+    match (
+        version.parse::<u128>(),
+        request.resource_version.parse::<u128>(),
+    ) {
+        (Ok(version), Ok(asked)) => version > asked,
+        // Versions that are no numbers cannot be ordered: the asking must have been seen before its answer.
+        _ => request.seen,
+    }
+}

@@ -1,0 +1,373 @@
+//! The rows of an Application that shows the promoted commit.
+
+use super::application::{Health, Phase, SyncStatus};
+use super::case::Case;
+use super::expected::Standing;
+use super::limits::{BaselineDegraded, OnDrift, OnSuspended, PrunePending};
+use super::memory::Clock;
+use super::messages::{is_failed_comparison, is_outage, is_unparsable, short};
+use super::rows::{Finding, seconds};
+use super::verdict::{Action, Kind};
+
+/// How many objects evidence names.
+const NAMED_OBJECTS: usize = 3;
+
+pub(super) fn sync_failed(case: &Case) -> Option<Finding> {
+    if case.active().is_some() {
+        return None;
+    }
+    let operation = case.operation.as_ref().filter(|seen| seen.has_failed());
+    let message = match operation {
+        Some(operation) => operation.message,
+        None => case.failed_sync?,
+    };
+    let revision = operation
+        .and_then(|operation| operation.revision)
+        .or(case.revision)
+        .map(short)
+        .unwrap_or_default();
+    // An error is what Argo CD could not do; what it could not reach says nothing about the commit.
+    let is_error = operation.is_none_or(|operation| operation.phase == Some(&Phase::Error));
+    let unparsable = case
+        .index()
+        .is_some_and(|index| is_unparsable(message, index));
+    if is_error && !unparsable && (is_outage(message) || is_failed_comparison(message)) {
+        return Some(
+            Finding::hold(format!(
+                "sync of {revision} could not be carried out: {message}"
+            ))
+            .with(case.refresh()),
+        );
+    }
+    Some(Finding::fail(format!(
+        "sync of {revision} failed: {message}"
+    )))
+}
+
+pub(super) fn empty(case: &Case) -> Option<Finding> {
+    if !case.is_at_ours() || !case.memory.is_answered() {
+        return None;
+    }
+    let rendered = case.expected.objects.len();
+    if case.is_wipe_out {
+        Some(Finding::fail(
+            "Argo CD finds nothing to apply and refuses to delete all that is there",
+        ))
+    } else if case.is_synced() && case.application.resources.is_empty() && rendered > 0 {
+        Some(Finding::fail(format!(
+            "Argo CD finds nothing to apply; {rendered} objects were rendered"
+        )))
+    } else {
+        None
+    }
+}
+
+pub(super) fn degraded_before(case: &Case) -> Option<Finding> {
+    let before = case.expected.before.as_ref()?;
+    let message = case.application.health.message.as_str();
+    // Where one of them gives no cause they cannot be told apart.
+    let same_cause =
+        message.is_empty() || before.health_message.is_empty() || message == before.health_message;
+    if !case.is_degraded_at_ours()
+        || before.health != Health::Degraded
+        || !same_cause
+        || case.memory.is_recovered()
+    {
+        return None;
+    }
+    let evidence = because("is degraded, as it was before the promotion", message);
+    let short_time = case.held(Clock::Degraded) < case.limits.degraded_for;
+    Some(
+        if short_time || case.limits.baseline_degraded == BaselineDegraded::Ignore {
+            Finding::wait(evidence).with(case.refresh())
+        } else {
+            Finding::hold(evidence)
+        },
+    )
+}
+
+pub(super) fn degraded_briefly(case: &Case) -> Option<Finding> {
+    (case.is_degraded_at_ours() && !is_degraded_enough(case)).then(|| {
+        let held = case.held(Clock::Degraded);
+        let evidence = if held < case.limits.degraded_for {
+            let enough = seconds(case.limits.degraded_for);
+            format!("is degraded for {} of {enough}", seconds(held))
+        } else {
+            "is degraded, and not compared since the promotion".to_owned()
+        };
+        let act = if case.memory.is_answered() {
+            None
+        } else {
+            case.refresh()
+        };
+        Finding::wait(because(&evidence, &case.application.health.message)).with(act)
+    })
+}
+
+pub(super) fn degraded(case: &Case) -> Option<Finding> {
+    (case.is_degraded_at_ours() && is_degraded_enough(case)).then(|| {
+        let what = if is_flapping(case) {
+            format!("turned degraded again, {} changes", case.memory.flips())
+        } else {
+            format!("is degraded for {}", seconds(case.held(Clock::Degraded)))
+        };
+        let act = case.ours_active().and_then(|_| case.terminate());
+        Finding::fail(because(&what, &case.application.health.message)).with(act)
+    })
+}
+
+fn is_degraded_enough(case: &Case) -> bool {
+    case.memory.is_answered()
+        && (case.held(Clock::Degraded) >= case.limits.degraded_for || is_flapping(case))
+}
+
+fn is_flapping(case: &Case) -> bool {
+    let most = usize::try_from(case.limits.flips).unwrap_or(usize::MAX);
+    case.memory.flips() >= most
+}
+
+pub(super) fn running(case: &Case) -> Option<Finding> {
+    let operation = case.ours_active()?;
+    if operation.finished_at.is_some() && operation.phase != Some(&Phase::Terminating) {
+        return None;
+    }
+    let held = case.held(Clock::OurOperation);
+    let shown = operation.revision.map(short).unwrap_or_default();
+    Some(if held < case.limits.sync_deadline {
+        Finding::wait(because(
+            &format!("sync of {shown} is running"),
+            operation.message,
+        ))
+    } else {
+        Finding::fail(because(
+            &format!("sync of {shown} is running for {}", seconds(held)),
+            operation.message,
+        ))
+        .with(case.terminate())
+    })
+}
+
+pub(super) fn retrying(case: &Case) -> Option<Finding> {
+    let operation = case.ours_active()?;
+    operation.finished_at?;
+    let limit = case
+        .application
+        .retry_limit
+        .map_or_else(String::new, |limit| format!(" of {limit}"));
+    let evidence = because(
+        &format!("sync failed, retry {}{limit}", operation.retry_count),
+        operation.message,
+    );
+    Some(if operation.retry_count >= case.limits.max_retries {
+        Finding::fail(evidence)
+    } else {
+        Finding::wait(evidence)
+    })
+}
+
+pub(super) fn not_begun(case: &Case) -> Option<Finding> {
+    if !case.is_not_begun() {
+        return None;
+    }
+    let held = case.held(Clock::NotBegun);
+    // Nothing begins by itself where the automated sync is off.
+    let patience = if case.is_automated() {
+        case.limits.start_deadline
+    } else {
+        std::time::Duration::ZERO
+    };
+    let evidence = "is out of sync, and no sync has begun";
+    let last_refresh = patience.saturating_add(case.limits.refresh_every);
+    if !case.is_fresh() {
+        return Some(Finding::wait(evidence).with(case.refresh()));
+    }
+    if case.is_automated() && held < last_refresh {
+        let act = if held < patience {
+            None
+        } else {
+            case.refresh()
+        };
+        return Some(Finding::wait(evidence).with(act));
+    }
+    if !case.expected.may_sync {
+        return Some(Finding::blocked(format!(
+            "{evidence} for {}; we may not sync it",
+            seconds(held)
+        )));
+    }
+    let act = case.memory.may_sync(case.limits).then_some(Action::Sync);
+    Some(Finding::wait(format!("{evidence}; syncing it")).with(act))
+}
+
+pub(super) fn awaits_pruning(case: &Case) -> Option<Finding> {
+    let holds = case.limits.prune_pending == PrunePending::Hold;
+    (holds && case.is_at_ours() && case.awaits_pruning_only()).then(|| {
+        Finding::hold(format!(
+            "pruning is off, and what is no longer wanted is still there: {}",
+            differing(case)
+        ))
+    })
+}
+
+pub(super) fn drifted(case: &Case) -> Option<Finding> {
+    if !case.is_drifted() || case.is_drift_accepted() {
+        return None;
+    }
+    let evidence = format!("differs again since it was synced: {}", differing(case));
+    Some(if case.held(Clock::Drifted) < case.limits.drift_grace {
+        Finding::wait(evidence)
+    } else if case.limits.on_drift == OnDrift::Fail {
+        Finding::fail(evidence)
+    } else {
+        Finding::hold(evidence)
+    })
+}
+
+pub(super) fn lacks_objects(case: &Case) -> Option<Finding> {
+    if !case.is_at_ours() {
+        return None;
+    }
+    let application = case.application;
+    let lacking: Vec<String> = case
+        .expected
+        .objects
+        .iter()
+        .filter(|key| {
+            let mut resources = application.resources.iter();
+            !resources.any(|resource| key.is(resource, &application.destination))
+        })
+        .map(ToString::to_string)
+        .collect();
+    (!lacking.is_empty()).then(|| {
+        Finding::blocked(format!(
+            "Argo CD leaves out what was rendered (an excluded kind, or its project?): {}",
+            list(&lacking)
+        ))
+    })
+}
+
+pub(super) fn not_fresh(case: &Case) -> Option<Finding> {
+    (!case.is_fresh()).then(|| {
+        let evidence = if case.memory.is_answered() {
+            "waiting for a newer comparison"
+        } else {
+            "waiting for the first comparison since the promotion"
+        };
+        Finding::wait(evidence).with(case.refresh())
+    })
+}
+
+pub(super) fn progressing(case: &Case) -> Option<Finding> {
+    let health = &case.application.health;
+    (health.status == Health::Progressing)
+        .then(|| Finding::wait(because("is progressing", &health.message)))
+}
+
+pub(super) fn missing(case: &Case) -> Option<Finding> {
+    if case.application.health.status != Health::Missing {
+        return None;
+    }
+    let held = case.held(Clock::Missing);
+    Some(if held < case.limits.missing_for {
+        Finding::wait("all its objects are missing")
+    } else {
+        Finding::fail(format!("all its objects are missing for {}", seconds(held)))
+    })
+}
+
+pub(super) fn suspended(case: &Case) -> Option<Finding> {
+    let health = &case.application.health;
+    let holds = health.status == Health::Suspended && case.limits.on_suspended == OnSuspended::Hold;
+    holds.then(|| Finding::hold(because("is suspended", &health.message)))
+}
+
+pub(super) fn soaking(case: &Case) -> Option<Finding> {
+    if !case.is_as_wanted() || is_soaked(case) {
+        return None;
+    }
+    let held = case.memory.soaked(case.application);
+    let stable_for = case.limits.stable_for;
+    let nearly_over = held.saturating_add(case.limits.refresh_every) >= stable_for;
+    let nothing_new = !case.memory.reconciled_in_soak(case.application);
+    // A long soak asks in between, so that the comparison does not become too old.
+    let aging = case.memory.since_reconciled() >= case.limits.stale_after / 2;
+    let act = if (nearly_over && nothing_new) || aging {
+        case.refresh()
+    } else {
+        None
+    };
+    let state = state(case);
+    let evidence = if held >= stable_for {
+        format!("{state} for {}, one more comparison is due", seconds(held))
+    } else {
+        format!("{state} for {} of {}", seconds(held), seconds(stable_for))
+    };
+    Some(Finding::new(Kind::Soak, evidence).with(act))
+}
+
+pub(super) fn passed(case: &Case) -> Option<Finding> {
+    (case.is_as_wanted() && is_soaked(case)).then(|| {
+        let held = case.memory.soaked(case.application);
+        Finding::new(Kind::Pass, format!("{} for {}", state(case), seconds(held)))
+    })
+}
+
+fn is_soaked(case: &Case) -> bool {
+    case.memory.soaked(case.application) >= case.limits.stable_for
+        && case.memory.reconciled_in_soak(case.application)
+}
+
+/// What is as wanted, and what was accepted with it.
+fn state(case: &Case) -> String {
+    let shown = case.revision.map(short).unwrap_or_default();
+    let health = match case.application.health.status {
+        Health::Suspended => "suspended, as is accepted",
+        _ => "healthy",
+    };
+    let differing_is_accepted =
+        case.standing == Standing::Wanted && case.application.sync.status == SyncStatus::OutOfSync;
+    if differing_is_accepted {
+        format!(
+            "at {shown} and {health}, while this differs and is accepted: {};",
+            differing(case)
+        )
+    } else {
+        format!("synced at {shown} and {health}")
+    }
+}
+
+fn because(what: &str, message: &str) -> String {
+    if message.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {message}")
+    }
+}
+
+fn differing(case: &Case) -> String {
+    let names: Vec<String> = case
+        .differing()
+        .map(|resource| {
+            if resource.namespace.is_empty() {
+                format!("{} {}", resource.kind, resource.name)
+            } else {
+                format!("{} {}/{}", resource.kind, resource.namespace, resource.name)
+            }
+        })
+        .collect();
+    list(&names)
+}
+
+fn list(names: &[String]) -> String {
+    let named: Vec<&str> = names
+        .iter()
+        .take(NAMED_OBJECTS)
+        .map(String::as_str)
+        .collect();
+    let more = names.len().saturating_sub(NAMED_OBJECTS);
+    match (named.is_empty(), more) {
+        (true, _) => "Argo CD names no object".to_owned(),
+        (false, 0) => named.join(", "),
+        (false, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}

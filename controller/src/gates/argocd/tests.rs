@@ -1,0 +1,9 @@
+//! One test per row, and what must hold for all of them.
+
+mod fixture;
+mod matching;
+mod properties;
+mod reading;
+mod refreshing;
+mod rows;
+mod times;

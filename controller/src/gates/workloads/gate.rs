@@ -1,0 +1,439 @@
+//! The `workloads` gate: asks a region's API server for what its tree wants, and lets the rules judge that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use serde_json::Value;
+use tidegate_waves::duration;
+use tidegate_waves::fleet::WorkloadsCheck;
+use tidegate_waves::gate::{Reading as Sampled, Sample};
+use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::Phase;
+
+use super::resources::{Resource, Resources};
+use super::{
+    Baseline, IgnoredPath, Kind, Limits, Listing, Live, Memory, ObjectKey, Owned, Pod, Reading,
+    Related, Snapshot, Verdict, Wanted, judge,
+};
+use crate::blocking::in_place;
+use crate::clock::Clock;
+use crate::gates::trees::RegionTrees;
+use crate::gates::{Target, Watch};
+use crate::regions::Clusters;
+use crate::regions::request::{self, RequestError};
+
+/// From so many objects of one kind and namespace on, all of them are listed at once.
+const LISTED_FROM: usize = 4;
+
+/// What is remembered of a region from one sample to the next.
+#[derive(Debug, Default)]
+pub struct RegionMemory {
+    rules: Memory,
+    /// What was rendered, by tree.
+    rendered: BTreeMap<Oid, Arc<Vec<Rendered>>>,
+    resources: Resources,
+}
+
+/// One object that was rendered.
+#[derive(Debug)]
+struct Rendered {
+    api_version: String,
+    kind: String,
+    /// Only whether it is there can be told: its values are encrypted.
+    is_encrypted: bool,
+    wanted: Wanted,
+}
+
+/// Reads regions' clusters.
+pub struct WorkloadsGate {
+    clusters: Arc<Clusters>,
+    trees: RegionTrees,
+    clock: Arc<dyn Clock>,
+    /// By gate of a region: what was wrong with it before its promotion.
+    baselines: Mutex<BTreeMap<Target, Baseline>>,
+}
+
+impl WorkloadsGate {
+    /// A gate over these clusters.
+    #[must_use]
+    pub fn new(clusters: Arc<Clusters>, trees: RegionTrees, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clusters,
+            trees,
+            clock,
+            baselines: Mutex::default(),
+        }
+    }
+
+    /// One sample: whether what the tree wants is there and healthy.
+    pub async fn sample(
+        &self,
+        check: &WorkloadsCheck,
+        target: &Target,
+        watch: &Watch,
+        memory: &mut RegionMemory,
+    ) -> Sample {
+        let asked = tokio::time::timeout(watch.timeout, self.ask(check, target, watch, memory));
+        asked.await.unwrap_or_else(|_| {
+            let evidence = format!("no answer within {}", duration::format(watch.timeout));
+            said(Sampled::Unreachable, evidence)
+        })
+    }
+
+    async fn ask(
+        &self,
+        check: &WorkloadsCheck,
+        target: &Target,
+        watch: &Watch,
+        memory: &mut RegionMemory,
+    ) -> Sample {
+        let place = &watch.place;
+        let client = match self.clusters.client(&place.cluster).await {
+            Ok(client) => client,
+            Err(error) => return said(Sampled::Unreachable, error.to_string()),
+        };
+        let trees = std::iter::once(place.tree).chain(place.older.iter().copied());
+        let rendered = match in_place(|| self.rendered(trees, memory)) {
+            Ok(rendered) => rendered,
+            Err(evidence) => return said(Sampled::Unknown, evidence),
+        };
+        let Some((newest, older)) = rendered.split_first() else {
+            return said(Sampled::Unknown, "no tree is known".to_owned());
+        };
+        let asked = Asking {
+            client: &client,
+            namespace: &check.namespace,
+            resources: &mut memory.resources,
+        };
+        let (wanted, older, live) = match asked.look(newest, older).await {
+            Ok(found) => found,
+            Err(error) => {
+                if error == RequestError::Unauthorized {
+                    self.clusters.refused(&place.cluster);
+                }
+                return said(Sampled::Unreachable, error.to_string());
+            }
+        };
+        let now = self.clock.monotonic();
+        let limits = limits(check, watch);
+        let mut baselines = self
+            .baselines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let baseline = baselines.entry(target.clone()).or_default();
+        if watch.phase == Phase::Before {
+            let limits = Limits {
+                stable_for: Duration::ZERO,
+                ..limits
+            };
+            return read(&baseline.look(&wanted, &live, &limits, &mut memory.rules, now));
+        }
+        let mut verdict = judge(
+            &wanted,
+            &older,
+            &live,
+            &limits,
+            &mut memory.rules,
+            baseline,
+            now,
+        );
+        // Where no older tree of ours could run, this one is what was seen.
+        verdict.proven |= older.is_empty();
+        read(&verdict)
+    }
+
+    /// What was rendered for these trees; read from git once for each.
+    fn rendered(
+        &self,
+        trees: impl Iterator<Item = Oid>,
+        memory: &mut RegionMemory,
+    ) -> Result<Vec<Arc<Vec<Rendered>>>, String> {
+        let mut all = Vec::new();
+        for tree in trees {
+            if let Some(known) = memory.rendered.get(&tree) {
+                all.push(Arc::clone(known));
+                continue;
+            }
+            let objects = self
+                .trees
+                .objects(tree)
+                .map_err(|error| error.to_string())?;
+            let mut rendered = Vec::new();
+            for object in objects {
+                // What the server names itself cannot be looked for.
+                let Ok(wanted) = Wanted::read(&object.manifest) else {
+                    continue;
+                };
+                if object.is_generated {
+                    continue;
+                }
+                let text = |field: &str| {
+                    let text = object.manifest.get(field).and_then(Value::as_str);
+                    text.unwrap_or_default().to_owned()
+                };
+                rendered.push(Rendered {
+                    api_version: text("apiVersion"),
+                    kind: text("kind"),
+                    is_encrypted: object.is_encrypted,
+                    wanted,
+                });
+            }
+            let rendered = Arc::new(rendered);
+            memory.rendered.insert(tree, Arc::clone(&rendered));
+            all.push(rendered);
+        }
+        Ok(all)
+    }
+}
+
+/// One look at a cluster.
+struct Asking<'a> {
+    client: &'a Client,
+    /// Of objects that name none.
+    namespace: &'a str,
+    resources: &'a mut Resources,
+}
+
+/// What the newest tree wants, what each older one does, and what the cluster has.
+type Looked = (Vec<Wanted>, Vec<Vec<Wanted>>, Live);
+
+impl Asking<'_> {
+    /// Reads everything that the rules need. Only what goes wrong with the whole cluster is an error; what one object or
+    /// list lacks is for the rules.
+    async fn look(
+        self,
+        newest: &Arc<Vec<Rendered>>,
+        older: &[Arc<Vec<Rendered>>],
+    ) -> Result<Looked, RequestError> {
+        let mut live = Live::default();
+        let mut wanted = Vec::new();
+        let mut places: BTreeMap<(Resource, Option<String>), BTreeSet<String>> = BTreeMap::new();
+        for rendered in newest.iter() {
+            let found = self
+                .resources
+                .find(self.client, &rendered.api_version, &rendered.kind)
+                .await;
+            let resource = match found {
+                Ok(Some(resource)) => resource,
+                Ok(None) => {
+                    let key = rendered.wanted.key().clone();
+                    let why = format!(
+                        "the cluster has no kind {} in {}",
+                        rendered.kind, rendered.api_version
+                    );
+                    live.objects.insert(key, Reading::Unread(why));
+                    wanted.push(rendered.wanted.clone());
+                    continue;
+                }
+                Err(error) if is_of_all(&error) => return Err(error),
+                Err(error) => {
+                    let key = rendered.wanted.key().clone();
+                    live.objects.insert(key, Reading::Unread(error.to_string()));
+                    wanted.push(rendered.wanted.clone());
+                    continue;
+                }
+            };
+            let own = self.placed(rendered, &resource);
+            let key = own.key().clone();
+            if rendered.is_encrypted {
+                live.objects.insert(key.clone(), Reading::LeftOut);
+            } else {
+                let place = (resource, key.namespace.clone());
+                places.entry(place).or_default().insert(key.name.clone());
+            }
+            wanted.push(own);
+        }
+        let mut related = BTreeSet::new();
+        for ((resource, namespace), names) in &places {
+            self.read_objects(resource, namespace.as_deref(), names, &wanted, &mut live)
+                .await?;
+            let has_pods = matches!(
+                resource.kind.as_str(),
+                "Deployment" | "StatefulSet" | "DaemonSet" | "Job"
+            );
+            if has_pods && let Some(namespace) = namespace {
+                related.insert(namespace.clone());
+            }
+        }
+        for namespace in related {
+            let found = self.related(&namespace).await?;
+            live.related.insert(namespace, found);
+        }
+        let mut before = Vec::new();
+        for tree in older {
+            let mut of_tree = Vec::new();
+            for rendered in tree.iter() {
+                let found = self
+                    .resources
+                    .find(self.client, &rendered.api_version, &rendered.kind)
+                    .await;
+                if let Ok(Some(resource)) = found {
+                    of_tree.push(self.placed(rendered, &resource));
+                }
+            }
+            before.push(of_tree);
+        }
+        Ok((wanted, before, live))
+    }
+
+    fn placed(&self, rendered: &Rendered, resource: &Resource) -> Wanted {
+        let wanted = rendered.wanted.clone();
+        if resource.is_namespaced {
+            wanted.in_namespace(self.namespace)
+        } else {
+            wanted
+        }
+    }
+
+    /// Reads objects of one kind in one namespace.
+    async fn read_objects(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        names: &BTreeSet<String>,
+        wanted: &[Wanted],
+        live: &mut Live,
+    ) -> Result<(), RequestError> {
+        let key = |name: &str| ObjectKey {
+            group: resource.group.clone(),
+            kind: resource.kind.clone(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        let narrowed = |value: &Value| {
+            let snapshot = Snapshot::read(value)?;
+            let manifests: Vec<&Wanted> = wanted
+                .iter()
+                .filter(|wanted| wanted.key() == snapshot.key())
+                .collect();
+            Some(Reading::Found(Box::new(snapshot.narrowed(&manifests))))
+        };
+        if names.len() < LISTED_FROM {
+            for name in names {
+                let path = resource.path(namespace, Some(name));
+                let reading = match request::get(self.client, &path).await {
+                    Ok(Some(value)) => {
+                        narrowed(&value).unwrap_or_else(|| Reading::Unread(UNREADABLE.to_owned()))
+                    }
+                    Ok(None) => Reading::Absent,
+                    Err(error) if is_of_all(&error) => return Err(error),
+                    Err(error) => Reading::Unread(error.to_string()),
+                };
+                live.objects.insert(key(name), reading);
+            }
+            return Ok(());
+        }
+        let path = resource.path(namespace, None);
+        match request::list(self.client, &path, "").await {
+            Ok(values) => {
+                for name in names {
+                    live.objects.insert(key(name), Reading::Absent);
+                }
+                for mut value in values {
+                    let name = value
+                        .pointer("/metadata/name")
+                        .and_then(Value::as_str)
+                        .filter(|name| names.contains(*name))
+                        .map(str::to_owned);
+                    let Some(name) = name else { continue };
+                    // The items of a list do not name their kind.
+                    if let Some(object) = value.as_object_mut() {
+                        object.insert("kind".to_owned(), resource.kind.clone().into());
+                        object.insert("apiVersion".to_owned(), resource.api_version().into());
+                    }
+                    let reading =
+                        narrowed(&value).unwrap_or_else(|| Reading::Unread(UNREADABLE.to_owned()));
+                    live.objects.insert(key(&name), reading);
+                }
+            }
+            Err(error) if is_of_all(&error) => return Err(error),
+            Err(error) => {
+                for name in names {
+                    live.objects
+                        .insert(key(name), Reading::Unread(error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What belongs to the workloads of a namespace.
+    async fn related(&self, namespace: &str) -> Result<Related, RequestError> {
+        let namespace = request::escaped(namespace);
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        let sets = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
+        let revisions = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
+        Ok(Related {
+            pods: self.listing(&pods, Pod::read).await?,
+            replica_sets: self.listing(&sets, Owned::read).await?,
+            revisions: self.listing(&revisions, Owned::read).await?,
+        })
+    }
+
+    async fn listing<T>(
+        &self,
+        path: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Listing<T>, RequestError> {
+        match request::list(self.client, path, "").await {
+            Ok(values) => Ok(Listing::Read(values.iter().filter_map(read).collect())),
+            Err(error) if is_of_all(&error) => Err(error),
+            Err(error) => Ok(Listing::Failed(error.to_string())),
+        }
+    }
+}
+
+const UNREADABLE: &str = "the answer is no object";
+
+/// Whether an error would come to any question that is asked of this cluster.
+fn is_of_all(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::Unauthorized | RequestError::TooManyRequests | RequestError::Unreachable(_)
+    )
+}
+
+fn said(reading: Sampled, evidence: String) -> Sample {
+    Sample { reading, evidence }
+}
+
+fn read(verdict: &Verdict) -> Sample {
+    let reading = match verdict.kind {
+        Kind::Healthy => Sampled::Healthy {
+            proven: verdict.proven,
+        },
+        Kind::Progressing => Sampled::Progressing,
+        Kind::Stale => Sampled::Stale,
+        Kind::Unknown => Sampled::Unknown,
+        Kind::Fail => Sampled::Bad,
+    };
+    said(reading, verdict.evidence.clone())
+}
+
+fn limits(check: &WorkloadsCheck, watch: &Watch) -> Limits {
+    let default = Limits::default();
+    Limits {
+        replica_failure_for: check.replica_failure_for,
+        image_pull_for: check.image_pull_for,
+        waiting_for: check.waiting_for,
+        unschedulable_for: check.unschedulable_for,
+        max_restarts: u64::from(check.max_restarts),
+        allow_zero: check.allow_zero,
+        max_flaps: check.max_flaps,
+        stable_for: check.stable_for,
+        longest_gap: default
+            .longest_gap
+            .max(watch.every.unwrap_or_default().saturating_mul(3)),
+        ignored: check
+            .ignore
+            .iter()
+            .map(|path| match path.split_once(':') {
+                Some((kind, path)) => IgnoredPath::new(Some(kind), path),
+                None => IgnoredPath::new(None, path),
+            })
+            .collect(),
+        ..default
+    }
+}

@@ -1,0 +1,57 @@
+//! How long, how often and how much until something counts.
+
+use std::time::Duration;
+
+use super::same::IgnoredPath;
+
+/// How long, how often and how much until something counts.
+///
+/// Durations are counted from the caller's first sight, by the caller's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a Deployment may be unable to create pods: 60 s.
+    pub replica_failure_for: Duration,
+    /// How long an image may not be pullable: 120 s.
+    pub image_pull_for: Duration,
+    /// How long a container may wait for any other reason, or a custom resource say that it is stalled: 60 s.
+    pub waiting_for: Duration,
+    /// How long a pod may find no node before that is called unknown, so that an autoscaler can add one: 5 min.
+    pub unschedulable_for: Duration,
+    /// How many restarts one pod may have since the promotion: 2.
+    pub max_restarts: u64,
+    /// Whether a workload without replicas may be healthy: no.
+    pub allow_zero: bool,
+    /// The least share of a workload's pods, in percent, that must have been ready at some look during `stable_for`,
+    /// of those that were ready before: 100.
+    pub min_ready_percent: u8,
+    /// How often an object may stop being healthy of itself: 3 times.
+    pub max_flaps: u32,
+    /// How long all must be healthy without a break: 60 s.
+    pub stable_for: Duration,
+    /// How long a Job may take since it was first seen: no limit.
+    pub job_deadline: Option<Duration>,
+    /// The longest gap between two looks over which something counts as having gone on: 2 min. It must be longer than
+    /// the time between two looks, or nothing is ever healthy.
+    pub longest_gap: Duration,
+    /// Places whose differences from what was rendered do not count: none.
+    pub ignored: Vec<IgnoredPath>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            replica_failure_for: Duration::from_secs(60),
+            image_pull_for: Duration::from_secs(120),
+            waiting_for: Duration::from_secs(60),
+            unschedulable_for: Duration::from_secs(5 * 60),
+            max_restarts: 2,
+            allow_zero: false,
+            min_ready_percent: 100,
+            max_flaps: 3,
+            stable_for: Duration::from_secs(60),
+            job_deadline: None,
+            longest_gap: Duration::from_secs(2 * 60),
+            ignored: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Words of others as people may be shown them: one short, plain line.
+
+use std::time::Duration;
+
+/// The longest evidence, in characters.
+pub(super) const LONGEST_EVIDENCE: usize = 200;
+/// The longest that one value, name or reason of the cluster may stand in it, in characters.
+const LONGEST_VALUE: usize = 60;
+/// The longest that one sentence of the cluster may stand in it, in characters.
+const LONGEST_MESSAGE: usize = 110;
+
+/// The text on one line, at most this many characters, without control characters and without those that change the
+/// direction of writing.
+pub(super) fn line(text: &str, longest: usize) -> String {
+    let mut plain = text.chars().filter_map(|character| match character {
+        '\u{2028}' | '\u{2029}' => Some(' '),
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{61c}'
+        | '\u{feff}' => None,
+        character if character.is_control() => Some(' '),
+        character => Some(character),
+    });
+    let mut short: String = plain.by_ref().take(longest).collect();
+    if plain.next().is_some() {
+        short.pop();
+        short.push('…');
+    }
+    short
+}
+
+/// A value, name or reason of the cluster.
+pub(super) fn word(text: &str) -> String {
+    line(text, LONGEST_VALUE)
+}
+
+/// A sentence of the cluster, which says more than a word and is kept less short.
+pub(super) fn message(text: &str) -> String {
+    line(text, LONGEST_MESSAGE)
+}
+
+/// So many of them, in words.
+pub(super) fn counted(count: impl TryInto<u64>, one: &str) -> String {
+    match count.try_into() {
+        Ok(1) => format!("1 {one}"),
+        Ok(count) => format!("{count} {one}s"),
+        Err(_) => format!("many {one}s"),
+    }
+}
+
+/// A duration as people say it.
+pub(super) fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..=180 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(span(Duration::from_secs(75)), "75 s");
+        assert_eq!(span(Duration::from_secs(310)), "5 min");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1_usize, "pod"), "1 pod");
+        assert_eq!(counted(0_u64, "pod"), "0 pods");
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_short_and_plain(text in any::<String>(), longest in 1_usize..50) {
+            let line = line(&text, longest);
+            prop_assert!(line.chars().count() <= longest);
+            prop_assert!(!line.chars().any(char::is_control));
+        }
+    }
+}

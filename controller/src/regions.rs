@@ -1,0 +1,297 @@
+//! Reaching regions' clusters: from the name that a region's document gives to a client of its API server.
+//!
+//! The operator's settings say where names lead. What they name is read anew whenever a client is asked for, and a
+//! client is kept for as long as that did not change, so that rotated credentials are taken up at the next question.
+//! Nothing is reached through one lock: a cluster that does not answer delays nobody else's.
+
+mod argocd_secret;
+mod client;
+mod kubeconfig;
+pub mod request;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
+
+use self::client::{Credentials, build};
+
+/// How long a Secret that was read is taken for unchanged, unless its credentials are refused.
+const SECRETS_ARE_READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Why there is no client for a cluster.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClusterError {
+    /// No place of the settings knows the name.
+    #[error(
+        "the operator's settings lead to no cluster {cluster}: {}",
+        if .looked.is_empty() { "the fleet has no `clusters`".to_owned() } else { format!("looked in {}", .looked.join(", ")) }
+    )]
+    Unknown {
+        /// The name.
+        cluster: String,
+        /// Where it was looked for, and what was found there.
+        looked: Vec<String>,
+    },
+    /// What was found is not usable.
+    #[error("{place}: {message}")]
+    Unusable {
+        /// Where it stands.
+        place: String,
+        /// What is wrong with it; never what it says.
+        message: String,
+    },
+    /// The cluster that has the Secrets cannot be asked.
+    #[error("{place}: {message}")]
+    Unreachable {
+        /// What was asked for.
+        place: String,
+        /// Why there was no answer.
+        message: String,
+    },
+}
+
+/// Finds clusters by name.
+pub struct Clusters {
+    sources: Vec<ClusterSource>,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// A cluster that was found before.
+struct Known {
+    /// What its client was made from.
+    credentials: Arc<Credentials>,
+    client: kube::Client,
+    read_at: Instant,
+    /// Whether reading it again means asking another cluster.
+    is_remote: bool,
+}
+
+type Finding<'a, T> = Pin<Box<dyn Future<Output = Result<T, ClusterError>> + Send + 'a>>;
+
+impl Clusters {
+    /// Clusters that are looked up in these places, in this order.
+    #[must_use]
+    pub fn new(sources: Vec<ClusterSource>) -> Self {
+        Self {
+            sources,
+            known: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// A client for a cluster. Its calls have no deadline of their own: whoever calls sets one.
+    pub async fn client(&self, cluster: &str) -> Result<kube::Client, ClusterError> {
+        self.find(cluster, &BTreeSet::new()).await
+    }
+
+    /// Reads a cluster's credentials anew at the next question: they were refused.
+    pub fn refused(&self, cluster: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get_mut(cluster).filter(|known| known.is_remote) {
+            known.read_at = known
+                .read_at
+                .checked_sub(SECRETS_ARE_READ_AGAIN_AFTER)
+                .unwrap_or(known.read_at);
+        }
+    }
+
+    /// `asking` are the clusters whose Secrets led here, so that two that point at each other end in an error.
+    fn find<'a>(
+        &'a self,
+        cluster: &'a str,
+        asking: &'a BTreeSet<&'a str>,
+    ) -> Finding<'a, kube::Client> {
+        Box::pin(async move {
+            if let Some(client) = self.recent(cluster) {
+                return Ok(client);
+            }
+            let (credentials, is_remote) = self.credentials(cluster, asking).await?;
+            let unchanged = {
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                known
+                    .get_mut(cluster)
+                    .filter(|known| *known.credentials == credentials)
+                    .map(|known| {
+                        known.read_at = Instant::now();
+                        known.client.clone()
+                    })
+            };
+            if let Some(client) = unchanged {
+                return Ok(client);
+            }
+            let client = build(&credentials).await?;
+            let known = Known {
+                credentials: Arc::new(credentials),
+                client: client.clone(),
+                read_at: Instant::now(),
+                is_remote,
+            };
+            self.known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(cluster.to_owned(), known);
+            Ok(client)
+        })
+    }
+
+    /// The client of a cluster whose Secret was read a moment ago.
+    fn recent(&self, cluster: &str) -> Option<kube::Client> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(cluster)
+            .filter(|known| {
+                known.is_remote && known.read_at.elapsed() < SECRETS_ARE_READ_AGAIN_AFTER
+            })
+            .map(|known| known.client.clone())
+    }
+
+    /// What the first place says that knows the cluster, and whether another cluster was asked for it.
+    async fn credentials(
+        &self,
+        cluster: &str,
+        asking: &BTreeSet<&str>,
+    ) -> Result<(Credentials, bool), ClusterError> {
+        let mut looked = Vec::new();
+        for source in &self.sources {
+            let (found, place, is_remote) = match source {
+                ClusterSource::Kubeconfigs(folder) => {
+                    let found = kubeconfig::in_folder(folder, cluster)?;
+                    (found, folder.display().to_string(), false)
+                }
+                ClusterSource::Kubeconfig(file) => {
+                    let found = kubeconfig::context(file, cluster)?;
+                    (found, file.display().to_string(), false)
+                }
+                ClusterSource::InCluster(name) => {
+                    let found = (name == cluster).then_some(Credentials::InCluster);
+                    (
+                        found,
+                        format!("the controller's own cluster, {name}"),
+                        false,
+                    )
+                }
+                ClusterSource::Secrets(secrets) => {
+                    let place = format!("the Secrets {} of {}", secrets.name, secrets.cluster);
+                    if secrets.cluster == cluster {
+                        continue;
+                    }
+                    let found = self.kubeconfig_secret(secrets, cluster, asking).await?;
+                    (found, place, true)
+                }
+                ClusterSource::ArgocdSecrets(secrets) => {
+                    let place = format!(
+                        "Argo CD's cluster Secrets of {}, namespace {}",
+                        secrets.cluster, secrets.namespace
+                    );
+                    if secrets.cluster == cluster {
+                        continue;
+                    }
+                    let found = self.argocd_secret(secrets, cluster, asking).await?;
+                    (found, place, true)
+                }
+            };
+            match found {
+                Some(credentials) => return Ok((credentials, is_remote)),
+                None => looked.push(place),
+            }
+        }
+        Err(ClusterError::Unknown {
+            cluster: cluster.to_owned(),
+            looked,
+        })
+    }
+
+    /// The kubeconfig in a Secret of another cluster.
+    async fn kubeconfig_secret(
+        &self,
+        secrets: &KubeconfigSecrets,
+        cluster: &str,
+        asking: &BTreeSet<&str>,
+    ) -> Result<Option<Credentials>, ClusterError> {
+        let name = secrets.name.replace("{cluster}", cluster);
+        let place = format!(
+            "Secret {}/{name} of the cluster {}",
+            secrets.namespace, secrets.cluster
+        );
+        let client = self.holder(&secrets.cluster, asking, &place).await?;
+        let path = format!("/api/v1/namespaces/{}/secrets/{name}", secrets.namespace);
+        let unreachable = |error: request::RequestError| ClusterError::Unreachable {
+            place: place.clone(),
+            message: error.to_string(),
+        };
+        let Some(secret) = request::get(&client, &path).await.map_err(unreachable)? else {
+            return Ok(None);
+        };
+        let unusable = |message: String| ClusterError::Unusable {
+            place: place.clone(),
+            message,
+        };
+        let text = argocd_secret::data(&secret, &secrets.key)
+            .map_err(|why| unusable(why.to_owned()))?
+            .ok_or_else(|| unusable(format!("it has no key {:?}", secrets.key)))?;
+        kubeconfig::of_secret(&text, &place).map(Some)
+    }
+
+    /// What an Argo CD knows of a cluster.
+    async fn argocd_secret(
+        &self,
+        secrets: &ArgocdSecrets,
+        cluster: &str,
+        asking: &BTreeSet<&str>,
+    ) -> Result<Option<Credentials>, ClusterError> {
+        let place = format!(
+            "Argo CD's cluster Secrets in {} of the cluster {}",
+            secrets.namespace, secrets.cluster
+        );
+        let client = self.holder(&secrets.cluster, asking, &place).await?;
+        let path = format!("/api/v1/namespaces/{}/secrets", secrets.namespace);
+        let query = format!("labelSelector={}", argocd_secret::SELECTOR);
+        let list = request::list(&client, &path, &query)
+            .await
+            .map_err(|error| ClusterError::Unreachable {
+                place: place.clone(),
+                message: error.to_string(),
+            })?;
+        argocd_secret::find(&list, cluster)
+            .map_err(|message| ClusterError::Unusable { place, message })
+    }
+
+    /// The client of a cluster that has Secrets which are asked for on the way to another one.
+    async fn holder(
+        &self,
+        holder: &str,
+        asking: &BTreeSet<&str>,
+        place: &str,
+    ) -> Result<kube::Client, ClusterError> {
+        if asking.contains(holder) {
+            return Err(ClusterError::Unusable {
+                place: place.to_owned(),
+                message: format!("the way to the cluster {holder} leads back to itself"),
+            });
+        }
+        let mut asking = asking.clone();
+        asking.insert(holder);
+        self.find(holder, &asking).await
+    }
+}
+
+impl std::fmt::Debug for Clusters {
+    /// Where is looked, never what was found.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clusters")
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The files of a folder that may hold the kubeconfig of a cluster.
+fn candidates(folder: &std::path::Path, cluster: &str) -> [PathBuf; 4] {
+    ["", ".yaml", ".yml", ".kubeconfig"].map(|ending| folder.join(format!("{cluster}{ending}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Questions to an API server, and what can go wrong with one.
+//!
+//! Answers are read here and not by the client, which logs what it cannot read: that may be a Secret.
+
+use http::{Method, Request};
+use kube::Client;
+use serde_json::Value;
+
+/// So many objects are asked for at once.
+const PAGE: usize = 500;
+/// The most objects of one list: beyond that something is wrong with the question.
+const MOST_OBJECTS: usize = 100_000;
+
+/// Why there is no answer of use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The credentials are not accepted (401).
+    #[error("the API server does not accept our credentials (401)")]
+    Unauthorized,
+    /// We may not ask this (403).
+    #[error("we may not {0}")]
+    Forbidden(String),
+    /// We ask too much (429).
+    #[error("the API server asks for patience (429)")]
+    TooManyRequests,
+    /// Somebody else changed the object at the same time (409), or a test within a patch failed (422).
+    #[error("the object was changed by somebody else meanwhile")]
+    Conflict,
+    /// The answer is an error of another kind.
+    #[error("the API server answered {code}: {message}")]
+    Answered {
+        /// The HTTP status.
+        code: u16,
+        /// The server's words, on one line.
+        message: String,
+    },
+    /// No answer came.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+    /// An answer that is no JSON, or not what was asked for.
+    #[error("the answer cannot be read")]
+    Unreadable,
+}
+
+impl RequestError {
+    fn of(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden(crate::git::trailers::one_line(&without_user(
+                    &status.message,
+                ))),
+                429 => Self::TooManyRequests,
+                409 | 422 => Self::Conflict,
+                code => Self::Answered {
+                    code,
+                    message: crate::git::trailers::one_line(&status.message),
+                },
+            },
+            kube::Error::FromUtf8(_) | kube::Error::SerdeError(_) => Self::Unreadable,
+            kube::Error::Auth(_) => Self::Unreachable(
+                "the credentials cannot be got; see the kubeconfig's plugin".to_owned(),
+            ),
+            other => Self::Unreachable(crate::git::trailers::one_line(&root_cause(&other))),
+        }
+    }
+}
+
+/// The message of a refusal begins with the object and tells who we are; what we may not do stands behind.
+fn without_user(message: &str) -> String {
+    match message.split_once(" cannot ") {
+        Some((_, rest)) => rest.to_owned(),
+        None => message.to_owned(),
+    }
+}
+
+/// The innermost cause: the others say the same with fewer facts.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+async fn ask(
+    client: &Client,
+    method: Method,
+    path: &str,
+    content_type: Option<&str>,
+    body: Vec<u8>,
+) -> Result<Value, RequestError> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    let request = request
+        .body(body)
+        .map_err(|error| RequestError::Unreachable(error.to_string()))?;
+    let text = client
+        .request_text(request)
+        .await
+        .map_err(RequestError::of)?;
+    serde_json::from_str(&text).map_err(|_| RequestError::Unreadable)
+}
+
+/// One object; `None` if there is none. `path` is that of the API, with all its parts escaped.
+pub async fn get(client: &Client, path: &str) -> Result<Option<Value>, RequestError> {
+    match ask(client, Method::GET, path, None, Vec::new()).await {
+        Ok(object) => Ok(Some(object)),
+        Err(RequestError::Answered { code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// All objects of a list, as the API server has them now (not as some cache of it has). An unknown kind has none.
+///
+/// `query` holds selectors and the like, escaped, or nothing.
+pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>, RequestError> {
+    let mut objects = Vec::new();
+    let mut next = String::new();
+    loop {
+        let mut uri = format!("{path}?limit={PAGE}");
+        for part in [query, next.as_str()] {
+            if !part.is_empty() {
+                uri.push('&');
+                uri.push_str(part);
+            }
+        }
+        let mut page = match ask(client, Method::GET, &uri, None, Vec::new()).await {
+            Err(RequestError::Answered { code: 404, .. }) => return Ok(Vec::new()),
+            // The list grew too old between two of its pages: what was read does not belong together.
+            Err(RequestError::Answered { code: 410, .. }) => {
+                objects.clear();
+                next.clear();
+                continue;
+            }
+            page => page?,
+        };
+        let token = page
+            .pointer("/metadata/continue")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        next = if token.is_empty() {
+            String::new()
+        } else {
+            format!("continue={}", escaped(token))
+        };
+        match page.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => objects.extend(items),
+            Some(Value::Null) => {}
+            _ => return Err(RequestError::Unreadable),
+        }
+        if next.is_empty() {
+            return Ok(objects);
+        }
+        if objects.len() > MOST_OBJECTS {
+            return Err(RequestError::Unreadable);
+        }
+    }
+}
+
+/// Changes an object by a merge patch (RFC 7386) and gives it as it is then.
+pub async fn merge_patch(
+    client: &Client,
+    path: &str,
+    patch: &Value,
+) -> Result<Value, RequestError> {
+    let body = patch.to_string().into_bytes();
+    let kind = "application/merge-patch+json";
+    ask(client, Method::PATCH, path, Some(kind), body).await
+}
+
+/// Changes an object by a JSON patch (RFC 6902), whose tests all have to hold, and gives it as it is then.
+pub async fn json_patch(client: &Client, path: &str, patch: &Value) -> Result<Value, RequestError> {
+    let body = patch.to_string().into_bytes();
+    let kind = "application/json-patch+json";
+    ask(client, Method::PATCH, path, Some(kind), body).await
+}
+
+/// A text as a part of a path or query.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = std::fmt::Write::write_fmt(&mut escaped, format_args!("%{byte:02X}"));
+        }
+    }
+    escaped
+}

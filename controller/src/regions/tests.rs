@@ -1,0 +1,216 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::*;
+
+/// A kubeconfig whose contexts all lead to this server.
+fn kubeconfig(server: &str, contexts: &[&str]) -> String {
+    let contexts: Vec<_> = contexts
+        .iter()
+        .map(|name| json!({ "name": name, "context": { "cluster": "c", "user": "u" } }))
+        .collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": contexts.first().map(|context| context["name"].clone()),
+        "contexts": contexts,
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "users": [{ "name": "u", "user": { "token": "hunter2-token" } }],
+    })
+    .to_string()
+}
+
+fn clusters(sources: Vec<ClusterSource>) -> Clusters {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Clusters::new(sources)
+}
+
+/// The error's words; a client has no words.
+async fn why(clusters: &Clusters, cluster: &str) -> String {
+    match clusters.client(cluster).await {
+        Ok(_) => panic!("{cluster} was found"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_folder_has_a_kubeconfig_for_each_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("aks-a.yaml"),
+        kubeconfig("https://127.0.0.1:1", &["x"]),
+    )
+    .unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+    clusters.client("aks-a").await.map(|_| ()).unwrap();
+    let unknown = why(&clusters, "aks-b").await;
+    assert!(unknown.contains("lead to no cluster aks-b"), "{unknown}");
+    assert!(
+        unknown.contains(folder.path().to_str().unwrap()),
+        "{unknown}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_never_leads_out_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(
+        folder.path().join("secret.yaml"),
+        kubeconfig("https://127.0.0.1:1", &["x"]),
+    )
+    .unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(inner)]);
+    for name in ["../secret", "..", "", "a/../../secret", ".hidden"] {
+        assert!(why(&clusters, name).await.contains("lead to no cluster"));
+    }
+}
+
+#[tokio::test]
+async fn one_kubeconfig_has_a_context_for_each_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(
+        &file,
+        kubeconfig("https://127.0.0.1:1", &["aks-a", "aks-b"]),
+    )
+    .unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfig(file)]);
+    for name in ["aks-a", "aks-b"] {
+        clusters.client(name).await.map(|_| ()).unwrap();
+    }
+    assert!(
+        why(&clusters, "aks-c")
+            .await
+            .contains("lead to no cluster aks-c")
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_kubeconfig_is_said_without_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("aks-a"), "users: [hunter2-token").unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+    let said = why(&clusters, "aks-a").await;
+    assert!(said.contains("this is no kubeconfig"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+/// The address to which a cluster's client goes: asks it and reads the words of the failure, which has none.
+async fn is_asked(listener: &tokio::net::TcpListener, clusters: &Clusters, cluster: &str) -> bool {
+    let client = clusters
+        .client(cluster)
+        .await
+        .map_err(|error| error.to_string())
+        .unwrap();
+    let asked = tokio::spawn(async move { request::get(&client, "/version").await });
+    let accepted = tokio::time::timeout(Duration::from_secs(5), listener.accept()).await;
+    asked.abort();
+    accepted.is_ok()
+}
+
+#[tokio::test]
+async fn a_rotated_file_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aks-a");
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+    for _ in 0..2 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        std::fs::write(&file, kubeconfig(&format!("http://{address}"), &["x"])).unwrap();
+        assert!(is_asked(&listener, &clusters, "aks-a").await);
+    }
+}
+
+#[tokio::test]
+async fn secrets_that_lead_to_themselves_end_in_an_error() {
+    let secrets = |cluster: &str| {
+        ClusterSource::Secrets(KubeconfigSecrets {
+            cluster: cluster.to_owned(),
+            namespace: "kcm-system".to_owned(),
+            name: "{cluster}-kubeconfig".to_owned(),
+            key: "value".to_owned(),
+        })
+    };
+    let clusters = clusters(vec![secrets("one"), secrets("two")]);
+    let said = why(&clusters, "three").await;
+    assert!(said.contains("leads back to itself"), "{said}");
+}
+
+fn secret(name: &str, config: &str) -> serde_json::Value {
+    let text = |text: &str| STANDARD.encode(text);
+    json!({
+        "metadata": { "name": format!("cluster-{name}") },
+        "data": { "name": text(name), "server": text("https://127.0.0.1:1"), "config": text(config) },
+    })
+}
+
+#[test]
+fn an_argo_cd_tells_its_clusters_by_name() {
+    let all = [
+        secret(
+            "aks-a",
+            r#"{"bearerToken":"t","tlsClientConfig":{"insecure":true}}"#,
+        ),
+        secret(
+            "aks-b",
+            r#"{"execProviderConfig":{"command":"argocd-k8s-auth"}}"#,
+        ),
+        json!({ "metadata": { "name": "broken" }, "data": { "name": "%" } }),
+    ];
+    let found = argocd_secret::find(&all, "aks-a").map_err(|error| error.clone());
+    assert!(found.unwrap().is_some());
+    assert!(argocd_secret::find(&all, "aks-c").unwrap().is_none());
+    let Err(refused) = argocd_secret::find(&all, "aks-b") else {
+        panic!("an exec plugin of a Secret is run")
+    };
+    assert!(
+        refused.contains("give the cluster a kubeconfig"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_kubeconfig_in_a_secret_runs_and_reads_nothing_here() {
+    let with = |user: serde_json::Value, cluster: serde_json::Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+            "clusters": [{ "name": "c", "cluster": cluster }],
+            "users": [{ "name": "u", "user": user }],
+        })
+        .to_string()
+    };
+    let plain = json!({ "server": "https://127.0.0.1:1" });
+    let good = with(json!({ "token": "t" }), plain.clone());
+    assert!(kubeconfig::of_secret(&good, "s").is_ok());
+    for (user, cluster) in [
+        (
+            json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1", "command": "sh" } }),
+            plain.clone(),
+        ),
+        (json!({ "tokenFile": "/etc/shadow" }), plain.clone()),
+        (
+            json!({ "client-certificate": "/etc/a", "client-key": "/etc/b" }),
+            plain,
+        ),
+        (
+            json!({ "token": "t" }),
+            json!({ "server": "https://127.0.0.1:1", "certificate-authority": "/etc/a" }),
+        ),
+    ] {
+        let text = with(user, cluster);
+        let Err(error) = kubeconfig::of_secret(&text, "s") else {
+            panic!("{text}")
+        };
+        assert!(error.to_string().contains("a Secret may not"), "{error}");
+    }
+}
+
+#[test]
+fn parts_of_paths_are_escaped() {
+    assert_eq!(request::escaped("aks-a.b_c~1"), "aks-a.b_c~1");
+    assert_eq!(request::escaped("a/b?c=d e%"), "a%2Fb%3Fc%3Dd%20e%25");
+}

@@ -1,0 +1,7 @@
+//! Gates on real clusters: a real API server, real controllers and a real Argo CD that follows the branches. Only the
+//! kubelet is played.
+
+mod argocd;
+mod fixture;
+mod follower;
+mod workloads;

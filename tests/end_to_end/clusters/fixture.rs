@@ -1,0 +1,367 @@
+//! A fleet of six regions, which are namespaces of one cluster, with Argo CD in it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_testkit::argocd::{ArgoCd, Part};
+use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
+use tidegate_testkit::kubelet::{Kubelet, Player, by_image};
+use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd};
+use tidegate_testkit::stack::STACK_VARIABLE;
+use tidegate_testkit::tidegate::{Answer, Running, Tidegate, built};
+use tidegate_testkit::work::Work;
+
+use super::follower::Follower;
+
+/// How long anything may take on a slow machine.
+pub(super) const LONG: Duration = Duration::from_secs(240);
+/// The regions, in the order in which they go.
+pub(super) const REGIONS: [&str; 6] = ["west", "east", "north", "south", "up", "down"];
+const REPO: &str = "fleet.git";
+/// What the config repo of every user begins with.
+const APPLICATION_SET: &str = include_str!("../../../repo-template/argocd/applicationset.yaml");
+
+/// Everything that a story needs.
+pub(super) struct Stage {
+    // In the order of their end.
+    pub(super) argocd: Option<ArgoCd>,
+    _player: Player,
+    pub(super) cluster: Cluster,
+    _etcd: Etcd,
+    pub(super) server: GitServer,
+    pub(super) work: Work,
+    folder: tempfile::TempDir,
+    begun: Instant,
+}
+
+/// How a fleet is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gates {
+    Argocd,
+    Workloads,
+}
+
+const ARGOCD_GATE: &str = "  - name: argocd
+    argocd: { stableFor: 2s, degradedFor: 2s, syncDeadline: 12s, missingFor: 5s, driftGrace: 5s }
+    every: 500ms
+    timeout: 500ms
+";
+
+const WORKLOADS_GATE: &str = "  - name: workloads
+    workloads: { namespace: \"{{name}}\", stableFor: 2s, imagePullFor: 3s, waitingFor: 3s, replicaFailureFor: 3s }
+    every: 500ms
+    timeout: 500ms
+";
+
+/// The workload of a region: a Deployment that gives up after a while, and a ConfigMap.
+const TEMPLATE: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web, namespace: "{{name}}" }
+spec:
+  replicas: {{values.replicas}}
+  progressDeadlineSeconds: 4
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec:
+      containers:
+        - { name: web, image: {{quote values.image}} }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: settings, namespace: "{{name}}" }
+data: { greeting: {{quote values.greeting}} }
+"#;
+
+impl Stage {
+    /// Starts all of it, and commits a fleet that is fine; `None`, loudly, where something is missing.
+    pub(super) fn set_up(gates: Gates) -> Option<Self> {
+        let stage = Self::try_set_up(gates);
+        if stage.is_none() {
+            eprintln!(
+                "SKIPPED: a test on a real cluster; set {STACK_VARIABLE} to the folder with kubernetes/ and argocd/, and install redis-server and openssl"
+            );
+        }
+        stage
+    }
+
+    fn try_set_up(gates: Gates) -> Option<Self> {
+        let begun = Instant::now();
+        let etcd = Etcd::start()?;
+        let cluster = Cluster::start(&etcd, "home");
+        for region in REGIONS {
+            cluster.client().create_namespace(region);
+        }
+        let player = Player::start(cluster.client(), &REGIONS, by_image);
+        let argocd = match gates {
+            Gates::Argocd => Some(ArgoCd::start(&cluster)?),
+            Gates::Workloads => None,
+        };
+        let server = GitServer::start();
+        server.create(REPO);
+        let work = Work::new(&server.url_with_password(REPO));
+        let stage = Self {
+            argocd,
+            _player: player,
+            cluster,
+            _etcd: etcd,
+            server,
+            work,
+            folder: tempfile::tempdir().unwrap(),
+            begun,
+        };
+        stage.write_fleet(gates);
+        stage.write_settings();
+        if gates == Gates::Argocd {
+            stage.apply_set();
+        }
+        Some(stage)
+    }
+
+    fn write_fleet(&self, gates: Gates) {
+        let gates = match gates {
+            Gates::Argocd => ARGOCD_GATE,
+            Gates::Workloads => WORKLOADS_GATE,
+        };
+        let fleet = format!(
+            "apiVersion: tidegate.dev/v1alpha1
+kind: Fleet
+name: shop
+values: [values/fleet.yaml, {{ path: \"values/{{{{name}}}}.yaml\", optional: true }}]
+waves:
+  - {{ name: canary, regions: [west], bake: 1s, progressDeadline: 60s }}
+  - {{ name: pilot, selector: {{ matchLabels: {{ ring: pilot }} }}, bake: 1s, maxConcurrent: 2, progressDeadline: 60s }}
+  - {{ name: broad, selector: {{ matchLabels: {{ ring: broad }} }}, bake: 1s, maxConcurrent: 4, progressDeadline: 60s }}
+gates:
+{gates}"
+        );
+        self.work.write("tidegate.yaml", fleet);
+        self.work.write("templates/app.yaml.hbs", TEMPLATE);
+        self.work.write(
+            "values/fleet.yaml",
+            "{ image: \"web:1\", replicas: 2, greeting: hello }\n",
+        );
+        for (index, region) in REGIONS.iter().enumerate() {
+            let ring = match index {
+                0 => "canary",
+                1 | 2 => "pilot",
+                _ => "broad",
+            };
+            self.write_region(region, ring);
+        }
+    }
+
+    /// Puts a region into a ring.
+    pub(super) fn write_region(&self, region: &str, ring: &str) {
+        let document = format!(
+            "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\ncluster: home\nlabels: {{ ring: {ring} }}\n"
+        );
+        self.work.write(&format!("regions/{region}.yaml"), document);
+    }
+
+    fn write_settings(&self) {
+        let at = |name: &str| self.folder.path().join(name);
+        fs::write(at("username"), USERNAME).unwrap();
+        fs::write(at("password"), PASSWORD).unwrap();
+        self.cluster.write_kubeconfig(&at("kubeconfig"), ADMIN);
+        let mut settings = format!(
+            "dataDir: data\npoll: 1s\nfleets:\n  - name: shop\n    repo: {}\n    credentials: {{ usernameFile: username, passwordFile: password }}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n",
+            self.server.url(REPO)
+        );
+        if self.argocd.is_some() {
+            writeln!(
+                settings,
+                "    argocd: [{{ cluster: home, repoUrls: [{:?}] }}]",
+                self.repo_url()
+            )
+            .unwrap();
+        }
+        fs::write(at("settings.yaml"), settings).unwrap();
+    }
+
+    /// How Argo CD reads the repo.
+    fn repo_url(&self) -> String {
+        format!("file://{}", self.server.path(REPO).display())
+    }
+
+    /// The template's ApplicationSet, with the repo's URL in it, and a namespace for each region: here they share a cluster.
+    fn apply_set(&self) {
+        let set = APPLICATION_SET
+            .replace(
+                "https://git.example.com/acme/shop-config.git",
+                &self.repo_url(),
+            )
+            .replace("namespace: shop", "namespace: '{{.name}}'");
+        let applied = self.cluster.client().apply_manifest(&set);
+        assert_eq!(applied.len(), 1);
+    }
+
+    /// Commits what was written, and pushes it.
+    pub(super) fn publish(&self, message: &str) -> String {
+        let commit = self.work.commit(message);
+        self.work.push("main");
+        commit
+    }
+
+    /// Writes fleet-wide values and publishes them.
+    pub(super) fn publish_values(&self, image: &str, greeting: &str) -> String {
+        let values = format!("{{ image: {image:?}, replicas: 2, greeting: {greeting:?} }}\n");
+        self.work.write("values/fleet.yaml", values);
+        self.publish(&format!("{image} that says {greeting}"))
+    }
+
+    /// What applies the branches where there is no Argo CD.
+    pub(super) fn follower(&self) -> Follower {
+        Follower::start(self.cluster.client(), &self.server.path(REPO))
+    }
+
+    /// Says of single pods what the player does not.
+    pub(super) fn kubelet(&self) -> Kubelet {
+        Kubelet::new(self.cluster.client())
+    }
+
+    /// What `tidegate gates test` says.
+    pub(super) fn gates(&self) -> Value {
+        let settings = self.folder.path().join("settings.yaml");
+        let answer = self.with_git(self.tidegate()).call(&[
+            "gates",
+            "test",
+            "--settings",
+            settings.to_str().unwrap(),
+            "-o",
+            "json",
+        ]);
+        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+        serde_json::from_str(&answer.stdout).unwrap()
+    }
+
+    /// With git's own credentials for the server, as a user has them.
+    fn with_git(&self, tidegate: Tidegate) -> Tidegate {
+        let url = self.server.url(REPO);
+        let key = format!("url.{}.insteadOf", self.server.url_with_password(REPO));
+        tidegate
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", key)
+            .env("GIT_CONFIG_VALUE_0", url)
+    }
+
+    fn tidegate(&self) -> Tidegate {
+        Tidegate::new(built(), self.folder.path())
+    }
+
+    /// A controller that runs until it is told to end.
+    pub(super) fn controller(&self) -> Running {
+        let settings = self.folder.path().join("settings.yaml");
+        self.tidegate()
+            .start(&["run", "--settings", settings.to_str().unwrap()])
+    }
+
+    /// Follows what there is to its end; the exit code must be this one.
+    pub(super) fn settle(&self, code: i32) -> Answer {
+        let settings = self.folder.path().join("settings.yaml");
+        let begun = Instant::now();
+        let answer = self
+            .tidegate()
+            .start(&[
+                "run",
+                "--settings",
+                settings.to_str().unwrap(),
+                "--settle",
+                "--timeout",
+                "4m",
+            ])
+            .wait(LONG + Duration::from_secs(30));
+        self.say(&format!(
+            "settled with {:?} after {:?}",
+            answer.code,
+            begun.elapsed()
+        ));
+        assert_eq!(
+            answer.code,
+            Some(code),
+            "{}\n{}",
+            answer.stderr,
+            self.state()
+        );
+        answer
+    }
+
+    /// One line of the story, with the time.
+    pub(super) fn say(&self, what: &str) {
+        println!("{:>6.1} s  {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    /// What `tidegate status -o json` says, with the last rollout.
+    pub(super) fn status(&self) -> Value {
+        let answer = self.call(&["status", "--last", "-o", "json"]);
+        serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{}", answer.stderr))
+    }
+
+    /// The last rollout as `tidegate status` has it.
+    pub(super) fn rollout(&self) -> Value {
+        self.status()["rollouts"][0].clone()
+    }
+
+    /// Calls a command that reads git alone.
+    pub(super) fn call(&self, arguments: &[&str]) -> Answer {
+        let path = self.server.path(REPO);
+        let mut all = arguments.to_vec();
+        all.extend(["--repo", path.to_str().unwrap()]);
+        self.tidegate().call(&all)
+    }
+
+    /// Everything that tells why something did not come.
+    pub(super) fn state(&self) -> String {
+        let mut text = String::new();
+        let status = self.call(&["status", "--last"]);
+        let explain = self.call(&["explain"]);
+        let _ = writeln!(text, "{}{}", status.stdout, explain.stdout);
+        if let Some(argocd) = &self.argocd {
+            for (name, application) in argocd.applications() {
+                let status = &application["status"];
+                let _ = writeln!(
+                    text,
+                    "{name}: {} at {} {} operation {} {} conditions {}",
+                    status["sync"]["status"],
+                    status["sync"]["revision"],
+                    status["health"],
+                    status["operationState"]["phase"],
+                    status["operationState"]["message"],
+                    status["conditions"],
+                );
+            }
+        }
+        text
+    }
+
+    /// The image of a region's Deployment, by the cluster.
+    pub(super) fn image(&self, region: &str) -> Option<String> {
+        let path = format!("/apis/apps/v1/namespaces/{region}/deployments/web");
+        let deployment = self.cluster.client().get(&path)?;
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        image.as_str().map(str::to_owned)
+    }
+
+    /// The images of all regions, in their order.
+    pub(super) fn images(&self) -> Vec<String> {
+        let of = |region: &&str| self.image(region).unwrap_or_default();
+        REGIONS.iter().map(of).collect()
+    }
+
+    /// Argo CD.
+    pub(super) fn argocd(&mut self) -> &mut ArgoCd {
+        self.argocd.as_mut().unwrap()
+    }
+
+    /// Ends Argo CD's controller as a crash would.
+    pub(super) fn stop_argocd_controller(&mut self) {
+        self.argocd().stop_part(Part::ApplicationController);
+    }
+
+    /// Starts it again.
+    pub(super) fn start_argocd_controller(&mut self) {
+        self.argocd().start_part(Part::ApplicationController);
+    }
+}

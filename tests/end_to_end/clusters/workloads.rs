@@ -1,0 +1,86 @@
+//! The `workloads` gate with a real API server and real controllers, and no Argo CD.
+
+use serde_json::json;
+use tidegate_testkit::wait::wait_until;
+
+use super::fixture::{Gates, LONG, Stage};
+
+#[test]
+fn good_commits_go_through_and_bad_ones_come_back_without_argo_cd() {
+    let Some(stage) = Stage::set_up(Gates::Workloads) else {
+        return;
+    };
+    let _follower = stage.follower();
+    stage.publish("the first");
+    stage.settle(0);
+    assert_eq!(stage.images(), vec!["web:1"; 6]);
+
+    stage.say("a good commit");
+    stage.publish_values("web:2", "hello");
+    stage.settle(0);
+    assert_eq!(stage.images(), vec!["web:2"; 6]);
+
+    stage.say("a commit that changes nothing that runs");
+    stage.publish_values("web:2", "good day");
+    stage.settle(0);
+    assert_eq!(stage.rollout()["state"], "Succeeded");
+
+    stage.say("what every gate says now");
+    let said = stage.gates();
+    assert_eq!(said.as_array().unwrap().len(), 6);
+    for said in said.as_array().unwrap() {
+        assert_eq!(said["says"], "healthy", "{said}");
+    }
+
+    for (image, cause) in [
+        ("web:broken", "ImagePullBackOff"),
+        ("web:crash", "CrashLoopBackOff"),
+        ("web:oom", "OOMKilled"),
+    ] {
+        stage.say(image);
+        stage.publish_values(image, "good day");
+        stage.settle(4);
+        let rollout = stage.rollout();
+        let reason = rollout["reason"].as_str().unwrap_or_default().to_owned();
+        stage.say(&reason);
+        assert_eq!(rollout["state"], "RolledBack", "{}", stage.state());
+        assert!(reason.contains(cause), "{reason}");
+        wait_until("the canary has the last good image", LONG, || {
+            stage.image("west").as_deref() == Some("web:2")
+        });
+        assert_eq!(stage.images(), vec!["web:2"; 6]);
+        stage
+            .work
+            .git(&["pull", "-q", "--no-rebase", "origin", "main"]);
+    }
+}
+
+#[test]
+fn what_was_sick_before_is_not_held_against_a_commit() {
+    let Some(stage) = Stage::set_up(Gates::Workloads) else {
+        return;
+    };
+    let _follower = stage.follower();
+    stage.publish("the first");
+    stage.settle(0);
+
+    stage.say("the canary's pods lose their readiness, which is nobody's doing");
+    let pods = stage.cluster.client().list("/api/v1/namespaces/west/pods");
+    for pod in &pods {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        stage.kubelet().crash_loop("west", name);
+    }
+    wait_until("the Deployment is not available", LONG, || {
+        let path = "/apis/apps/v1/namespaces/west/deployments/web";
+        let deployment = stage.cluster.client().get(path).unwrap();
+        deployment["status"]["availableReplicas"].is_null()
+    });
+    // The pods stay the same, and as ill as they are.
+    stage.publish_values("web:1", "good day");
+    stage.settle(5);
+    let rollout = stage.rollout();
+    assert_eq!(rollout["state"], "Held", "{}", stage.state());
+    let holds = stage.status()["holds"].clone();
+    assert_eq!(holds[0]["reason"], json!("AlreadySick"), "{holds}");
+    assert_eq!(stage.images(), vec!["web:1"; 6]);
+}
