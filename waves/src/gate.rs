@@ -21,6 +21,8 @@ pub enum Reading {
     },
     /// An answer that is not what was expected: harm, if the region was healthy before or has been since.
     Bad,
+    /// Harm that the gate itself saw before the promotion already, so that it is no evidence against the commit.
+    Sick,
     /// This revision answered, and is neither healthy yet nor harmful.
     Progressing,
     /// A revision could be read, and it is the old one.
@@ -112,6 +114,11 @@ impl GateFold {
                 } else {
                     self.sick = true;
                 }
+            }
+            Reading::Sick => {
+                self.successes = 0;
+                self.last_healthy = None;
+                self.sick = true;
             }
             Reading::Progressing => {
                 self.answered = true;
@@ -366,7 +373,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_unknown_reading_ever_passes_or_fails(readings in proptest::collection::vec(prop_oneof![Just(Reading::Stale), Just(Reading::Unreachable), Just(Reading::EgressDenied)], 0..50), harm_counts: bool) {
+        fn no_unknown_reading_ever_passes_or_fails(readings in proptest::collection::vec(prop_oneof![Just(Reading::Sick), Just(Reading::Progressing), Just(Reading::Unknown), Just(Reading::Stale), Just(Reading::Unreachable), Just(Reading::EgressDenied)], 0..50), harm_counts: bool) {
             let spec = sampling(1, 1);
             let fold = fold(&spec, harm_counts, &readings);
             prop_assert_eq!(fold.state(&spec), GateState::Unknown);

@@ -56,7 +56,7 @@ struct TestArgs {
 struct Said {
     region: String,
     gate: String,
-    /// `healthy`, `harm`, `progressing`, `stale`, `unknown`, `unreachable` or `egressDenied`.
+    /// `healthy`, `harm`, `sick`, `progressing`, `stale`, `unknown`, `unreachable` or `egressDenied`.
     says: &'static str,
     evidence: String,
 }
@@ -166,6 +166,7 @@ fn word(reading: Reading) -> &'static str {
     match reading {
         Reading::Healthy { .. } => "healthy",
         Reading::Bad => "harm",
+        Reading::Sick => "sick",
         Reading::Progressing => "progressing",
         Reading::Stale => "stale",
         Reading::Unknown => "unknown",

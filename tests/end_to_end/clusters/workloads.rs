@@ -34,7 +34,7 @@ fn good_commits_go_through_and_bad_ones_come_back_without_argo_cd() {
 
     for (image, cause) in [
         ("web:broken", "ImagePullBackOff"),
-        ("web:crash", "CrashLoopBackOff"),
+        ("web:crash", "restarted"),
         ("web:oom", "OOMKilled"),
     ] {
         stage.say(image);

@@ -237,6 +237,7 @@ impl Run {
                 let reading = match answer.reading {
                     Reading::Healthy { .. } => "healthy",
                     Reading::Bad => "bad",
+                    Reading::Sick => "sick",
                     Reading::Progressing => "progressing",
                     Reading::Stale => "stale",
                     Reading::Unknown => "unknown",

@@ -239,7 +239,8 @@ impl Watch {
                                     .entry(sample.gate.clone())
                                     .or_insert(sample.at);
                             }
-                            Reading::Progressing
+                            Reading::Sick
+                            | Reading::Progressing
                             | Reading::Stale
                             | Reading::Unknown
                             | Reading::Unreachable

@@ -336,6 +336,8 @@ impl Judged {
         let reading = match (self.region.kind, self.region.row) {
             (Kind::Pass, _) => Reading::Healthy { proven: true },
             (Kind::Fail, _) => Reading::Bad,
+            // As it was before the promotion.
+            (Kind::Hold | Kind::Wait, 17) => Reading::Sick,
             (Kind::Superseded, _) | (Kind::Wait, 2 | 8 | 10 | 11 | 26) => Reading::Stale,
             (Kind::Hold | Kind::Blocked, _) | (Kind::Wait, 4 | 6 | 7) => Reading::Unknown,
             (Kind::Soak | Kind::Wait, _) => Reading::Progressing,

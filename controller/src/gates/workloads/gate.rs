@@ -407,6 +407,7 @@ fn read(verdict: &Verdict) -> Sample {
         Kind::Progressing => Sampled::Progressing,
         Kind::Stale => Sampled::Stale,
         Kind::Unknown => Sampled::Unknown,
+        Kind::Sick => Sampled::Sick,
         Kind::Fail => Sampled::Bad,
     };
     said(reading, verdict.evidence.clone())

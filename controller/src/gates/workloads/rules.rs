@@ -324,7 +324,7 @@ impl<'a> Notes<'a> {
     pub(super) fn blame(&mut self, case: &Case<'_>, complaint: &Complaint, evidence: &str) {
         if case.baseline.has(complaint) {
             let before = format!("was already so before the promotion: {evidence}");
-            self.say(Kind::Unknown, &before);
+            self.say(Kind::Sick, &before);
         } else {
             self.say(Kind::Fail, evidence);
         }

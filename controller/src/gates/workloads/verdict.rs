@@ -75,6 +75,8 @@ pub enum Kind {
     Stale,
     /// Nothing is sure.
     Unknown,
+    /// Harm that was seen before the promotion already.
+    Sick,
     /// Positive evidence that this revision does harm.
     Fail,
 }

@@ -63,9 +63,11 @@ pub(super) fn gate_answers(input: &[u8]) {
         }
         Reading::Stale => assert!(!older.is_empty() && json.is_some()),
         Reading::Bad => {}
-        Reading::Unreachable | Reading::EgressDenied | Reading::Progressing | Reading::Unknown => {
-            super::checks::panic_with("an answer that came is good, old or bad")
-        }
+        Reading::Sick
+        | Reading::Unreachable
+        | Reading::EgressDenied
+        | Reading::Progressing
+        | Reading::Unknown => super::checks::panic_with("an answer that came is good, old or bad"),
     }
 }
 

@@ -362,7 +362,8 @@ pub(in crate::rollout) fn deadline_passed(
         .is_some_and(|watch| watch.deadline_used >= wave.policy.progress_deadline)
 }
 
-/// At the deadline: not healthy before and not since, or no answer at all.
+/// At the deadline: not healthy before and not since, or no answer of a gate that is not healthy; that another gate is
+/// healthy is no evidence against the commit.
 pub(in crate::rollout) fn is_unreachable(
     turn: &Turn<'_>,
     region: &str,
@@ -371,9 +372,9 @@ pub(in crate::rollout) fn is_unreachable(
 ) -> bool {
     before != Some(Baseline::Healthy)
         || !gates.iter().any(|gate| {
-            turn.watch
-                .gate(region, &gate.name)
-                .is_some_and(GateFold::answered)
+            turn.watch.gate(region, &gate.name).is_some_and(|fold| {
+                fold.answered() && fold.state(&gate.sampling) != GateState::Healthy
+            })
         })
 }
 

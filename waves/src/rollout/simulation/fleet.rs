@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::world::{Commit, Files, MAIN, Source, World, id, wave_ref};
 use crate::fleet::{
     Exclusion, Gate, GateCheck, Guards, HttpCheck, HttpExpect, OnFailure, OnUnreachable,
-    RevertPolicy, RevertSource, Sampling, WavePolicy,
+    RevertPolicy, RevertSource, Sampling, WavePolicy, WorkloadsCheck,
 };
 use crate::oid::Oid;
 use crate::plan::{ExcludedRegion, FleetPolicy, PlannedRegion, PlannedWave, Wanted};
@@ -22,6 +22,8 @@ pub struct Spec {
     pub waves: Vec<(String, Vec<String>, WavePolicy)>,
     pub excluded: BTreeSet<String>,
     pub gated: bool,
+    /// Whether there is a second gate, `workloads`, of another type.
+    pub doubly_gated: bool,
     pub sampling: Sampling,
     pub policy: FleetPolicy,
 }
@@ -49,6 +51,7 @@ impl Spec {
             ],
             excluded: BTreeSet::new(),
             gated: true,
+            doubly_gated: false,
             sampling: Sampling {
                 settle: Some(Duration::ZERO),
                 ..Sampling::default()
@@ -215,6 +218,20 @@ impl World {
             }),
             sampling: spec.sampling,
         };
+        let fleet_gates = |version: &str| {
+            let mut gates = Vec::new();
+            if spec.gated {
+                gates.push(fleet_gate(version));
+            }
+            if spec.doubly_gated {
+                gates.push(Gate {
+                    name: "workloads".to_owned(),
+                    check: GateCheck::Workloads(WorkloadsCheck::default()),
+                    sampling: spec.sampling,
+                });
+            }
+            gates
+        };
         let mut regions = BTreeMap::new();
         let mut excluded = BTreeMap::new();
         let mut waves = Vec::new();
@@ -246,11 +263,7 @@ impl World {
                         location: region.clone(),
                         cluster: region.clone(),
                         labels: BTreeMap::new(),
-                        gates: if spec.gated {
-                            vec![fleet_gate(&tree.to_string())]
-                        } else {
-                            Vec::new()
-                        },
+                        gates: fleet_gates(&tree.to_string()),
                     },
                 );
             }
@@ -258,11 +271,11 @@ impl World {
                 name: wave.clone(),
                 regions: names,
                 policy: WavePolicy {
-                    gates: if spec.gated {
-                        policy.gates.clone()
-                    } else {
-                        Vec::new()
-                    },
+                    gates: fleet_gates("")
+                        .into_iter()
+                        .map(|gate| gate.name)
+                        .filter(|name| spec.doubly_gated || policy.gates.contains(name))
+                        .collect(),
                     ..policy.clone()
                 },
             });
@@ -273,11 +286,7 @@ impl World {
             regions,
             excluded,
             policy: FleetPolicy {
-                gates: if spec.gated {
-                    vec![fleet_gate("{{version}}")]
-                } else {
-                    Vec::new()
-                },
+                gates: fleet_gates("{{version}}"),
                 ..spec.policy.clone()
             },
         })

@@ -270,7 +270,13 @@ impl<'a> Projection<'a> {
             delayed,
             asked,
             (&world.bad_trees, &world.bad_words),
-            (&world.outage, &world.dark, &world.denied, &world.lagging),
+            (
+                &world.outage,
+                &world.dark,
+                &world.blind,
+                &world.denied,
+                &world.lagging,
+            ),
             &world.damaged,
             self.residue(),
         ))

@@ -209,6 +209,26 @@ fn unreachable_holds_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_gate_that_is_healthy_turns_another_that_knows_nothing_into_no_failure() {
+    let mut spec = Spec::small();
+    spec.doubly_gated = true;
+    let mut world = World::settled(spec);
+    world.blind.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::Held);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::Unreachable],
+        "{}",
+        world.story()
+    );
+    world.blind.clear();
+    world.run();
+    assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+    assert_eq!(world.count(EntryKind::Failed), 0);
+}
+
+#[test]
 fn unreachable_fails_only_where_the_policy_says_so() {
     let spec = Spec::small().every_wave(|wave| wave.on_unreachable = OnUnreachable::Fail);
     let mut world = World::settled(spec);

@@ -19,7 +19,7 @@ fn what_was_so_before_is_not_blamed_on_the_commit() {
     let verdict = region.watch(0);
     let evidence = "Deployment shop/api: was already so before the promotion: \
         pod api-1: container web CrashLoopBackOff for 60 s, last exit 1";
-    assert_verdict(&verdict, Kind::Unknown, Rule::P12, evidence);
+    assert_verdict(&verdict, Kind::Sick, Rule::P12, evidence);
 
     region.pods[0] = waits(pod("api-1", "rs-new"), "CreateContainerError");
     assert_eq!(region.watch(70).kind, Kind::Fail, "another cause is new");
@@ -32,7 +32,7 @@ fn memory_that_ran_out_before_is_not_blamed_on_the_commit() {
     region.look_before(0);
     region.pods[0] = restarted(pod("api-9", "rs-new"), 1, "OOMKilled", 137);
     let verdict = region.look(0);
-    assert_eq!((verdict.kind, verdict.rule), (Kind::Unknown, Rule::P13));
+    assert_eq!((verdict.kind, verdict.rule), (Kind::Sick, Rule::P13));
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_region_that_drifted_before_is_still_looked_at() {
     region.edit("/spec/template/spec/containers/0/image", json!("web:debug"));
     region.look_before(0);
     region.edit("/spec/template/spec/containers/0/image", json!("web:2"));
-    assert_eq!(region.kind(), Kind::Unknown);
+    assert_eq!(region.kind(), Kind::Sick);
 }
 
 #[test]
