@@ -108,6 +108,13 @@ pub fn sums(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     crate::store::rewritten(bytes)
 }
 
+/// What is said of a text as a kubeconfig that stands in a Secret, and as a list of Argo CD's cluster Secrets, where it is
+/// not usable.
+#[must_use]
+pub fn kubeconfigs(text: &str) -> Vec<String> {
+    crate::regions::complaints(text)
+}
+
 /// What a region's answer says.
 #[must_use]
 pub fn gate_answer(check: &HttpCheck, older: &[HttpCheck], status: u16, body: &[u8]) -> Sample {

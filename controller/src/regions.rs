@@ -293,5 +293,19 @@ fn candidates(folder: &std::path::Path, cluster: &str) -> [PathBuf; 4] {
     ["", ".yaml", ".yml", ".kubeconfig"].map(|ending| folder.join(format!("{cluster}{ending}")))
 }
 
+/// What is wrong with a text as a kubeconfig in a Secret, and as a list of Argo CD's Secrets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn complaints(text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if let Err(error) = kubeconfig::of_secret(text, "a Secret") {
+        complaints.push(error.to_string());
+    }
+    let secrets: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    if let Err(error) = argocd_secret::find(&secrets, "westus3") {
+        complaints.push(error);
+    }
+    complaints
+}
+
 #[cfg(test)]
 mod tests;

@@ -302,7 +302,7 @@ fn the_books_documents_are_accepted() {
 
 #[test]
 fn a_setting_is_known_to_both_or_to_neither() {
-    let settings = "poll: 10s\negress: { loopback: true }\nfleets:\n  - name: a\n    repo: https://git.example.com/a.git\n    requests: { allowedSigners: s, unsigned: refuse }\n    endpoints: [{ name: e, url: \"https://e/\", caFile: c }]\n    forge: { kind: azureDevOps, api: \"https://f/\", repository: a/b, tokenFile: t }\n    alerts: [{ name: x, slack: { webhookUrlFile: w }, on: [revertIncomplete] }]\n";
+    let settings = "poll: 10s\negress: { loopback: true }\nfleets:\n  - name: a\n    repo: https://git.example.com/a.git\n    requests: { allowedSigners: s, unsigned: refuse }\n    endpoints: [{ name: e, url: \"https://e/\", caFile: c }]\n    clusters: [{ kubeconfigs: d }, { kubeconfig: f }, { inCluster: own }, { secrets: { cluster: own, namespace: kcm-system, name: \"{cluster}-kubeconfig\", key: value } }, { argocdSecrets: { cluster: own } }]\n    argocd: [{ cluster: own, repoUrls: [u], sync: true }]\n    forge: { kind: azureDevOps, api: \"https://f/\", repository: a/b, tokenFile: t }\n    alerts: [{ name: x, slack: { webhookUrlFile: w }, on: [revertIncomplete] }]\n";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.yaml");
     let reads = |text: &str| {
@@ -318,6 +318,12 @@ fn a_setting_is_known_to_both_or_to_neither() {
         ("    repo: https://git.example.com/a.git\n", ""),
         ("unsigned: refuse", "unsigned: no"),
         ("caFile", "ca"),
+        ("kubeconfigs", "kubeconfigFiles"),
+        ("{ inCluster: own }", "{ inCluster: own, kubeconfig: f }"),
+        ("namespace: kcm-system, ", ""),
+        ("argocdSecrets", "argoSecrets"),
+        ("sync: true", "sync: perhaps"),
+        ("argocd: [{ cluster: own, ", "argocd: [{ "),
         ("azureDevOps", "azure"),
         ("tokenFile", "token"),
         ("webhookUrlFile", "webhookUrl"),

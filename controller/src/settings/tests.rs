@@ -176,6 +176,21 @@ fn errors_have_a_place_and_say_what_would_be_right() {
             "slack",
         ),
         (
+            "fleets:\n- name: a\n  repo: x\n  clusters: [{ secrets: { cluster: m, namespace: n, name: all } }]\n",
+            4,
+            "all clusters would be one",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  clusters: [{ argocdSecrets: { cluster: m, namespace: 'a/b' } }]\n",
+            4,
+            "no name of a namespace",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  argocd: [{ cluster: m }, { cluster: n }]\n",
+            4,
+            "two Argo CDs",
+        ),
+        (
             "fleets:\n- name: a\n  repo: x\n  requests: { unsigned: maybe }\n",
             4,
             "refuse",

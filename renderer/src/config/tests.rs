@@ -1,5 +1,6 @@
 //! Whole repos, good and bad.
 
+mod cluster_gates;
 mod mistakes;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! The `argocd` gate with a real Argo CD.
 
+use tidegate_testkit::argocd::Part;
 use tidegate_testkit::wait::wait_until;
 
 use super::fixture::{Gates, LONG, Stage};
@@ -37,15 +38,101 @@ fn good_commits_go_through_all_waves_and_bad_ones_come_back() {
 
     stage.say("Argo CD's controller is down during a wave");
     stage.work.git(&["pull", "-q", "origin", "main"]);
-    stage.stop_argocd_controller();
+    stage.argocd().stop_part(Part::ApplicationController);
     stage.publish_values("web:3", "hello");
     let mut controller = stage.controller();
     wait_until("the canary is promoted", LONG, || {
-        stage.rollout()["state"] == "Running" && stage.state().contains("west")
+        stage.rollout()["state"] == "Running" && stage.explain().contains("west argocd")
     });
-    stage.start_argocd_controller();
+    stage.argocd().start_part(Part::ApplicationController);
     controller.wait_until("all regions run it", LONG, || {
         stage.rollout()["state"] == "Succeeded"
     });
     assert_eq!(stage.images(), vec!["web:3"; 6]);
+}
+
+/// A hook whose pod runs and never ends.
+const ENDLESS_HOOK: &str = "apiVersion: batch/v1
+kind: Job
+metadata:
+  name: migrate
+  namespace: \"{{name}}\"
+  annotations:
+    argocd.argoproj.io/hook: PreSync
+    argocd.argoproj.io/hook-delete-policy: BeforeHookCreation
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{ name: migrate, image: \"migrate:unready\" }]
+";
+
+#[test]
+fn what_argo_cd_does_late_or_never_is_waited_for_ended_or_followed() {
+    let Some(mut stage) = Stage::set_up(Gates::Argocd) else {
+        return;
+    };
+    stage.publish("the first");
+    stage.settle(0);
+
+    stage.say("a sync hook that never ends");
+    stage.work.write("templates/hook.yaml.hbs", ENDLESS_HOOK);
+    stage.publish_values("web:2", "hello");
+    stage.settle(4);
+    let reason = stage.rollout()["reason"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    stage.say(&reason);
+    assert_eq!(stage.rollout()["state"], "RolledBack", "{}", stage.state());
+    let application = stage.argocd().application("shop-west").unwrap();
+    let phase = application["status"]["operationState"]["phase"].clone();
+    assert_ne!(phase, "Running", "the operation for the bad commit goes on");
+    assert_eq!(stage.images(), vec!["web:1"; 6]);
+    stage
+        .work
+        .git(&["pull", "-q", "--no-rebase", "origin", "main"]);
+
+    stage.say("files that are renamed, and no object that changes");
+    stage
+        .work
+        .git(&["mv", "templates/app.yaml.hbs", "templates/web.yaml.hbs"]);
+    stage.publish("rename a file");
+    stage.settle(0);
+    assert_eq!(stage.rollout()["state"], "Succeeded");
+
+    stage.say("Argo CD cannot read git for a while");
+    stage.argocd().stop_part(Part::RepoServer);
+    stage.publish_values("web:3", "hello");
+    let mut controller = stage.controller();
+    controller.wait_until("the canary is promoted and nothing is known", LONG, || {
+        stage.explain().contains("west argocd")
+    });
+    stage.argocd().start_part(Part::RepoServer);
+    controller.wait_until("all regions run it", LONG, || {
+        stage.rollout()["state"] == "Succeeded"
+    });
+    controller.terminate();
+    assert!(controller.wait(LONG).code.is_some());
+    assert_eq!(stage.images(), vec!["web:3"; 6]);
+
+    stage.say("a region that moves to another wave");
+    let (application, deployment) = (stage.application_uid("down"), stage.deployment_uid("down"));
+    stage.write_region("down", "pilot");
+    stage.publish("down is a pilot now");
+    stage.settle(0);
+    assert_eq!(stage.rollout()["state"], "Succeeded", "{}", stage.state());
+    let moved = stage.argocd().application("shop-down").unwrap();
+    assert_eq!(moved["spec"]["source"]["targetRevision"], "tidegate/pilot");
+    assert_eq!(
+        stage.application_uid("down"),
+        application,
+        "another Application"
+    );
+    assert_eq!(
+        stage.deployment_uid("down"),
+        deployment,
+        "another Deployment"
+    );
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidegate_testkit::argocd::{ArgoCd, Part};
+use tidegate_testkit::argocd::ArgoCd;
 use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
 use tidegate_testkit::kubelet::{Kubelet, Player, by_image};
 use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd};
@@ -355,13 +355,21 @@ gates:
         self.argocd.as_mut().unwrap()
     }
 
-    /// Ends Argo CD's controller as a crash would.
-    pub(super) fn stop_argocd_controller(&mut self) {
-        self.argocd().stop_part(Part::ApplicationController);
+    /// What `tidegate explain` says.
+    pub(super) fn explain(&self) -> String {
+        self.call(&["explain"]).stdout
     }
 
-    /// Starts it again.
-    pub(super) fn start_argocd_controller(&mut self) {
-        self.argocd().start_part(Part::ApplicationController);
+    /// Which Application a region has; another one of the same name is not the same.
+    pub(super) fn application_uid(&self, region: &str) -> Value {
+        let argocd = self.argocd.as_ref().unwrap();
+        let application = argocd.application(&format!("shop-{region}")).unwrap();
+        application["metadata"]["uid"].clone()
+    }
+
+    /// Which Deployment a region has.
+    pub(super) fn deployment_uid(&self, region: &str) -> Value {
+        let path = format!("/apis/apps/v1/namespaces/{region}/deployments/web");
+        self.cluster.client().get(&path).unwrap()["metadata"]["uid"].clone()
     }
 }

@@ -1,6 +1,7 @@
 //! The targets: one for each parser of bytes that come from outside.
 
 mod checks;
+mod clusters;
 mod documents;
 mod git;
 mod http;
@@ -26,11 +27,16 @@ const fn target(name: &'static str, about: &'static str, run: fn(&[u8])) -> Targ
 }
 
 /// All targets, by name.
-pub const ALL: [Target; 29] = [
+pub const ALL: [Target; 32] = [
     target(
         "alerts",
         "an event for Slack and webhooks, from the outbox",
         http::alerts,
+    ),
+    target(
+        "applications",
+        "Argo CD's Applications, as the gate reads and judges them",
+        clusters::applications,
     ),
     target(
         "audit",
@@ -85,8 +91,18 @@ pub const ALL: [Target; 29] = [
         git::words,
     ),
     target("json_manifests", "manifests in JSON", manifests::json),
+    target(
+        "kubeconfigs",
+        "kubeconfigs and Argo CD's cluster Secrets, from Secrets of a cluster",
+        clusters::kubeconfigs,
+    ),
     target("layer_paths", "paths of value layers", words::layer_paths),
     target("listings", "the output of git ls-remote", git::listings),
+    target(
+        "live_objects",
+        "a cluster's objects and pods, compared with manifests and judged",
+        clusters::live_objects,
+    ),
     target("log_state", "the files of a log entry's tree", log::state),
     target(
         "manifests",

@@ -59,8 +59,8 @@ macro_rules! replay_each {
 }
 
 replay_each! {
-    alerts audit commit_messages config_repo durations endpoint_urls file_names fleet_document forge_answers
-    forge_refusals gate_answers git_objects git_words json_manifests layer_paths listings log_state manifests plans
+    alerts applications audit commit_messages config_repo durations endpoint_urls file_names fleet_document forge_answers
+    forge_refusals gate_answers git_objects git_words json_manifests kubeconfigs layer_paths listings live_objects log_state manifests plans
     push_answers region_document remotes requests selectors settings sums templates values worker_frames
 }
 
