@@ -67,8 +67,12 @@ pub struct Watch {
     /// Anything that the caller wants back with each sample, such as a count of promotions. A watch
     /// whose generation changes starts anew.
     pub generation: u64,
+    /// The rollout that it is asked for: what is known from before a promotion holds for that one alone.
+    pub rollout: String,
     /// Before or after the promotion.
     pub phase: Phase,
+    /// Grows whenever the region is judged anew.
+    pub anew: u32,
     /// What is asked.
     pub check: GateCheck,
     /// The same gate with the values of each tree that the region may still run, its last good above all: an expected
@@ -78,6 +82,8 @@ pub struct Watch {
     pub place: Place,
     /// No sample is taken earlier than this after the watch began.
     pub settle: Duration,
+    /// For how long a region does not count as healthy where nothing proves that it runs this revision.
+    pub unproven_for: Duration,
     /// From the start of one sample to the start of the next; `None` takes a single one.
     pub every: Option<Duration>,
     /// The longest that one sample may take.
@@ -120,7 +126,7 @@ const LONGEST_JITTER: Duration = Duration::from_secs(1);
 pub struct Sampler {
     prober: Arc<dyn Prober>,
     clock: Arc<dyn Clock>,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     results: mpsc::Sender<Observed>,
     watches: BTreeMap<Target, (Watch, CancellationToken)>,
     tasks: JoinSet<()>,
@@ -140,7 +146,7 @@ impl Sampler {
         let sampler = Self {
             prober,
             clock,
-            permits: Arc::new(Semaphore::new(concurrent.max(1))),
+            permits: Permits::new(concurrent.max(1)),
             results,
             watches: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -170,7 +176,7 @@ impl Sampler {
             let task = Task {
                 prober: Arc::clone(&self.prober),
                 clock: Arc::clone(&self.clock),
-                permits: Arc::clone(&self.permits),
+                permits: self.permits.of(&watch.check),
                 results: self.results.clone(),
                 target: target.clone(),
                 watch: watch.clone(),
@@ -188,6 +194,33 @@ impl Sampler {
     /// Ends all watches and waits until their tasks are gone.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+    }
+}
+
+/// How many are asked at once. Each type of gate has its own: an Argo CD that hangs delays no region's HTTP gates.
+struct Permits {
+    http: Arc<Semaphore>,
+    argocd: Arc<Semaphore>,
+    workloads: Arc<Semaphore>,
+}
+
+impl Permits {
+    fn new(concurrent: usize) -> Self {
+        let permits = || Arc::new(Semaphore::new(concurrent));
+        Self {
+            http: permits(),
+            // All of one Argo CD wait for the same list.
+            argocd: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            workloads: permits(),
+        }
+    }
+
+    fn of(&self, check: &GateCheck) -> Arc<Semaphore> {
+        Arc::clone(match check {
+            GateCheck::Http(_) => &self.http,
+            GateCheck::Argocd(_) => &self.argocd,
+            GateCheck::Workloads(_) => &self.workloads,
+        })
     }
 }
 
@@ -290,7 +323,9 @@ mod tests {
     fn watch(url: &str, every: Option<Duration>) -> Watch {
         Watch {
             generation: 7,
+            rollout: "12345678-9".to_owned(),
             phase: Phase::After,
+            anew: 0,
             check: GateCheck::Http(HttpCheck {
                 endpoint: None,
                 url: url.to_owned(),
@@ -307,6 +342,7 @@ mod tests {
                 moves: false,
             },
             settle: Duration::ZERO,
+            unproven_for: Duration::ZERO,
             every,
             timeout: Duration::from_secs(1),
             at_once: false,

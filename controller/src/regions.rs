@@ -59,6 +59,8 @@ pub enum ClusterError {
 pub struct Clusters {
     sources: Vec<ClusterSource>,
     known: Mutex<BTreeMap<String, Known>>,
+    /// Those whose client is being made: a plugin that hangs is not run once more for every question.
+    making: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A cluster that was found before.
@@ -80,6 +82,7 @@ impl Clusters {
         Self {
             sources,
             known: Mutex::new(BTreeMap::new()),
+            making: Arc::default(),
         }
     }
 
@@ -88,15 +91,10 @@ impl Clusters {
         self.find(cluster, &BTreeSet::new()).await
     }
 
-    /// Reads a cluster's credentials anew at the next question: they were refused.
+    /// Reads a cluster's credentials anew at the next question, files that its kubeconfig names among them: they were refused.
     pub fn refused(&self, cluster: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get_mut(cluster).filter(|known| known.is_remote) {
-            known.read_at = known
-                .read_at
-                .checked_sub(SECRETS_ARE_READ_AGAIN_AFTER)
-                .unwrap_or(known.read_at);
-        }
+        known.remove(cluster);
     }
 
     /// `asking` are the clusters whose Secrets led here, so that two that point at each other end in an error.
@@ -109,7 +107,18 @@ impl Clusters {
             if let Some(client) = self.recent(cluster) {
                 return Ok(client);
             }
-            let (credentials, is_remote) = self.credentials(cluster, asking).await?;
+            let (credentials, is_remote) = match self.credentials(cluster, asking).await {
+                Ok(found) => found,
+                // Whoever has the Secret does not answer; what it said before may well be true.
+                Err(error @ ClusterError::Unreachable { .. }) => {
+                    let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    return known
+                        .get(cluster)
+                        .map(|known| known.client.clone())
+                        .ok_or(error);
+                }
+                Err(error) => return Err(error),
+            };
             let unchanged = {
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 known
@@ -123,7 +132,7 @@ impl Clusters {
             if let Some(client) = unchanged {
                 return Ok(client);
             }
-            let client = build(&credentials).await?;
+            let client = self.make(cluster, &credentials).await?;
             let known = Known {
                 credentials: Arc::new(credentials),
                 client: client.clone(),
@@ -135,6 +144,42 @@ impl Clusters {
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(cluster.to_owned(), known);
             Ok(client)
+        })
+    }
+
+    /// Makes a client, unless that is under way already.
+    async fn make(
+        &self,
+        cluster: &str,
+        credentials: &Credentials,
+    ) -> Result<kube::Client, ClusterError> {
+        let is_first = self
+            .making
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(cluster.to_owned());
+        if !is_first {
+            return Err(ClusterError::Unreachable {
+                place: format!("the cluster {cluster}"),
+                message: "its credentials are still being got".to_owned(),
+            });
+        }
+        // Whoever asks may give up before a plugin ends; only its end lets another one begin.
+        let (credentials, name) = (credentials.clone(), cluster.to_owned());
+        let making = Arc::clone(&self.making);
+        let made = tokio::spawn(async move {
+            let client = build(&credentials).await;
+            making
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&name);
+            client
+        });
+        made.await.unwrap_or_else(|error| {
+            Err(ClusterError::Unusable {
+                place: format!("the cluster {cluster}"),
+                message: format!("its client could not be made: {error}; this is a bug"),
+            })
         })
     }
 
@@ -156,7 +201,17 @@ impl Clusters {
         asking: &BTreeSet<&str>,
     ) -> Result<(Credentials, bool), ClusterError> {
         let mut looked = Vec::new();
+        let is_plain = is_plain_name(cluster);
         for source in &self.sources {
+            // Whoever commits config chooses the name: it must lead to no other object or file than one of that name.
+            if !is_plain
+                && !matches!(
+                    source,
+                    ClusterSource::Kubeconfig(_) | ClusterSource::InCluster(_)
+                )
+            {
+                continue;
+            }
             let (found, place, is_remote) = match source {
                 ClusterSource::Kubeconfigs(folder) => {
                     let found = kubeconfig::in_folder(folder, cluster)?;
@@ -218,7 +273,11 @@ impl Clusters {
             secrets.namespace, secrets.cluster
         );
         let client = self.holder(&secrets.cluster, asking, &place).await?;
-        let path = format!("/api/v1/namespaces/{}/secrets/{name}", secrets.namespace);
+        let path = format!(
+            "/api/v1/namespaces/{}/secrets/{}",
+            request::escaped(&secrets.namespace),
+            request::escaped(&name)
+        );
         let unreachable = |error: request::RequestError| ClusterError::Unreachable {
             place: place.clone(),
             message: error.to_string(),
@@ -286,6 +345,15 @@ impl std::fmt::Debug for Clusters {
             .field("sources", &self.sources)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a name can be that of an object or a file, and of nothing else.
+fn is_plain_name(name: &str) -> bool {
+    !name.starts_with('.')
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// The files of a folder that may hold the kubeconfig of a cluster.

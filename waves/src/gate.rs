@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Gate, Sampling, UNPROVEN_SETTLE};
+use crate::fleet::{Gate, GateCheck, Sampling, UNPROVEN_SETTLE};
 
 /// What one sample of a gate says by itself, before it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -212,13 +212,16 @@ impl GateFold {
 }
 
 /// Whether a gate can tell this render's answer from those of all older ones: for each of them, given by the gates that
-/// it has, an expected JSON value differs between the two. Gates that read a cluster compare with the tree itself.
+/// it has, an expected JSON value differs between the two. Argo CD says which commit it shows; a gate that reads workloads
+/// finds out only by what the two trees want.
 ///
 /// Without any there is no older revision of ours that could answer, so that any expected JSON value tells.
 #[must_use]
 pub fn can_prove(gate: &Gate, older: &[&[Gate]]) -> bool {
-    let Some(check) = gate.check.as_http() else {
-        return true;
+    let check = match &gate.check {
+        GateCheck::Http(check) => check,
+        GateCheck::Argocd(_) => return true,
+        GateCheck::Workloads(_) => return false,
     };
     if check.expect.json.is_empty() {
         return false;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tidegate_waves::fleet::UNPROVEN_SETTLE;
 use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Phase, Probe, RegionSample};
 use tracing::{debug, info, warn};
@@ -123,6 +124,7 @@ impl<R: Remote> Engine<R> {
                     && order.phase == probe.phase
                     && order.watch.check == probe.gate.check
                     && order.watch.place == probe.place
+                    && order.watch.anew == probe.anew
                     && order.watch.older.iter().eq(older.clone())
                     && order.watch.every == Some(probe.every)
             });
@@ -133,11 +135,14 @@ impl<R: Remote> Engine<R> {
                     phase: probe.phase,
                     watch: Watch {
                         generation: self.sampled.next,
+                        rollout: probe.rollout.clone(),
                         phase: probe.phase,
+                        anew: probe.anew,
                         check: probe.gate.check.clone(),
                         older: older.cloned().collect(),
                         place: probe.place.clone(),
                         settle: probe.not_before.saturating_sub(now),
+                        unproven_for: probe.gate.sampling.settle.unwrap_or(UNPROVEN_SETTLE),
                         every: Some(probe.every),
                         timeout: probe.gate.sampling.timeout,
                         at_once: probe.is_awaited,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::ClusterError;
 
@@ -49,15 +49,18 @@ impl PartialEq for Credentials {
 }
 
 /// A client whose calls are not retried behind our back: the next sample is the retry.
+///
+/// Getting it may run a kubeconfig's plugin, which takes as long as it likes: that is done on a thread of its own.
 pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterError> {
-    let unusable = |place: &str, message: String| ClusterError::Unusable {
+    let unusable = |place: &str, message: &str| ClusterError::Unusable {
         place: place.to_owned(),
-        message,
+        message: message.to_owned(),
     };
     let (mut config, place) = match credentials {
         Credentials::InCluster => {
             let place = "the service account of the controller's pod";
-            let config = Config::incluster().map_err(|error| unusable(place, error.to_string()))?;
+            let config = Config::incluster()
+                .map_err(|_| unusable(place, "there is none: this does not run in a pod"))?;
             (config, place)
         }
         Credentials::Kubeconfig {
@@ -66,20 +69,54 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
             kubeconfig,
             ..
         } => {
+            let has_proxy = kubeconfig
+                .clusters
+                .iter()
+                .filter_map(|named| named.cluster.as_ref())
+                .any(|cluster| cluster.proxy_url.is_some());
+            if has_proxy {
+                return Err(unusable(
+                    place,
+                    "it names a proxy (`proxy-url`), which is not supported",
+                ));
+            }
             let options = KubeConfigOptions {
                 context: context.clone(),
                 ..KubeConfigOptions::default()
             };
             let config = Config::from_custom_kubeconfig(*kubeconfig.clone(), &options)
                 .await
-                .map_err(|error| unusable(place, error.to_string()))?;
+                .map_err(|error| unusable(place, in_words(&error)))?;
             (config, place.as_str())
         }
     };
+    // Of the environment, which may hold a password; clusters are reached as they are named.
+    config.proxy_url = None;
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = Some(SILENT_FOR);
     config.write_timeout = Some(SILENT_FOR);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| unusable(place, error.to_string()))
+    match tokio::task::spawn_blocking(move || Client::try_from(config)).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(kube::Error::Auth(_))) => Err(unusable(
+            place,
+            "the credentials cannot be got: its plugin failed, or its files cannot be read",
+        )),
+        Ok(Err(_)) => Err(unusable(place, "its certificates or keys cannot be used")),
+        Err(_) => Err(unusable(place, "its client could not be made")),
+    }
+}
+
+/// What is wrong with a kubeconfig; the library's own words may quote what it says, or what its plugin was given.
+fn in_words(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::CurrentContextNotSet => "it has no current context",
+        KubeconfigError::LoadContext(_) => "it has no such context",
+        KubeconfigError::LoadClusterOfContext(_) => {
+            "its context names a cluster that it does not have"
+        }
+        KubeconfigError::MissingClusterUrl => "its cluster has no server",
+        _ => "it cannot be used: check its server, certificates and keys",
+    }
 }

@@ -3,11 +3,19 @@
 //! Answers are read here and not by the client, which logs what it cannot read: that may be a Secret.
 
 use http::{Method, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
+use kube::client::Body;
 use serde_json::Value;
+
+use crate::git::trailers::one_line;
 
 /// So many objects are asked for at once.
 const PAGE: usize = 500;
+/// The most bytes of one answer.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// The most bytes of a refusal that are read.
+const LARGEST_REFUSAL: usize = 64 << 10;
 /// The most objects of one list: beyond that something is wrong with the question.
 const MOST_OBJECTS: usize = 100_000;
 
@@ -37,6 +45,9 @@ pub enum RequestError {
     /// No answer came.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
+    /// An answer that is larger than anything that is asked for.
+    #[error("the answer is larger than {} MiB", LARGEST_ANSWER >> 20)]
+    TooLarge,
     /// An answer that is no JSON, or not what was asked for.
     #[error("the answer cannot be read")]
     Unreadable,
@@ -45,23 +56,26 @@ pub enum RequestError {
 impl RequestError {
     fn of(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => match status.code {
-                401 => Self::Unauthorized,
-                403 => Self::Forbidden(crate::git::trailers::one_line(&without_user(
-                    &status.message,
-                ))),
-                429 => Self::TooManyRequests,
-                409 | 422 => Self::Conflict,
-                code => Self::Answered {
-                    code,
-                    message: crate::git::trailers::one_line(&status.message),
-                },
-            },
-            kube::Error::FromUtf8(_) | kube::Error::SerdeError(_) => Self::Unreadable,
             kube::Error::Auth(_) => Self::Unreachable(
                 "the credentials cannot be got; see the kubeconfig's plugin".to_owned(),
             ),
-            other => Self::Unreachable(crate::git::trailers::one_line(&root_cause(&other))),
+            other => Self::Unreachable(one_line(&root_cause(&other))),
+        }
+    }
+
+    /// What a status that is no success means; of its body only the message of a `Status` of Kubernetes is shown.
+    fn refusal(code: u16, body: &[u8]) -> Self {
+        let message = serde_json::from_slice::<Value>(body)
+            .ok()
+            .filter(|status| status.get("kind").and_then(Value::as_str) == Some("Status"))
+            .and_then(|status| Some(one_line(status.get("message")?.as_str()?)))
+            .unwrap_or_default();
+        match code {
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden(without_user(&message)),
+            429 => Self::TooManyRequests,
+            409 | 422 => Self::Conflict,
+            code => Self::Answered { code, message },
         }
     }
 }
@@ -70,7 +84,7 @@ impl RequestError {
 fn without_user(message: &str) -> String {
     match message.split_once(" cannot ") {
         Some((_, rest)) => rest.to_owned(),
-        None => message.to_owned(),
+        None => "ask that".to_owned(),
     }
 }
 
@@ -97,11 +111,32 @@ async fn ask(
     let request = request
         .body(body)
         .map_err(|error| RequestError::Unreachable(error.to_string()))?;
-    let text = client
-        .request_text(request)
+    let response = client
+        .send(request.map(Body::from))
         .await
         .map_err(RequestError::of)?;
-    serde_json::from_str(&text).map_err(|_| RequestError::Unreadable)
+    let status = response.status();
+    let limit = if status.is_success() {
+        LARGEST_ANSWER
+    } else {
+        LARGEST_REFUSAL
+    };
+    let body = Limited::new(response.into_body(), limit);
+    let bytes = body
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                RequestError::TooLarge
+            } else {
+                RequestError::Unreachable(one_line(&root_cause(error.as_ref())))
+            }
+        })?
+        .to_bytes();
+    if !status.is_success() {
+        return Err(RequestError::refusal(status.as_u16(), &bytes));
+    }
+    serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)
 }
 
 /// One object; `None` if there is none. `path` is that of the API, with all its parts escaped.

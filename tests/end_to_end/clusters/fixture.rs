@@ -56,7 +56,7 @@ const WORKLOADS_GATE: &str = "  - name: workloads
 ";
 
 /// The workload of a region: a Deployment that gives up after a while, and a ConfigMap.
-const TEMPLATE: &str = r#"apiVersion: apps/v1
+pub(super) const TEMPLATE: &str = r#"apiVersion: apps/v1
 kind: Deployment
 metadata: { name: web, namespace: "{{name}}" }
 spec:
@@ -72,7 +72,7 @@ spec:
 apiVersion: v1
 kind: ConfigMap
 metadata: { name: settings, namespace: "{{name}}" }
-data: { greeting: {{quote values.greeting}} }
+data: { greeting: {{quote values.greeting}}, farewell: bye }
 "#;
 
 impl Stage {
@@ -260,6 +260,11 @@ gates:
 
     /// Follows what there is to its end; the exit code must be this one.
     pub(super) fn settle(&self, code: i32) -> Answer {
+        self.settle_within("4m", code)
+    }
+
+    /// The same, for so long at most.
+    pub(super) fn settle_within(&self, timeout: &str, code: i32) -> Answer {
         let settings = self.folder.path().join("settings.yaml");
         let begun = Instant::now();
         let answer = self
@@ -270,7 +275,7 @@ gates:
                 settings.to_str().unwrap(),
                 "--settle",
                 "--timeout",
-                "4m",
+                timeout,
             ])
             .wait(LONG + Duration::from_secs(30));
         self.say(&format!(

@@ -2,7 +2,7 @@
 //! pipeline with `kubectl apply` does.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -40,7 +40,7 @@ impl Follower {
 }
 
 /// Applies what changed since the last time; `applied` are blobs by file.
-fn follow(client: &Client, repo: &PathBuf, applied: &mut BTreeMap<String, String>) {
+fn follow(client: &Client, repo: &Path, applied: &mut BTreeMap<String, String>) {
     for branch in BRANCHES {
         let listed = try_git(
             repo,

@@ -3,14 +3,14 @@
 use serde_json::json;
 use tidegate_testkit::wait::wait_until;
 
-use super::fixture::{Gates, LONG, Stage};
+use super::fixture::{Gates, LONG, Stage, TEMPLATE};
 
 #[test]
 fn good_commits_go_through_and_bad_ones_come_back_without_argo_cd() {
     let Some(stage) = Stage::set_up(Gates::Workloads) else {
         return;
     };
-    let _follower = stage.follower();
+    let follower = stage.follower();
     stage.publish("the first");
     stage.settle(0);
     assert_eq!(stage.images(), vec!["web:1"; 6]);
@@ -22,6 +22,25 @@ fn good_commits_go_through_and_bad_ones_come_back_without_argo_cd() {
 
     stage.say("a commit that changes nothing that runs");
     stage.publish_values("web:2", "good day");
+    stage.settle(0);
+    assert_eq!(stage.rollout()["state"], "Succeeded");
+
+    stage.say("a key that is taken away, which nobody applies at first");
+    drop(follower);
+    stage.work.write(
+        "templates/app.yaml.hbs",
+        TEMPLATE.replace(", farewell: bye", ""),
+    );
+    stage.publish("no farewell");
+    // Far longer than it takes to be healthy for long enough and to bake.
+    stage.settle_within("15s", 6);
+    assert_eq!(
+        stage.rollout()["waves"][0]["state"],
+        "Progressing",
+        "{}",
+        stage.state()
+    );
+    let _follower = stage.follower();
     stage.settle(0);
     assert_eq!(stage.rollout()["state"], "Succeeded");
 

@@ -88,6 +88,8 @@ pub struct Probe {
     pub older: Vec<Gate>,
     /// Where the tree that it judges is to be found, for gates that read a cluster.
     pub place: Place,
+    /// Grows whenever the region is judged anew: what a gate remembers of it is forgotten then.
+    pub anew: u32,
     /// From one sample to the next.
     pub every: Duration,
     /// Not before this, by the process's monotonic clock.
@@ -177,6 +179,7 @@ pub fn present_probes(state: &FleetState) -> Vec<Probe> {
                 phase: Phase::Before,
                 older: Vec::new(),
                 place: Place::of(state, &placed.wave, region, tree, &[]),
+                anew: 0,
                 every: gate.sampling.every,
                 not_before: Duration::ZERO,
                 is_awaited: true,

@@ -68,6 +68,8 @@ pub struct RegionWatch {
     pub(super) baking_used: Duration,
     /// The bake of a region without gates.
     pub(super) plain_bake: Duration,
+    /// How often it was judged anew.
+    pub(super) anew: u32,
 }
 
 /// How regions without the change are, on the gate that fails on one with it.
@@ -488,5 +490,6 @@ impl RegionWatch {
         self.deadline_used = Duration::ZERO;
         self.baking_used = Duration::ZERO;
         self.plain_bake = Duration::ZERO;
+        self.anew = self.anew.saturating_add(1);
     }
 }

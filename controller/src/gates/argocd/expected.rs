@@ -208,6 +208,23 @@ impl Expected {
         )
     }
 
+    /// The folders below ours that an Application reads in our repository; an empty one is ours itself.
+    #[must_use]
+    pub fn folders_of(&self, application: &Application) -> Vec<String> {
+        let folder = trim_folder(&self.folder);
+        let ours = |source: &&Source| self.is_our_repository(&source.repo_url);
+        application
+            .sources
+            .iter()
+            .filter(ours)
+            .filter_map(|source| {
+                let below = trim_folder(&source.path).strip_prefix(folder)?;
+                (below.is_empty() || below.starts_with('/'))
+                    .then(|| below.trim_matches('/').to_owned())
+            })
+            .collect()
+    }
+
     /// Whether an Application reads the folder in our repository, on whatever branch.
     #[must_use]
     pub fn is_read_by(&self, application: &Application) -> bool {

@@ -23,6 +23,9 @@ use crate::regions::Clusters;
 use crate::regions::request::RequestError;
 use crate::settings::Argocd;
 
+/// How long it may take to ask Argo CD for something.
+const ACTS_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is remembered of a region's Applications from one sample to the next.
 #[derive(Debug, Default)]
 pub struct RegionMemory {
@@ -32,6 +35,9 @@ pub struct RegionMemory {
     rendered: Option<(Oid, Arc<Vec<RenderedObject>>)>,
 }
 
+/// The rollout that a region's Applications were looked at for before its promotion, and how they were, by name.
+type SeenBefore = (String, BTreeMap<String, Before>);
+
 /// Reads Argo CDs.
 pub struct ArgocdGate {
     instances: BTreeMap<String, Instance>,
@@ -39,8 +45,8 @@ pub struct ArgocdGate {
     repositories: Vec<String>,
     trees: RegionTrees,
     clock: Arc<dyn Clock>,
-    /// By gate of a region and name: how Applications were before the promotion.
-    before: Mutex<BTreeMap<Target, BTreeMap<String, Before>>>,
+    /// By gate of a region.
+    before: Mutex<BTreeMap<Target, SeenBefore>>,
 }
 
 impl ArgocdGate {
@@ -82,27 +88,17 @@ impl ArgocdGate {
         watch: &Watch,
         memory: &mut RegionMemory,
     ) -> Sample {
-        let asked = tokio::time::timeout(watch.timeout, self.ask(check, target, watch, memory));
-        asked.await.unwrap_or_else(|_| {
-            let evidence = format!("no answer within {}", duration::format(watch.timeout));
-            said(Reading::Unreachable, evidence)
-        })
-    }
-
-    async fn ask(
-        &self,
-        check: &ArgocdCheck,
-        target: &Target,
-        watch: &Watch,
-        memory: &mut RegionMemory,
-    ) -> Sample {
         let instance = match self.instance(check.instance.as_deref()) {
             Ok(instance) => instance,
             Err(evidence) => return said(Reading::Unknown, evidence),
         };
-        let listed = match instance.applications().await {
-            Ok(listed) => listed,
-            Err(error) => return said(Reading::Unreachable, error.to_string()),
+        let listed = match tokio::time::timeout(watch.timeout, instance.applications()).await {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) => return said(Reading::Unreachable, error.to_string()),
+            Err(_) => {
+                let evidence = format!("no answer within {}", duration::format(watch.timeout));
+                return said(Reading::Unreachable, evidence);
+            }
         };
         let now = self.clock.monotonic();
         let judged = in_place(|| self.judge(instance, check, target, watch, &listed, memory, now));
@@ -113,21 +109,39 @@ impl ArgocdGate {
         if watch.phase == Phase::Before {
             return judged.before();
         }
+        // What is said is said, however long it takes to do something about it.
+        let acting = self.act_on(instance, &judged, target, watch, &listed, memory, now);
+        if tokio::time::timeout(ACTS_WITHIN, acting).await.is_err() {
+            tracing::warn!(region = target.region, "Argo CD was not asked in time");
+        }
+        judged.after()
+    }
+
+    /// Does what the verdicts ask for.
+    #[expect(clippy::too_many_arguments, reason = "all of one sample, in one place")]
+    async fn act_on(
+        &self,
+        instance: &Instance,
+        judged: &Judged,
+        target: &Target,
+        watch: &Watch,
+        listed: &[Listed],
+        memory: &mut RegionMemory,
+        now: Duration,
+    ) {
         // A region that is new, or moves, gets its Application from a list that Argo CD reads every few minutes.
-        if judged.lacks_application(&listed) || watch.place.moves {
+        if judged.lacks_application(listed) || watch.place.moves {
             self.refresh_sets(instance, target).await;
         }
         for (name, verdict) in judged.names.iter().zip(&judged.verdicts) {
-            let application = find(&listed, name);
             let (Some(action), Some(memory)) = (verdict.act, memory.applications.get_mut(name))
             else {
                 continue;
             };
-            if let Some(listed) = application {
+            if let Some(listed) = find(listed, name) {
                 act(instance, action, listed, memory, now, target).await;
             }
         }
-        judged.after()
     }
 
     async fn refresh_sets(&self, instance: &Instance, target: &Target) {
@@ -191,20 +205,30 @@ impl ArgocdGate {
             .revisions(&place.branch, &target.region, place.tree, &place.older)
             .map_err(|error| format!("the mirror cannot be read: {}", error.message()))?;
         let rendered = self.rendered(place.tree, memory)?;
-        let names = self.choose(check, target, watch, listed, &revisions, memory);
+        let chosen = self.choose(check, target, watch, listed, &revisions, memory);
         let is_before = watch.phase == Phase::Before;
         let limits = limits(check, watch, is_before);
-        let earlier = self.earlier(target);
+        let earlier = self.earlier(target, &watch.rollout);
         let mut seen_before = BTreeMap::new();
         let mut verdicts = Vec::new();
-        for name in &names {
+        let mut covered = Vec::new();
+        for name in &chosen.names {
             let application = find(listed, name).map(|listed| &listed.application);
             let expected = Expected {
                 application: name.clone(),
                 repositories: self.repositories.clone(),
                 branch: place.branch.clone(),
                 folder: target.region.clone(),
-                objects: objects_of(&rendered, application, &target.region),
+                objects: application
+                    .map(|application| {
+                        let own = Expected {
+                            repositories: self.repositories.clone(),
+                            folder: target.region.clone(),
+                            ..Expected::default()
+                        };
+                        objects_of(&rendered, &own.folders_of(application))
+                    })
+                    .unwrap_or_default(),
                 is_rollback: watch.phase == Phase::GivenBack,
                 before: earlier.get(name).cloned(),
                 may_sync: instance.settings().sync,
@@ -212,7 +236,14 @@ impl ArgocdGate {
                 move_open: place.moves,
                 tip_is_ours: revisions.tip_is_ours(),
             };
-            let memory = memory.applications.entry(name.clone()).or_default();
+            covered.extend(application.map(|application| expected.folders_of(application)));
+            // Only what was once the region's own is missed when it is gone.
+            let mut passing = Memory::default();
+            let memory = if chosen.are_own {
+                memory.applications.entry(name.clone()).or_default()
+            } else {
+                &mut passing
+            };
             let verdict = judge(application, &expected, &revisions, &limits, memory, now);
             if let Some(application) = application {
                 seen_before.insert(name.clone(), Before::from(application));
@@ -223,16 +254,19 @@ impl ArgocdGate {
             self.before
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(target.clone(), seen_before);
+                .insert(target.clone(), (watch.rollout.clone(), seen_before));
         }
+        let names = chosen.names;
         let is_healthy = names.iter().all(|name| {
             find(listed, name).is_some_and(|listed| {
                 listed.application.health.status == Health::Healthy
                     && listed.application.sync.status == SyncStatus::Synced
             })
         });
+        let folders: Vec<String> = covered.into_iter().flatten().collect();
+        let region = judge_region(&verdicts, check.applications as usize);
         Ok(Judged {
-            region: judge_region(&verdicts, check.applications as usize),
+            region: uncovered(&rendered, &folders, &verdicts).unwrap_or(region),
             names,
             verdicts,
             is_healthy,
@@ -240,9 +274,13 @@ impl ArgocdGate {
     }
 
     /// How the region's Applications were before the promotion, if that was seen.
-    fn earlier(&self, target: &Target) -> BTreeMap<String, Before> {
+    fn earlier(&self, target: &Target, rollout: &str) -> BTreeMap<String, Before> {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        before.get(target).cloned().unwrap_or_default()
+        before
+            .get(target)
+            .filter(|(of, _)| of == rollout)
+            .map(|(_, before)| before.clone())
+            .unwrap_or_default()
     }
 
     /// What was rendered for the region; read from git once for each tree.
@@ -275,14 +313,14 @@ impl ArgocdGate {
         listed: &[Listed],
         revisions: &BranchRevisions,
         memory: &RegionMemory,
-    ) -> Vec<String> {
+    ) -> Chosen {
         let mut names: BTreeSet<String> = memory.applications.keys().cloned().collect();
         if let Some(selector) = &check.selector {
-            let chosen = listed
+            let selected = listed
                 .iter()
                 .filter(|listed| selector.matches(&listed.labels));
-            names.extend(chosen.map(|listed| listed.application.name.clone()));
-            return names.into_iter().collect();
+            names.extend(selected.map(|listed| listed.application.name.clone()));
+            return Chosen::own(names);
         }
         let expected = Expected {
             repositories: self.repositories.clone(),
@@ -290,19 +328,39 @@ impl ArgocdGate {
             folder: target.region.clone(),
             ..Expected::default()
         };
-        let mut others = Vec::new();
+        let mut others = BTreeSet::new();
         for listed in listed {
             let application = &listed.application;
             if expected.is_followed_by(application, revisions) {
                 names.insert(application.name.clone());
             } else if expected.is_read_by(application) {
-                others.push(application.name.clone());
+                others.insert(application.name.clone());
             }
         }
         if names.is_empty() {
-            names.extend(others);
+            // They show why there is none yet, such as one that follows another branch still.
+            return Chosen {
+                names: others.into_iter().collect(),
+                are_own: false,
+            };
         }
-        names.into_iter().collect()
+        Chosen::own(names)
+    }
+}
+
+/// Applications to be judged.
+struct Chosen {
+    names: Vec<String>,
+    /// Whether they are the region's own by what they follow, or by their labels.
+    are_own: bool,
+}
+
+impl Chosen {
+    fn own(names: BTreeSet<String>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+            are_own: true,
+        }
     }
 }
 
@@ -354,32 +412,22 @@ fn find<'a>(listed: &'a [Listed], name: &str) -> Option<&'a Listed> {
     listed.iter().find(|listed| listed.application.name == name)
 }
 
-/// What was rendered below the folder that an Application reads, without what is run once.
-fn objects_of(
-    rendered: &[RenderedObject],
-    application: Option<&super::Application>,
-    region: &str,
-) -> BTreeSet<ObjectKey> {
-    let folders: Vec<String> = application
-        .into_iter()
-        .flat_map(|application| &application.sources)
-        .filter_map(|source| {
-            let below = source.path.trim_matches('/').strip_prefix(region)?;
-            (below.is_empty() || below.starts_with('/')).then(|| below.trim_matches('/').to_owned())
-        })
-        .collect();
+/// Whether an object lies in one of these folders below the region's; an empty one is all of it.
+fn is_below(object: &RenderedObject, folders: &[String]) -> bool {
+    folders.iter().any(|folder| {
+        folder.is_empty()
+            || object
+                .path
+                .strip_prefix(folder.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+    })
+}
+
+/// What was rendered below the folders that an Application reads, without what is run once.
+fn objects_of(rendered: &[RenderedObject], folders: &[String]) -> BTreeSet<ObjectKey> {
     rendered
         .iter()
-        .filter(|object| !object.is_hook && !object.is_generated)
-        .filter(|object| {
-            folders.iter().any(|folder| {
-                folder.is_empty()
-                    || object
-                        .path
-                        .strip_prefix(folder.as_str())
-                        .is_some_and(|rest| rest.starts_with('/'))
-            })
-        })
+        .filter(|object| !object.is_hook && !object.is_generated && is_below(object, folders))
         .map(|object| ObjectKey {
             group: object.id.group.clone(),
             kind: object.id.kind.clone(),
@@ -387,6 +435,30 @@ fn objects_of(
             name: object.id.name.clone(),
         })
         .collect()
+}
+
+/// What no Application reads is not there, however healthy they are. Harm goes before it.
+fn uncovered(
+    rendered: &[RenderedObject],
+    folders: &[String],
+    verdicts: &[Verdict],
+) -> Option<RegionVerdict> {
+    let is_settled = |kind: Kind| matches!(kind, Kind::Pass | Kind::Soak);
+    if verdicts.is_empty() || !verdicts.iter().all(|verdict| is_settled(verdict.kind)) {
+        return None;
+    }
+    let object = rendered
+        .iter()
+        .find(|object| !object.is_hook && !is_below(object, folders))?;
+    Some(RegionVerdict {
+        row: 25,
+        kind: Kind::Blocked,
+        evidence: format!(
+            "{} is in {}, which no Application reads",
+            object.id, object.path
+        ),
+        applications: Vec::new(),
+    })
 }
 
 fn limits(check: &ArgocdCheck, watch: &Watch, is_before: bool) -> Limits {

@@ -5,11 +5,11 @@
 //! show an old state for minutes when its connection dies silently.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use super::application::Application;
 use crate::regions::request::{self, RequestError};
@@ -18,6 +18,8 @@ use crate::settings::Argocd;
 
 /// How long a list serves other regions. It counts from when it was asked for.
 const LIST_SERVES_FOR: Duration = Duration::from_millis(700);
+/// How long a list may take.
+const LISTS_WITHIN: Duration = Duration::from_secs(30);
 /// Where Applications are.
 const API: &str = "/apis/argoproj.io/v1alpha1";
 /// Annotated with it, Argo CD compares an Application anew at once; it takes the annotation away.
@@ -66,12 +68,23 @@ struct Recent {
     applications: Arc<Vec<Listed>>,
 }
 
+/// What came of a list.
+type Outcome = Result<Arc<Vec<Listed>>, InstanceError>;
+
+/// A list that is under way: when it was asked for, and where its outcome is to be.
+type Running = (Instant, watch::Receiver<Option<Outcome>>);
+
 /// One Argo CD.
 pub struct Instance {
     settings: Argocd,
     clusters: Arc<Clusters>,
-    recent: Mutex<Option<Recent>>,
+    recent: Arc<Mutex<Option<Recent>>>,
+    running: Mutex<Option<Running>>,
     sets_refreshed: Mutex<Option<Instant>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Instance {
@@ -81,7 +94,8 @@ impl Instance {
         Self {
             settings,
             clusters,
-            recent: Mutex::new(None),
+            recent: Arc::default(),
+            running: Mutex::new(None),
             sets_refreshed: Mutex::new(None),
         }
     }
@@ -92,40 +106,70 @@ impl Instance {
         &self.settings
     }
 
-    /// All its Applications, as they were a moment ago at most. What cannot be read as one is left out.
-    pub async fn applications(&self) -> Result<Arc<Vec<Listed>>, InstanceError> {
-        let mut recent = self.recent.lock().await;
-        if let Some(recent) = recent
-            .as_ref()
-            .filter(|recent| recent.asked_at.elapsed() < LIST_SERVES_FOR)
+    /// All its Applications, by a list that was asked for at most a moment before this. What cannot be read as one is left
+    /// out.
+    ///
+    /// Whoever gives up waiting does not end the list: others wait for it too.
+    pub async fn applications(&self) -> Outcome {
+        let oldest = Instant::now()
+            .checked_sub(LIST_SERVES_FOR)
+            .unwrap_or_else(Instant::now);
+        loop {
+            if let Some(recent) = lock(&self.recent)
+                .as_ref()
+                .filter(|recent| recent.asked_at >= oldest)
+            {
+                return Ok(Arc::clone(&recent.applications));
+            }
+            let (asked_at, mut outcome) = self.running();
+            // It ends in any case; where its task died, nothing was learnt.
+            let ended = outcome.wait_for(Option::is_some).await;
+            let ended = ended.ok().and_then(|outcome| outcome.clone());
+            match ended {
+                Some(outcome) if asked_at >= oldest => return outcome,
+                Some(_) => {}
+                None => {
+                    return Err(self.failed(RequestError::Unreachable(
+                        "the list was given up".to_owned(),
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The list that is under way, or a new one.
+    fn running(&self) -> Running {
+        let mut running = lock(&self.running);
+        if let Some((asked_at, outcome)) = running.as_ref()
+            && outcome.borrow().is_none()
+            && outcome.has_changed().is_ok()
         {
-            return Ok(Arc::clone(&recent.applications));
+            return (*asked_at, outcome.clone());
         }
         let asked_at = Instant::now();
-        let client = self.client().await?;
-        let path = self.path("");
-        let listed = request::list(&client, &path, "")
-            .await
-            .map_err(|error| self.failed(error))?;
-        let applications: Vec<Listed> = listed
-            .iter()
-            .filter_map(|value| match Application::read(value) {
-                Ok(application) => Some(Listed {
-                    application,
-                    labels: labels(value),
-                }),
-                Err(error) => {
-                    tracing::debug!(argocd = self.settings.name, %error, "an Application cannot be read");
-                    None
-                }
-            })
-            .collect();
-        let applications = Arc::new(applications);
-        *recent = Some(Recent {
-            asked_at,
-            applications: Arc::clone(&applications),
+        let (tell, outcome) = watch::channel(None);
+        *running = Some((asked_at, outcome.clone()));
+        let (settings, clusters) = (self.settings.clone(), Arc::clone(&self.clusters));
+        let recent = Arc::clone(&self.recent);
+        tokio::spawn(async move {
+            let listing = list(&settings, &clusters);
+            let listed = tokio::time::timeout(LISTS_WITHIN, listing)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(InstanceError::Request {
+                        name: settings.name.clone(),
+                        source: RequestError::Unreachable("no answer".to_owned()),
+                    })
+                });
+            if let Ok(applications) = &listed {
+                *lock(&recent) = Some(Recent {
+                    asked_at,
+                    applications: Arc::clone(applications),
+                });
+            }
+            tell.send_replace(Some(listed));
         });
-        Ok(applications)
+        (asked_at, outcome)
     }
 
     /// Asks for a refresh of one Application; gives the version that the object has then.
@@ -152,11 +196,13 @@ impl Instance {
         &self,
         reads: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, InstanceError> {
-        let mut refreshed = self.sets_refreshed.lock().await;
-        if refreshed.is_some_and(|asked| asked.elapsed() < SETS_ARE_REFRESHED_EVERY) {
-            return Ok(Vec::new());
+        {
+            let mut refreshed = lock(&self.sets_refreshed);
+            if refreshed.is_some_and(|asked| asked.elapsed() < SETS_ARE_REFRESHED_EVERY) {
+                return Ok(Vec::new());
+            }
+            *refreshed = Some(Instant::now());
         }
-        *refreshed = Some(Instant::now());
         let client = self.client().await?;
         let path = format!(
             "{API}/namespaces/{}/applicationsets",
@@ -227,36 +273,68 @@ impl Instance {
     }
 
     async fn client(&self) -> Result<kube::Client, InstanceError> {
-        self.clusters
-            .client(&self.settings.cluster)
-            .await
-            .map_err(|source| InstanceError::Cluster {
-                name: self.settings.name.clone(),
-                source,
-            })
+        client(&self.settings, &self.clusters).await
     }
 
     fn path(&self, name: &str) -> String {
-        let list = format!(
-            "{API}/namespaces/{}/applications",
-            request::escaped(&self.settings.namespace)
-        );
-        if name.is_empty() {
-            list
-        } else {
-            format!("{list}/{}", request::escaped(name))
-        }
+        path(&self.settings, name)
     }
 
     fn failed(&self, source: RequestError) -> InstanceError {
-        if source == RequestError::Unauthorized {
-            self.clusters.refused(&self.settings.cluster);
-        }
-        InstanceError::Request {
-            name: self.settings.name.clone(),
-            source,
-        }
+        failed(&self.settings, &self.clusters, source)
     }
+}
+
+async fn client(settings: &Argocd, clusters: &Clusters) -> Result<kube::Client, InstanceError> {
+    let client = clusters.client(&settings.cluster).await;
+    client.map_err(|source| InstanceError::Cluster {
+        name: settings.name.clone(),
+        source,
+    })
+}
+
+fn path(settings: &Argocd, name: &str) -> String {
+    let list = format!(
+        "{API}/namespaces/{}/applications",
+        request::escaped(&settings.namespace)
+    );
+    if name.is_empty() {
+        list
+    } else {
+        format!("{list}/{}", request::escaped(name))
+    }
+}
+
+fn failed(settings: &Argocd, clusters: &Clusters, source: RequestError) -> InstanceError {
+    if source == RequestError::Unauthorized {
+        clusters.refused(&settings.cluster);
+    }
+    InstanceError::Request {
+        name: settings.name.clone(),
+        source,
+    }
+}
+
+/// All Applications there are.
+async fn list(settings: &Argocd, clusters: &Clusters) -> Outcome {
+    let client = client(settings, clusters).await?;
+    let listed = request::list(&client, &path(settings, ""), "")
+        .await
+        .map_err(|error| failed(settings, clusters, error))?;
+    let applications = listed
+        .iter()
+        .filter_map(|value| match Application::read(value) {
+            Ok(application) => Some(Listed {
+                application,
+                labels: labels(value),
+            }),
+            Err(error) => {
+                tracing::debug!(argocd = settings.name, %error, "an Application cannot be read");
+                None
+            }
+        })
+        .collect();
+    Ok(Arc::new(applications))
 }
 
 fn labels(value: &Value) -> BTreeMap<String, String> {

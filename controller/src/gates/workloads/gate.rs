@@ -31,6 +31,8 @@ const LISTED_FROM: usize = 4;
 #[derive(Debug, Default)]
 pub struct RegionMemory {
     rules: Memory,
+    /// When the watch took its first sample.
+    begun: Option<Duration>,
     /// What was rendered, by tree.
     rendered: BTreeMap<Oid, Arc<Vec<Rendered>>>,
     resources: Resources,
@@ -41,8 +43,6 @@ pub struct RegionMemory {
 struct Rendered {
     api_version: String,
     kind: String,
-    /// Only whether it is there can be told: its values are encrypted.
-    is_encrypted: bool,
     wanted: Wanted,
 }
 
@@ -51,8 +51,8 @@ pub struct WorkloadsGate {
     clusters: Arc<Clusters>,
     trees: RegionTrees,
     clock: Arc<dyn Clock>,
-    /// By gate of a region: what was wrong with it before its promotion.
-    baselines: Mutex<BTreeMap<Target, Baseline>>,
+    /// By gate of a region: the rollout, and what was wrong before its promotion.
+    baselines: Mutex<BTreeMap<Target, (String, Baseline)>>,
 }
 
 impl WorkloadsGate {
@@ -122,7 +122,11 @@ impl WorkloadsGate {
             .baselines
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let baseline = baselines.entry(target.clone()).or_default();
+        let (rollout, baseline) = baselines.entry(target.clone()).or_default();
+        if *rollout != watch.rollout {
+            rollout.clone_from(&watch.rollout);
+            *baseline = Baseline::default();
+        }
         if watch.phase == Phase::Before {
             let limits = Limits {
                 stable_for: Duration::ZERO,
@@ -130,18 +134,31 @@ impl WorkloadsGate {
             };
             return read(&baseline.look(&wanted, &live, &limits, &mut memory.rules, now));
         }
+        // Judged anew, a region's restarts count from now on.
+        let forgotten = (watch.anew > 0).then(|| baseline.without_restarts());
         let mut verdict = judge(
             &wanted,
             &older,
             &live,
             &limits,
             &mut memory.rules,
-            baseline,
+            forgotten.as_ref().unwrap_or(baseline),
             now,
         );
         // Where no older tree of ours could run, this one is what was seen.
         verdict.proven |= older.is_empty();
-        read(&verdict)
+        let begun = *memory.begun.get_or_insert(now);
+        let mut sample = read(&verdict);
+        if sample.reading == (Sampled::Healthy { proven: false })
+            && now.saturating_sub(begun) < watch.unproven_for
+        {
+            sample.reading = Sampled::Progressing;
+            sample.evidence = format!(
+                "nothing proves that this revision runs; healthy counts after {}",
+                duration::format(watch.unproven_for)
+            );
+        }
+        sample
     }
 
     /// What was rendered for these trees; read from git once for each.
@@ -176,7 +193,6 @@ impl WorkloadsGate {
                 rendered.push(Rendered {
                     api_version: text("apiVersion"),
                     kind: text("kind"),
-                    is_encrypted: object.is_encrypted,
                     wanted,
                 });
             }
@@ -237,17 +253,30 @@ impl Asking<'_> {
             };
             let own = self.placed(rendered, &resource);
             let key = own.key().clone();
-            if rendered.is_encrypted {
-                live.objects.insert(key.clone(), Reading::LeftOut);
-            } else {
-                let place = (resource, key.namespace.clone());
-                places.entry(place).or_default().insert(key.name.clone());
-            }
+            let place = (resource, key.namespace.clone());
+            places.entry(place).or_default().insert(key.name);
             wanted.push(own);
         }
+        let mut before = Vec::new();
+        for tree in older {
+            let mut of_tree = Vec::new();
+            for rendered in tree.iter() {
+                let found = self
+                    .resources
+                    .find(self.client, &rendered.api_version, &rendered.kind)
+                    .await?;
+                of_tree.push(match found {
+                    Some(resource) => self.placed(rendered, &resource),
+                    None => rendered.wanted.clone(),
+                });
+            }
+            before.push(of_tree);
+        }
+        // What only an older tree has must be seen, if it is still there.
+        let manifests: Vec<&Wanted> = wanted.iter().chain(before.iter().flatten()).collect();
         let mut related = BTreeSet::new();
         for ((resource, namespace), names) in &places {
-            self.read_objects(resource, namespace.as_deref(), names, &wanted, &mut live)
+            self.read_objects(resource, namespace.as_deref(), names, &manifests, &mut live)
                 .await?;
             let has_pods = matches!(
                 resource.kind.as_str(),
@@ -261,20 +290,6 @@ impl Asking<'_> {
             let found = self.related(&namespace).await?;
             live.related.insert(namespace, found);
         }
-        let mut before = Vec::new();
-        for tree in older {
-            let mut of_tree = Vec::new();
-            for rendered in tree.iter() {
-                let found = self
-                    .resources
-                    .find(self.client, &rendered.api_version, &rendered.kind)
-                    .await;
-                if let Ok(Some(resource)) = found {
-                    of_tree.push(self.placed(rendered, &resource));
-                }
-            }
-            before.push(of_tree);
-        }
         Ok((wanted, before, live))
     }
 
@@ -283,7 +298,7 @@ impl Asking<'_> {
         if resource.is_namespaced {
             wanted.in_namespace(self.namespace)
         } else {
-            wanted
+            wanted.without_namespace()
         }
     }
 
@@ -293,7 +308,7 @@ impl Asking<'_> {
         resource: &Resource,
         namespace: Option<&str>,
         names: &BTreeSet<String>,
-        wanted: &[Wanted],
+        manifests: &[&Wanted],
         live: &mut Live,
     ) -> Result<(), RequestError> {
         let key = |name: &str| ObjectKey {
@@ -304,13 +319,16 @@ impl Asking<'_> {
         };
         let narrowed = |value: &Value| {
             let snapshot = Snapshot::read(value)?;
-            let manifests: Vec<&Wanted> = wanted
+            let of_it: Vec<&Wanted> = manifests
                 .iter()
+                .copied()
                 .filter(|wanted| wanted.key() == snapshot.key())
                 .collect();
-            Some(Reading::Found(Box::new(snapshot.narrowed(&manifests))))
+            Some(Reading::Found(Box::new(snapshot.narrowed(&of_it))))
         };
-        if names.len() < LISTED_FROM {
+        // Other Secrets of a namespace are nobody's business here, and may be large.
+        let is_secret = resource.kind == "Secret" && resource.group.is_empty();
+        if names.len() < LISTED_FROM || is_secret {
             for name in names {
                 let path = resource.path(namespace, Some(name));
                 let reading = match request::get(self.client, &path).await {

@@ -84,6 +84,14 @@ impl Baseline {
         self.taken = true;
         self.complaints.extend(look.complaints);
         self.unread = look.unread;
+        // Pods that are gone tell nothing any more.
+        if live
+            .related
+            .values()
+            .all(|related| matches!(related.pods, Listing::Read(_)))
+        {
+            self.pods.clear();
+        }
         for (namespace, related) in &live.related {
             if let Listing::Read(pods) = &related.pods {
                 self.namespaces.insert(namespace.clone());

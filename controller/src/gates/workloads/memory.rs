@@ -249,6 +249,16 @@ impl Baseline {
         self.namespaces.contains(namespace) && !self.pods.contains_key(&pod.uid)
     }
 
+    /// The same without what is known of pods: restarts then count from the next look on.
+    #[must_use]
+    pub fn without_restarts(&self) -> Self {
+        Self {
+            pods: BTreeMap::new(),
+            namespaces: BTreeSet::new(),
+            ..self.clone()
+        }
+    }
+
     /// The restarts by container that a pod had before anything could be this revision's: those of then, none for a pod
     /// that was not there then, and those of now where nobody looked.
     fn restarts_of(&self, pod: &Pod, namespace: &str) -> BTreeMap<String, u64> {

@@ -131,6 +131,13 @@ impl Wanted {
         self
     }
 
+    /// The same object outside all namespaces, for kinds that have none: servers take what a manifest names for nothing.
+    #[must_use]
+    pub fn without_namespace(mut self) -> Self {
+        self.key.namespace = None;
+        self
+    }
+
     /// What names it.
     #[must_use]
     pub fn key(&self) -> &ObjectKey {

@@ -320,6 +320,11 @@ impl<'a> Notes<'a> {
         self.complaints.insert(complaint);
     }
 
+    /// Takes notice of a complaint without saying anything.
+    pub(super) fn note(&mut self, complaint: Complaint) {
+        self.complaints.insert(complaint);
+    }
+
     /// Calls a complaint harm, unless it was so before the promotion.
     pub(super) fn blame(&mut self, case: &Case<'_>, complaint: &Complaint, evidence: &str) {
         if case.baseline.has(complaint) {

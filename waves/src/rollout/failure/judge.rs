@@ -157,6 +157,7 @@ fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Writing {
     if let Some(watch) = turn.watch.regions.get_mut(region) {
         watch.after.values_mut().for_each(GateFold::forget_harm);
         watch.deadline_used = std::time::Duration::ZERO;
+        watch.anew = watch.anew.saturating_add(1);
     }
     turn.next.holds.retain(|hold| {
         !(hold.reason == HoldReason::SharedCause && hold.regions.iter().any(|held| held == region))

@@ -91,8 +91,10 @@ pub(super) fn out_of_memory(case: &Case<'_>, notes: &mut Notes<'_>) {
             let restarts = notes
                 .memory
                 .restarts_since(pod, &container.name, container.restarts);
-            // Before a promotion, that it ever happened is what matters.
-            if restarts > 0 || (now && is_new) || case.before {
+            // That it once happened is known from before a promotion, and makes nobody sick who is well since.
+            if case.before && !now {
+                notes.note(case.complaint(Cause::OutOfMemory(container.name.clone())));
+            } else if restarts > 0 || (now && is_new) || case.before {
                 let cause = Cause::OutOfMemory(container.name.clone());
                 notes.complain(case, cause, &pod.uid, Duration::ZERO, |_| {
                     format!(
