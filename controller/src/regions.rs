@@ -12,9 +12,11 @@ pub mod request;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
@@ -58,9 +60,11 @@ pub enum ClusterError {
 /// Finds clusters by name.
 pub struct Clusters {
     sources: Vec<ClusterSource>,
-    known: Mutex<BTreeMap<String, Known>>,
+    known: Arc<Mutex<BTreeMap<String, Known>>>,
     /// Those whose client is being made: a plugin that hangs is not run once more for every question.
     making: Arc<Mutex<BTreeSet<String>>>,
+    /// One of them was made, or could not be.
+    made: Arc<Notify>,
 }
 
 /// A cluster that was found before.
@@ -73,6 +77,10 @@ struct Known {
     is_remote: bool,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 type Finding<'a, T> = Pin<Box<dyn Future<Output = Result<T, ClusterError>> + Send + 'a>>;
 
 impl Clusters {
@@ -81,8 +89,9 @@ impl Clusters {
     pub fn new(sources: Vec<ClusterSource>) -> Self {
         Self {
             sources,
-            known: Mutex::new(BTreeMap::new()),
+            known: Arc::default(),
             making: Arc::default(),
+            made: Arc::default(),
         }
     }
 
@@ -93,7 +102,7 @@ impl Clusters {
 
     /// Reads a cluster's credentials anew at the next question, files that its kubeconfig names among them: they were refused.
     pub fn refused(&self, cluster: &str) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         known.remove(cluster);
     }
 
@@ -111,7 +120,7 @@ impl Clusters {
                 Ok(found) => found,
                 // Whoever has the Secret does not answer; what it said before may well be true.
                 Err(error @ ClusterError::Unreachable { .. }) => {
-                    let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    let known = lock(&self.known);
                     return known
                         .get(cluster)
                         .map(|known| known.client.clone())
@@ -119,63 +128,61 @@ impl Clusters {
                 }
                 Err(error) => return Err(error),
             };
-            let unchanged = {
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known
-                    .get_mut(cluster)
-                    .filter(|known| *known.credentials == credentials)
-                    .map(|known| {
-                        known.read_at = Instant::now();
-                        known.client.clone()
-                    })
-            };
-            if let Some(client) = unchanged {
+            if let Some(client) = self.unchanged(cluster, &credentials) {
                 return Ok(client);
             }
-            let client = self.make(cluster, &credentials).await?;
-            let known = Known {
-                credentials: Arc::new(credentials),
-                client: client.clone(),
-                read_at: Instant::now(),
-                is_remote,
-            };
-            self.known
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(cluster.to_owned(), known);
-            Ok(client)
+            self.make(cluster, credentials, is_remote).await
         })
     }
 
-    /// Makes a client, unless that is under way already.
+    /// The client that was made from these very credentials, which were just read again.
+    fn unchanged(&self, cluster: &str, credentials: &Credentials) -> Option<kube::Client> {
+        let mut known = lock(&self.known);
+        let known = known
+            .get_mut(cluster)
+            .filter(|known| *known.credentials == *credentials)?;
+        known.read_at = Instant::now();
+        Some(known.client.clone())
+    }
+
+    /// Makes a client; where somebody else does so already, that one is waited for.
     async fn make(
         &self,
         cluster: &str,
-        credentials: &Credentials,
+        credentials: Credentials,
+        is_remote: bool,
     ) -> Result<kube::Client, ClusterError> {
-        let is_first = self
-            .making
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(cluster.to_owned());
-        if !is_first {
-            return Err(ClusterError::Unreachable {
-                place: format!("the cluster {cluster}"),
-                message: "its credentials are still being got".to_owned(),
-            });
+        loop {
+            let mut made = pin!(self.made.notified());
+            made.as_mut().enable();
+            if lock(&self.making).insert(cluster.to_owned()) {
+                break;
+            }
+            made.await;
+            if let Some(client) = self.unchanged(cluster, &credentials) {
+                return Ok(client);
+            }
         }
         // Whoever asks may give up before a plugin ends; only its end lets another one begin.
-        let (credentials, name) = (credentials.clone(), cluster.to_owned());
-        let making = Arc::clone(&self.making);
-        let made = tokio::spawn(async move {
+        let name = cluster.to_owned();
+        let (known, making) = (Arc::clone(&self.known), Arc::clone(&self.making));
+        let made = Arc::clone(&self.made);
+        let task = tokio::spawn(async move {
             let client = build(&credentials).await;
-            making
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&name);
+            if let Ok(client) = &client {
+                let found = Known {
+                    credentials: Arc::new(credentials),
+                    client: client.clone(),
+                    read_at: Instant::now(),
+                    is_remote,
+                };
+                lock(&known).insert(name.clone(), found);
+            }
+            lock(&making).remove(&name);
+            made.notify_waiters();
             client
         });
-        made.await.unwrap_or_else(|error| {
+        task.await.unwrap_or_else(|error| {
             Err(ClusterError::Unusable {
                 place: format!("the cluster {cluster}"),
                 message: format!("its client could not be made: {error}; this is a bug"),
@@ -185,7 +192,7 @@ impl Clusters {
 
     /// The client of a cluster whose Secret was read a moment ago.
     fn recent(&self, cluster: &str) -> Option<kube::Client> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         known
             .get(cluster)
             .filter(|known| {

@@ -125,6 +125,46 @@ async fn a_rotated_file_is_taken_up() {
 }
 
 #[tokio::test]
+async fn all_who_ask_at_once_get_the_client_that_one_of_them_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = kubeconfig("https://127.0.0.1:1", &["x"]);
+    std::fs::write(folder.path().join("aks-a"), text).unwrap();
+    let clusters = Arc::new(clusters(vec![ClusterSource::Kubeconfigs(
+        folder.path().to_owned(),
+    )]));
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let clusters = Arc::clone(&clusters);
+        asked.spawn(async move { clusters.client("aks-a").await.map(|_| ()) });
+    }
+    for found in asked.join_all().await {
+        found.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_says_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+        "clusters": [{ "name": "c", "cluster": { "server": "https://127.0.0.1:1" } }],
+        "users": [{ "name": "u", "user": { "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "false",
+            "args": ["hunter2-argument"],
+            "env": [{ "name": "CLIENT_SECRET", "value": "hunter2-secret" }],
+            "interactiveMode": "Never",
+        } } }],
+    });
+    std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+    let said = why(&clusters, "aks-a").await;
+    assert!(said.contains("its plugin failed"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
 async fn secrets_that_lead_to_themselves_end_in_an_error() {
     let secrets = |cluster: &str| {
         ClusterSource::Secrets(KubeconfigSecrets {

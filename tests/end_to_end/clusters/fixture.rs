@@ -360,9 +360,21 @@ gates:
         self.argocd.as_mut().unwrap()
     }
 
-    /// What `tidegate explain` says.
-    pub(super) fn explain(&self) -> String {
-        self.call(&["explain"]).stdout
+    /// Where the rollout of a commit stands; nothing if the newest one is another's.
+    pub(super) fn state_of(&self, commit: &str) -> String {
+        let rollout = self.rollout();
+        let state = rollout["state"]
+            .as_str()
+            .filter(|_| rollout["source"] == commit);
+        state.unwrap_or_default().to_owned()
+    }
+
+    /// Where the first region of a wave stands in the rollout of a commit.
+    pub(super) fn region_of(&self, commit: &str, wave: usize) -> String {
+        let rollout = self.rollout();
+        let region = rollout["waves"][wave]["regions"][0]["state"].as_str();
+        let state = region.filter(|_| rollout["source"] == commit);
+        state.unwrap_or_default().to_owned()
     }
 
     /// Which Application a region has; another one of the same name is not the same.

@@ -59,7 +59,7 @@ fn p22_claims_by_phase() {
     );
     let mut region = claim_region("Lost");
     region.look_before(0);
-    assert_eq!(region.kind(), Kind::Unknown);
+    assert_eq!(region.kind(), Kind::Sick);
 }
 
 #[test]

@@ -275,5 +275,5 @@ fn what_was_before_outlives_the_process() {
     let written = serde_json::to_string(&region.baseline).unwrap();
     let read: super::super::Baseline = serde_json::from_str(&written).unwrap();
     assert_eq!(read, region.baseline);
-    assert_eq!(region.kind(), Kind::Unknown);
+    assert_eq!(region.kind(), Kind::Sick);
 }
