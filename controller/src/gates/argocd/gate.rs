@@ -557,3 +557,93 @@ fn is_forbidden(error: &InstanceError) -> bool {
         }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tidegate_renderer::manifest::ObjectId;
+
+    use super::*;
+    use crate::gates::argocd::Application;
+
+    fn rendered(path: &str) -> RenderedObject {
+        RenderedObject {
+            path: path.to_owned(),
+            id: ObjectId {
+                group: String::new(),
+                kind: "ConfigMap".to_owned(),
+                namespace: Some("shop".to_owned()),
+                name: path.replace('/', "-"),
+            },
+            is_generated: false,
+            is_hook: false,
+            is_encrypted: false,
+            manifest: Value::Null,
+        }
+    }
+
+    fn application(path: &str) -> Application {
+        let source = json!({ "repoURL": "https://git.example.com/shop.git", "path": path });
+        let value = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": { "name": "shop", "uid": "u" }, "spec": { "source": source },
+        });
+        Application::read(&value).unwrap()
+    }
+
+    fn expected() -> Expected {
+        Expected {
+            repositories: vec!["https://git.example.com/shop".to_owned()],
+            folder: "westus3".to_owned(),
+            ..Expected::default()
+        }
+    }
+
+    fn verdict(kind: Kind) -> Verdict {
+        Verdict {
+            row: 31,
+            kind,
+            evidence: String::new(),
+            act: None,
+        }
+    }
+
+    #[test]
+    fn an_application_has_the_objects_below_what_it_reads() {
+        let all = [
+            rendered("app/a.yaml"),
+            rendered("apps/b.yaml"),
+            rendered("c.yaml"),
+        ];
+        for (path, count) in [
+            ("westus3", 3),
+            ("./westus3/", 3),
+            ("westus3/app", 1),
+            ("westus3/ap", 0),
+            ("westus33", 0),
+            ("eastus2", 0),
+        ] {
+            let folders = expected().folders_of(&application(path));
+            assert_eq!(objects_of(&all, &folders).len(), count, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_no_application_reads_blocks_a_region_that_would_pass() {
+        let all = [rendered("app/a.yaml"), rendered("infra/b.yaml")];
+        let folders = ["app".to_owned()];
+        let passing = [verdict(Kind::Pass)];
+        let found = uncovered(&all, &folders, &passing).unwrap();
+        assert_eq!((found.row, found.kind), (25, Kind::Blocked));
+        assert!(found.evidence.contains("infra/b.yaml"), "{found:?}");
+        let both = ["app".to_owned(), "infra".to_owned()];
+        assert_eq!(uncovered(&all, &both, &passing), None);
+        // Harm is not hidden by it.
+        assert_eq!(uncovered(&all, &folders, &[verdict(Kind::Fail)]), None);
+        let hook = RenderedObject {
+            is_hook: true,
+            ..rendered("infra/hook.yaml")
+        };
+        assert_eq!(uncovered(&[hook], &folders, &passing), None);
+    }
+}

@@ -74,3 +74,30 @@ fn a_region_elsewhere_that_goes_dark_after_a_bad_answer_delays_a_failure_only_sh
     world.run_for(70);
     assert_eq!(world.count(EntryKind::Failed), 1, "{}", world.story());
 }
+
+#[test]
+fn once_a_shared_cause_is_over_gates_forget_what_they_remember_of_the_region() {
+    let spec = Spec::small().wave("canary", |wave| wave.bake = Duration::from_secs(180));
+    let mut world = World::settled(spec);
+    world.commit(&[("all", "v2")]);
+    world.run_until("baking", |world| world.region("r0") == RegionState::Baking);
+    let anew = |world: &World| {
+        let probes = &world.controllers[0].probes;
+        let of_canary = probes.iter().find(|probe| probe.region == "r0");
+        of_canary.unwrap().anew
+    };
+    let before = anew(&world);
+    world.outage.extend(["r0", "r3"].map(str::to_owned));
+    world.run_until_last(EntryKind::Held);
+    assert_eq!(
+        world.holds(),
+        [HoldReason::SharedCause],
+        "{}",
+        world.story()
+    );
+    assert_eq!(anew(&world), before, "while it lasts, nothing is forgotten");
+    world.outage.clear();
+    world.run_until("resumed", |world| world.holds().is_empty());
+    world.run_for(10);
+    assert!(anew(&world) > before);
+}
