@@ -13,7 +13,7 @@ use crate::render::WholeRegion;
 
 /// The version of everything that decides what templates and manifests become. It changes whenever
 /// the same input may give other bytes.
-pub const RENDERER_VERSION: &str = "1";
+pub const RENDERER_VERSION: &str = "2";
 
 /// How many answers are kept in memory; with more, all are forgotten.
 const MOST_ENTRIES: usize = 200_000;

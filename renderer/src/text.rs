@@ -133,6 +133,18 @@ pub fn is_treacherous(character: char) -> bool {
         )
 }
 
+/// A character as a line for people may have it: a blank for what breaks lines or moves a cursor, nothing for other marks that
+/// deceive.
+#[must_use]
+pub fn harmless(character: char) -> Option<char> {
+    match character {
+        '\u{2028}' | '\u{2029}' => Some(' '),
+        control if control.is_control() => Some(' '),
+        mark if is_treacherous(mark) => None,
+        other => Some(other),
+    }
+}
+
 /// A text for people, on one line: what could deceive a reader or move a terminal's cursor is written as `\x1b` or `\u{202e}`.
 #[must_use]
 pub fn plain(text: &str) -> String {

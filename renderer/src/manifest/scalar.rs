@@ -207,18 +207,33 @@ pub(super) fn canonical_number(text: &str) -> Option<String> {
     decimal(text).or_else(|| float(text))
 }
 
-/// Whether any reader might take a plain scalar for something else than text: those above, and
-/// those of YAML 1.1 that know base 60, dates, `=` and merge keys.
+/// Whether any reader might take a plain scalar for something else than text: those above, those of YAML 1.1 that know
+/// base 60, dates, `=` and merge keys, and those that do not mind case: to one `nUll` is nothing.
 pub(super) fn may_be_no_text(text: &str) -> bool {
     match text.as_bytes().first() {
         None | Some(b'0'..=b'9' | b'+' | b'-' | b'.' | b'=' | b'<' | b'~') => true,
-        _ => kubectl(text) != Reading::Text || strict(text) != Reading::Text,
+        _ => {
+            let lower = text.to_ascii_lowercase();
+            [text, &lower]
+                .iter()
+                .any(|text| kubectl(text) != Reading::Text || strict(text) != Reading::Text)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_any_reader_takes_for_something_else_are_no_plain_text() {
+        for word in ["nUll", "tRUE", "fALSE", "yEs", "oFF", "nULL", "null", "No"] {
+            assert!(may_be_no_text(word), "{word}");
+        }
+        for word in ["nulls", "truth", "web", "Yesterday"] {
+            assert!(!may_be_no_text(word), "{word}");
+        }
+    }
 
     fn number(text: &str) -> Reading {
         Reading::Number(text.to_owned())

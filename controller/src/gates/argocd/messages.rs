@@ -1,5 +1,7 @@
 //! What Argo CD's messages tell, and how they are shown.
 
+use tidegate_renderer::text::harmless;
+
 /// The longest revision that evidence shows, in characters.
 const SHORT_REVISION: usize = 7;
 
@@ -28,15 +30,8 @@ pub(super) fn one_line(text: &str, longest: usize) -> String {
     let mut line = String::new();
     let mut kept = 0_usize;
     for character in text.chars() {
-        let character = match character {
-            '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{61c}'
-            | '\u{feff}' => continue,
-            '\u{2028}' | '\u{2029}' => ' ',
-            control if control.is_control() => ' ',
-            other => other,
+        let Some(character) = harmless(character) else {
+            continue;
         };
         if kept == longest {
             line.pop();

@@ -1,6 +1,7 @@
 //! What an answer says, in the contract's order.
 
 use serde_json::Value;
+use tidegate_renderer::text::harmless;
 use tidegate_waves::fleet::HttpCheck;
 use tidegate_waves::gate::{Reading, Sample};
 
@@ -155,19 +156,9 @@ fn show(value: &Value, mask: &Mask) -> String {
     shorten(&mask.hide(&plain(&value.to_string())), LONGEST_VALUE)
 }
 
-/// The text without control characters, and without those that change the direction of writing.
+/// The text without control characters, and without marks that deceive.
 fn plain(text: &str) -> String {
-    text.chars()
-        .map(|character| match character {
-            '\u{2028}' | '\u{2029}' => ' ',
-            character if character.is_control() => ' ',
-            character => character,
-        })
-        .filter(|character| {
-            !matches!(character,
-                '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{61c}' | '\u{feff}')
-        })
-        .collect()
+    text.chars().filter_map(harmless).collect()
 }
 
 fn shorten(text: &str, longest: usize) -> String {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_renderer::text::harmless;
+
 /// The longest evidence, in characters.
 pub(super) const LONGEST_EVIDENCE: usize = 200;
 /// The longest that one value, name or reason of the cluster may stand in it, in characters.
@@ -9,19 +11,10 @@ const LONGEST_VALUE: usize = 60;
 /// The longest that one sentence of the cluster may stand in it, in characters.
 const LONGEST_MESSAGE: usize = 110;
 
-/// The text on one line, at most this many characters, without control characters and without those that change the
-/// direction of writing.
+/// The text on one line, at most this many characters, without control characters and without marks that
+/// deceive.
 pub(super) fn line(text: &str, longest: usize) -> String {
-    let mut plain = text.chars().filter_map(|character| match character {
-        '\u{2028}' | '\u{2029}' => Some(' '),
-        '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{61c}'
-        | '\u{feff}' => None,
-        character if character.is_control() => Some(' '),
-        character => Some(character),
-    });
+    let mut plain = text.chars().filter_map(harmless);
     let mut short: String = plain.by_ref().take(longest).collect();
     if plain.next().is_some() {
         short.pop();
