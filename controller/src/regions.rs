@@ -31,7 +31,7 @@ pub enum ClusterError {
     /// No place of the settings knows the name.
     #[error(
         "the operator's settings lead to no cluster {cluster}: {}",
-        if .looked.is_empty() { "the fleet has no `clusters`".to_owned() } else { format!("looked in {}", .looked.join(", ")) }
+        if .looked.is_empty() { "no entry of the fleet's `clusters` can lead there".to_owned() } else { format!("looked in {}", .looked.join(", ")) }
     )]
     Unknown {
         /// The name.

@@ -21,6 +21,10 @@ use crate::gates::{Memory, Prober, Target, Watch};
 
 /// Ask the gates how regions are
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate gates test --settings settings.yaml                     every gate of every region
+  tidegate gates test --settings settings.yaml --region westus3    those of one region")]
 pub struct GatesArgs {
     #[command(subcommand)]
     command: GatesCommand,
@@ -31,7 +35,7 @@ enum GatesCommand {
     Test(TestArgs),
 }
 
-/// Ask every gate once and print what it says of what a region has now; changes nothing
+/// Ask every gate of every region that has a tree once, and print what it says; changes nothing, and ends with 0 whatever they say
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -81,8 +85,9 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
     let known: BTreeSet<&str> = view.state().placements.keys().map(String::as_str).collect();
     for region in &arguments.regions {
         if !known.contains(region.as_str()) {
-            let error =
-                CommandError::usage(format!("no branch of the fleet has a region {region:?}"));
+            let error = CommandError::usage(format!(
+                "nothing was promoted to a region {region:?} yet, or there is none"
+            ));
             return Err(match nearest(region, known) {
                 Some(near) => error.hint(format!("did you mean {near}?")),
                 None => error,

@@ -39,6 +39,8 @@ struct Order {
     rollout: String,
     phase: Phase,
     watch: Watch,
+    /// What the last sample said.
+    said: Option<Reading>,
 }
 
 impl<R: Remote> Engine<R> {
@@ -47,7 +49,7 @@ impl<R: Remote> Engine<R> {
         let Some(order) = self
             .sampled
             .of
-            .get(&observed.target)
+            .get_mut(&observed.target)
             .filter(|order| order.watch.generation == observed.generation)
         else {
             return;
@@ -69,6 +71,16 @@ impl<R: Remote> Engine<R> {
             if self.sampled.given_back.insert(key, reading) != Some(reading) {
                 info!(region = observed.target.region, gate = observed.target.gate, reading = ?reading, evidence = observed.sample.evidence, "seen since the region was given back what it had");
             }
+        }
+        // What is healthy or harmful shows in the log branch; why nothing is known would show only at the deadline.
+        let said = order.said.replace(observed.sample.reading);
+        if said != Some(observed.sample.reading)
+            && matches!(
+                observed.sample.reading,
+                Reading::Unreachable | Reading::Unknown | Reading::Sick
+            )
+        {
+            warn!(region = observed.target.region, gate = observed.target.gate, reading = ?observed.sample.reading, evidence = observed.sample.evidence, "a gate cannot judge its region");
         }
         debug!(region = observed.target.region, gate = observed.target.gate, reading = ?observed.sample.reading, evidence = observed.sample.evidence, "sampled");
         let samples = &mut self.pending.samples;
@@ -147,6 +159,7 @@ impl<R: Remote> Engine<R> {
                         timeout: probe.gate.sampling.timeout,
                         at_once: probe.is_awaited,
                     },
+                    said: None,
                 }
             });
             of.insert(target, order);

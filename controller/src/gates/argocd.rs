@@ -43,9 +43,11 @@
 
 mod application;
 mod case;
+mod coverage;
 mod expected;
 mod gate;
 mod instance;
+mod judged;
 mod limits;
 mod memory;
 mod messages;
