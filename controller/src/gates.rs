@@ -5,7 +5,9 @@
 pub mod argocd;
 pub mod egress;
 pub mod http;
+pub mod object_key;
 pub mod region;
+mod shown;
 pub mod trees;
 pub mod workloads;
 

@@ -11,7 +11,6 @@ pub mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use tokio::sync::Notify;
 use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
 use self::client::{Credentials, build};
+use self::kubeconfig::KubeconfigFiles;
 
 /// How long a Secret that was read is taken for unchanged, unless its credentials are refused.
 const SECRETS_ARE_READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -60,6 +60,7 @@ pub enum ClusterError {
 /// Finds clusters by name.
 pub struct Clusters {
     sources: Vec<ClusterSource>,
+    files: KubeconfigFiles,
     known: Arc<Mutex<BTreeMap<String, Known>>>,
     /// Those whose client is being made: a plugin that hangs is not run once more for every question.
     making: Arc<Mutex<BTreeSet<String>>>,
@@ -70,7 +71,7 @@ pub struct Clusters {
 /// A cluster that was found before.
 struct Known {
     /// What its client was made from.
-    credentials: Arc<Credentials>,
+    credentials: Credentials,
     client: kube::Client,
     read_at: Instant,
     /// Whether reading it again means asking another cluster.
@@ -89,6 +90,7 @@ impl Clusters {
     pub fn new(sources: Vec<ClusterSource>) -> Self {
         Self {
             sources,
+            files: KubeconfigFiles::default(),
             known: Arc::default(),
             making: Arc::default(),
             made: Arc::default(),
@@ -140,7 +142,7 @@ impl Clusters {
         let mut known = lock(&self.known);
         let known = known
             .get_mut(cluster)
-            .filter(|known| *known.credentials == *credentials)?;
+            .filter(|known| known.credentials == *credentials)?;
         known.read_at = Instant::now();
         Some(known.client.clone())
     }
@@ -171,7 +173,7 @@ impl Clusters {
             let client = build(&credentials).await;
             if let Ok(client) = &client {
                 let found = Known {
-                    credentials: Arc::new(credentials),
+                    credentials,
                     client: client.clone(),
                     read_at: Instant::now(),
                     is_remote,
@@ -208,58 +210,38 @@ impl Clusters {
         asking: &BTreeSet<&str>,
     ) -> Result<(Credentials, bool), ClusterError> {
         let mut looked = Vec::new();
+        // Whoever commits config chooses the name: it must lead to no other object or file than one of that name.
         let is_plain = is_plain_name(cluster);
         for source in &self.sources {
-            // Whoever commits config chooses the name: it must lead to no other object or file than one of that name.
-            if !is_plain
-                && !matches!(
-                    source,
-                    ClusterSource::Kubeconfig(_) | ClusterSource::InCluster(_)
-                )
-            {
+            let holder = match source {
+                ClusterSource::Secrets(secrets) => Some(&secrets.cluster),
+                ClusterSource::ArgocdSecrets(secrets) => Some(&secrets.cluster),
+                _ => None,
+            };
+            let takes_any = matches!(
+                source,
+                ClusterSource::Kubeconfig(_) | ClusterSource::InCluster(_)
+            );
+            if !(is_plain || takes_any) || holder.is_some_and(|holder| holder == cluster) {
                 continue;
             }
-            let (found, place, is_remote) = match source {
-                ClusterSource::Kubeconfigs(folder) => {
-                    let found = kubeconfig::in_folder(folder, cluster)?;
-                    (found, folder.display().to_string(), false)
-                }
-                ClusterSource::Kubeconfig(file) => {
-                    let found = kubeconfig::context(file, cluster)?;
-                    (found, file.display().to_string(), false)
-                }
+            let found = match source {
+                ClusterSource::Kubeconfigs(folder) => self.files.in_folder(folder, cluster)?,
+                ClusterSource::Kubeconfig(file) => self.files.context(file, cluster)?,
                 ClusterSource::InCluster(name) => {
-                    let found = (name == cluster).then_some(Credentials::InCluster);
-                    (
-                        found,
-                        format!("the controller's own cluster, {name}"),
-                        false,
-                    )
+                    (name == cluster).then_some(Credentials::InCluster)
                 }
                 ClusterSource::Secrets(secrets) => {
-                    let place = format!("the Secrets {} of {}", secrets.name, secrets.cluster);
-                    if secrets.cluster == cluster {
-                        continue;
-                    }
-                    let found = self.kubeconfig_secret(secrets, cluster, asking).await?;
-                    (found, place, true)
+                    self.kubeconfig_secret(secrets, cluster, asking).await?
                 }
                 ClusterSource::ArgocdSecrets(secrets) => {
-                    let place = format!(
-                        "Argo CD's cluster Secrets of {}, namespace {}",
-                        secrets.cluster, secrets.namespace
-                    );
-                    if secrets.cluster == cluster {
-                        continue;
-                    }
-                    let found = self.argocd_secret(secrets, cluster, asking).await?;
-                    (found, place, true)
+                    self.argocd_secret(secrets, cluster, asking).await?
                 }
             };
-            match found {
-                Some(credentials) => return Ok((credentials, is_remote)),
-                None => looked.push(place),
+            if let Some(credentials) = found {
+                return Ok((credentials, holder.is_some()));
             }
+            looked.push(source.to_string());
         }
         Err(ClusterError::Unknown {
             cluster: cluster.to_owned(),
@@ -309,13 +291,13 @@ impl Clusters {
         cluster: &str,
         asking: &BTreeSet<&str>,
     ) -> Result<Option<Credentials>, ClusterError> {
-        let place = format!(
-            "Argo CD's cluster Secrets in {} of the cluster {}",
-            secrets.namespace, secrets.cluster
-        );
+        let place = secrets.to_string();
         let client = self.holder(&secrets.cluster, asking, &place).await?;
         let path = format!("/api/v1/namespaces/{}/secrets", secrets.namespace);
-        let query = format!("labelSelector={}", argocd_secret::SELECTOR);
+        let query = format!(
+            "labelSelector={}",
+            request::escaped(argocd_secret::SELECTOR)
+        );
         let list = request::list(&client, &path, &query)
             .await
             .map_err(|error| ClusterError::Unreachable {
@@ -361,11 +343,6 @@ fn is_plain_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-}
-
-/// The files of a folder that may hold the kubeconfig of a cluster.
-fn candidates(folder: &std::path::Path, cluster: &str) -> [PathBuf; 4] {
-    ["", ".yaml", ".yml", ".kubeconfig"].map(|ending| folder.join(format!("{cluster}{ending}")))
 }
 
 /// What is wrong with a text as a kubeconfig in a Secret, and as a list of Argo CD's Secrets.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use tidegate_testkit::branch_health::Health;
-use tidegate_testkit::gitea::{BOT, ENGINEER, Gitea, STACK_VARIABLE, Status, Token};
+use tidegate_testkit::gitea::{BOT, ENGINEER, Gitea, Status, Token};
+use tidegate_testkit::stack::STACK_VARIABLE;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate};
 use tidegate_testkit::work::{Work, git_command};
 

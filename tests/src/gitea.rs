@@ -1,11 +1,10 @@
 //! A real Gitea, set up through its own API.
 //!
-//! The program is looked for below the folder that the environment variable [`STACK_VARIABLE`] names.
+//! The program is looked for below the folder that the environment variable [`crate::stack::STACK_VARIABLE`] names.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +14,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::certificates::Certificates;
+use crate::stack::{free_port, stack_file};
 use crate::wait::{wait_for, wait_until};
 
-/// The environment variable with the folder of the servers that tests run against.
-pub use crate::stack::STACK_VARIABLE;
 /// The administrator; also the engineer whose commits are rolled out.
 pub const ENGINEER: &str = "jo";
 /// The account of the controller.
@@ -96,10 +94,7 @@ impl Gitea {
     fn launch(certificates: Option<Certificates>) -> Option<Self> {
         let program = program()?;
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
         let scheme = if certificates.is_some() {
             "https"
         } else {
@@ -423,8 +418,7 @@ impl Drop for Gitea {
 
 /// The program, and beside it the folder `static`.
 fn program() -> Option<PathBuf> {
-    let program = PathBuf::from(std::env::var_os(STACK_VARIABLE)?).join("gitea/gitea");
-    program.is_file().then_some(program)
+    stack_file("gitea/gitea")
 }
 
 fn write_configuration(

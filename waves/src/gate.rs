@@ -45,6 +45,16 @@ pub struct Sample {
     pub evidence: String,
 }
 
+impl Sample {
+    /// One sample.
+    pub fn new(reading: Reading, evidence: impl Into<String>) -> Self {
+        Self {
+            reading,
+            evidence: evidence.into(),
+        }
+    }
+}
+
 /// What the samples of a gate add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

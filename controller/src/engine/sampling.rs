@@ -34,10 +34,8 @@ pub(super) struct Sampled {
 /// How long a run that is to end waits for regions that were given back what they had.
 const GIVEN_BACK_IS_WATCHED_FOR: Duration = Duration::from_secs(60);
 
-/// One target's order to the sampler, and what it was given for.
+/// One target's order to the sampler.
 struct Order {
-    rollout: String,
-    phase: Phase,
     watch: Watch,
     /// What the last sample said.
     said: Option<Reading>,
@@ -65,8 +63,8 @@ impl<R: Remote> Engine<R> {
                 "the operator's settings do not let this gate be asked"
             );
         }
-        if order.phase == Phase::GivenBack {
-            let key = (order.rollout.clone(), observed.target.clone());
+        if order.watch.phase == Phase::GivenBack {
+            let key = (order.watch.rollout.clone(), observed.target.clone());
             let reading = observed.sample.reading;
             if self.sampled.given_back.insert(key, reading) != Some(reading) {
                 info!(region = observed.target.region, gate = observed.target.gate, reading = ?reading, evidence = observed.sample.evidence, "seen since the region was given back what it had");
@@ -88,10 +86,10 @@ impl<R: Remote> Engine<R> {
             samples.drain(..MOST_WAITING / 2);
         }
         samples.push(RegionSample {
-            rollout: order.rollout.clone(),
+            rollout: order.watch.rollout.clone(),
             region: observed.target.region,
             gate: observed.target.gate,
-            phase: order.phase,
+            phase: order.watch.phase,
             at: observed.started_at,
             sample: observed.sample,
         });
@@ -100,7 +98,7 @@ impl<R: Remote> Engine<R> {
     /// Whether regions that were given back what they had are still watched, so that what hurries them goes on: a run that is
     /// to end waits for a while.
     pub(super) fn watches_what_was_given_back(&mut self) -> bool {
-        let is_watched = |order: &Order| order.phase == Phase::GivenBack;
+        let is_watched = |order: &Order| order.watch.phase == Phase::GivenBack;
         if !self.sampled.of.values().any(is_watched) {
             self.sampled.waits_since = None;
             return false;
@@ -132,8 +130,8 @@ impl<R: Remote> Engine<R> {
             }
             let older = probe.older.iter().map(|gate| &gate.check);
             let known = self.sampled.of.remove(&target).filter(|order| {
-                order.rollout == probe.rollout
-                    && order.phase == probe.phase
+                order.watch.rollout == probe.rollout
+                    && order.watch.phase == probe.phase
                     && order.watch.check == probe.gate.check
                     && order.watch.place == probe.place
                     && order.watch.anew == probe.anew
@@ -143,8 +141,6 @@ impl<R: Remote> Engine<R> {
             let order = known.unwrap_or_else(|| {
                 self.sampled.next += 1;
                 Order {
-                    rollout: probe.rollout.clone(),
-                    phase: probe.phase,
                     watch: Watch {
                         generation: self.sampled.next,
                         rollout: probe.rollout.clone(),

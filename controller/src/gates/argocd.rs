@@ -43,6 +43,7 @@
 
 mod application;
 mod case;
+mod chosen;
 mod coverage;
 mod expected;
 mod gate;
@@ -61,10 +62,10 @@ pub use self::application::{
     Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
     OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
 };
-pub use self::expected::{Before, Expected, ObjectKey, Revisions, Standing};
+pub use self::expected::{Before, Expected, Revisions, Standing};
 pub use self::gate::{ArgocdGate, RegionMemory};
 pub use self::instance::{Instance, InstanceError, Listed};
-pub use self::limits::{BaselineDegraded, Limits, OnDrift, OnSuspended, PrunePending};
+pub use self::limits::Limits;
 pub use self::memory::Memory;
 pub use self::read::ReadError;
 pub use self::verdict::{Action, Kind, RegionVerdict, Verdict, judge, judge_region};

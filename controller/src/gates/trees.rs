@@ -3,14 +3,13 @@
 
 use std::path::PathBuf;
 
-use git2::{ObjectType, Repository};
 use serde_json::Value;
 use tidegate_renderer::manifest::{self, Format, ObjectId};
-use tidegate_renderer::tree::{ObjectStore, StoreError, from_git, to_git};
+use tidegate_renderer::tree::{ObjectStore, StoreError};
 use tidegate_waves::oid::Oid;
 
 use super::argocd::{Revisions, Standing};
-use crate::git::trailers;
+use crate::git::history::{History, HistoryError};
 
 /// Where a mirror keeps the branches of the remote, and where a repo that was fetched for one command does.
 const TRACKING: [&str; 2] = ["refs/remotes/origin/", "refs/heads/"];
@@ -33,9 +32,9 @@ pub enum TreeError {
     },
 }
 
-/// One object that was rendered for a region.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RenderedObject {
+/// Where one object that was rendered for a region stands, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectPlace {
     /// Its file below the region's folder.
     pub path: String,
     /// What tells it from others.
@@ -44,8 +43,13 @@ pub struct RenderedObject {
     pub is_generated: bool,
     /// Whether Argo CD or Helm runs it once instead of keeping it.
     pub is_hook: bool,
-    /// Whether its file is encrypted, so that values cannot be compared.
-    pub is_encrypted: bool,
+}
+
+/// One object that was rendered for a region.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderedObject {
+    /// Where it stands.
+    pub place: ObjectPlace,
     /// All of it.
     pub manifest: Value,
 }
@@ -78,14 +82,13 @@ impl RegionTrees {
                 manifest::read(&text, Format::of(&path), false).map_err(|_| no_manifest())?;
             for object in read.objects {
                 let manifest = object.node.to_json();
-                objects.push(RenderedObject {
+                let place = ObjectPlace {
                     path: path.clone(),
                     is_generated: object.generated,
                     is_hook: is_hook(&manifest),
-                    is_encrypted: manifest.get("sops").is_some(),
                     id: object.id,
-                    manifest,
-                });
+                };
+                objects.push(RenderedObject { place, manifest });
             }
         }
         Ok(objects)
@@ -98,14 +101,15 @@ impl RegionTrees {
         region: &str,
         tree: Oid,
         older: &[Oid],
-    ) -> Result<BranchRevisions, git2::Error> {
-        let repository = Repository::open_bare(&self.git_dir)?;
+    ) -> Result<BranchRevisions, HistoryError> {
+        let history = History::open(&self.git_dir)?;
         let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-        let tip = TRACKING
-            .iter()
-            .find_map(|folder| repository.refname_to_id(&format!("{folder}{short}")).ok());
+        let mut tip = None;
+        for folder in TRACKING {
+            tip = tip.or(history.resolve(&format!("{folder}{short}"))?);
+        }
         let mut revisions = BranchRevisions {
-            repository,
+            history,
             region: region.to_owned(),
             tree,
             older: older.to_vec(),
@@ -127,45 +131,42 @@ fn is_hook(manifest: &Value) -> bool {
 
 /// How commits stand to the tree that a region should run.
 pub struct BranchRevisions {
-    repository: Repository,
+    history: History,
     region: String,
     tree: Oid,
     older: Vec<Oid>,
-    tip: Option<git2::Oid>,
+    tip: Option<Oid>,
     /// The newest commit of the branch in which the region has that tree.
-    promoted: Option<git2::Oid>,
+    promoted: Option<Oid>,
 }
 
 impl BranchRevisions {
     /// Whether the branch, as it was last fetched, still has the tree in the region's folder.
     #[must_use]
     pub fn tip_is_ours(&self) -> bool {
-        self.tip
-            .is_some_and(|tip| self.tree_of(tip) == Some(self.tree))
+        self.tip.is_some() && self.tip == self.promoted
     }
 
-    fn find_promoted(&self) -> Option<git2::Oid> {
+    fn find_promoted(&self) -> Option<Oid> {
         let mut next = self.tip;
         for _ in 0..MOST_COMMITS {
             let id = next?;
-            if self.tree_of(id) == Some(self.tree) {
+            if self.tree_in(id) == Some(self.tree) {
                 return Some(id);
             }
-            next = self.repository.find_commit(id).ok()?.parent_id(0).ok();
+            next = self.history.commit(id).ok()?.first_parent();
         }
         None
     }
 
-    /// The tree of the region's folder in a commit.
-    fn tree_of(&self, commit: git2::Oid) -> Option<Oid> {
-        let tree = self.repository.find_commit(commit).ok()?.tree().ok()?;
-        let entry = tree.get_name(&self.region)?;
-        (entry.kind() == Some(ObjectType::Tree)).then(|| from_git(entry.id()))
+    /// The tree of the region's folder in a commit, as far as git can tell.
+    fn tree_in(&self, commit: Oid) -> Option<Oid> {
+        self.history.folder(commit, &self.region).ok().flatten()
     }
 
-    fn descends(&self, commit: git2::Oid, ancestor: git2::Oid) -> bool {
-        self.repository
-            .graph_descendant_of(commit, ancestor)
+    fn is_below(&self, ancestor: Oid, descendant: Oid) -> bool {
+        self.history
+            .is_ancestor(ancestor, descendant)
             .unwrap_or(false)
     }
 }
@@ -175,11 +176,10 @@ impl Revisions for BranchRevisions {
         let Ok(revision) = revision.parse::<Oid>() else {
             return Standing::NotACommit;
         };
-        let id = to_git(revision);
-        let Ok(commit) = self.repository.find_commit(id) else {
+        let Ok(commit) = self.history.commit(revision) else {
             return Standing::UnknownCommit;
         };
-        let tree = self.tree_of(id);
+        let tree = self.tree_in(revision);
         if tree == Some(self.tree) {
             return Standing::Wanted;
         }
@@ -190,14 +190,11 @@ impl Revisions for BranchRevisions {
                 _ => Standing::UnknownCommit,
             };
         };
-        if self.descends(promoted, id) {
+        if self.is_below(revision, promoted) {
             Standing::Older
-        } else if self.descends(id, promoted) {
-            let is_on_branch = self
-                .tip
-                .is_some_and(|tip| tip == id || self.descends(tip, id));
-            let message = commit.message().unwrap_or_default();
-            let names_us = trailers::parse(message).only("Tidegate-Kind").is_some();
+        } else if self.is_below(promoted, revision) {
+            let is_on_branch = self.tip.is_some_and(|tip| self.is_below(revision, tip));
+            let names_us = commit.trailers().only("Tidegate-Kind").is_some();
             Standing::Newer {
                 ours: is_on_branch && names_us,
             }

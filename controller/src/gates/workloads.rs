@@ -31,7 +31,7 @@ pub use self::judge::judge;
 pub use self::limits::Limits;
 pub use self::live::{Listing, Live, Reading, Related};
 pub use self::memory::{Baseline, Memory};
-pub use self::object::{NoObject, ObjectKey, Snapshot, Wanted};
+pub use self::object::{NoObject, Snapshot, Wanted};
 pub use self::pods::{Owned, Pod};
 pub use self::same::{Difference, IgnoredPath, Sameness, same};
 pub use self::verdict::{Kind, Rule, Verdict};

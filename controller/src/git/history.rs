@@ -166,6 +166,19 @@ impl History {
         Ok(CommitView::of(&commit))
     }
 
+    /// The tree of a folder at the root of a commit; nothing if there is no such folder.
+    pub fn folder(&self, commit: Oid, name: &str) -> Result<Option<Oid>, HistoryError> {
+        let tree = self
+            .repository
+            .find_commit(to_git(commit))
+            .and_then(|commit| commit.tree())
+            .map_err(|source| HistoryError::Read { id: commit, source })?;
+        Ok(tree
+            .get_name(name)
+            .filter(|entry| entry.kind() == Some(git2::ObjectType::Tree))
+            .map(|entry| from_git(entry.id())))
+    }
+
     /// The first-parent chain from `to` down to the commit before `from`, newest first.
     ///
     /// `None` if `from` is not on it. Without `from`: the chain down to its root.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::client::Credentials;
 use super::kubeconfig;
 
-/// Which Secrets these are; the equals sign is written as a URL needs it.
-pub(super) const SELECTOR: &str = "argocd.argoproj.io%2Fsecret-type%3Dcluster";
+/// Which Secrets these are.
+pub(super) const SELECTOR: &str = "argocd.argoproj.io/secret-type=cluster";
 
 /// The `config` of such a Secret. What is not here (exec plugins, the clouds' own) is refused, not ignored.
 #[derive(Deserialize)]

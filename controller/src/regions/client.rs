@@ -1,11 +1,13 @@
 //! Clients of API servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::ClusterError;
+use super::kubeconfig::FileVersion;
 
 /// How long it may take until a connection stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -13,7 +15,16 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// nobody waits for any more.
 const SILENT_FOR: Duration = Duration::from_secs(60);
 
-/// What a client is made from.
+/// What tells whether a kubeconfig is still the one that was read.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Of a file.
+    File(FileVersion),
+    /// Of a Secret: all of its text.
+    Text(String),
+}
+
+/// What a client is made from. Two are equal if nothing of them changed.
 #[derive(Clone)]
 pub(super) enum Credentials {
     /// The service account of the pod in which this runs.
@@ -22,12 +33,12 @@ pub(super) enum Credentials {
     Kubeconfig {
         /// Where it stands, for messages.
         place: String,
-        /// The text it was read from, by which a change is noticed.
-        text: String,
+        /// By which a change is noticed.
+        version: Version,
         /// The context.
         context: Option<String>,
         /// What it says.
-        kubeconfig: Box<Kubeconfig>,
+        kubeconfig: Arc<Kubeconfig>,
     },
 }
 
@@ -36,13 +47,19 @@ impl PartialEq for Credentials {
         match (self, other) {
             (Self::InCluster, Self::InCluster) => true,
             (
-                Self::Kubeconfig { text, context, .. },
                 Self::Kubeconfig {
-                    text: other_text,
-                    context: other_context,
-                    ..
+                    place,
+                    version,
+                    context,
+                    kubeconfig: _,
                 },
-            ) => text == other_text && context == other_context,
+                Self::Kubeconfig {
+                    place: other_place,
+                    version: other_version,
+                    context: other_context,
+                    kubeconfig: _,
+                },
+            ) => (place, version, context) == (other_place, other_version, other_context),
             _ => false,
         }
     }
@@ -84,7 +101,7 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
                 context: context.clone(),
                 ..KubeConfigOptions::default()
             };
-            let config = Config::from_custom_kubeconfig(*kubeconfig.clone(), &options)
+            let config = Config::from_custom_kubeconfig(Kubeconfig::clone(kubeconfig), &options)
                 .await
                 .map_err(|error| unusable(place, in_words(&error)))?;
             (config, place.as_str())

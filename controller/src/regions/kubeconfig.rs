@@ -1,45 +1,114 @@
 //! Kubeconfigs: files, contexts, and the text of one.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use kube::config::Kubeconfig;
 
-use super::client::Credentials;
-use super::{ClusterError, candidates};
+use super::ClusterError;
+use super::client::{Credentials, Version};
 
-/// The kubeconfig of a cluster in a folder with one for each; its current context counts.
-pub(super) fn in_folder(folder: &Path, cluster: &str) -> Result<Option<Credentials>, ClusterError> {
-    // The name comes from the config repo: it must not lead out of the folder.
-    if cluster.is_empty() || cluster.starts_with('.') || cluster.contains(['/', '\\', '\0']) {
-        return Ok(None);
-    }
-    for file in candidates(folder, cluster) {
-        if let Some(text) = read(&file)? {
-            return of_file(&file, text, None).map(Some);
-        }
-    }
-    Ok(None)
+/// What changes when a file is written or another one takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileVersion {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: Option<SystemTime>,
 }
 
-/// The context of that name in a kubeconfig.
-pub(super) fn context(file: &Path, cluster: &str) -> Result<Option<Credentials>, ClusterError> {
-    let place = file.display().to_string();
-    let Some(text) = read(file)? else {
-        return Err(ClusterError::Unusable {
-            place,
-            message: "there is no such file".to_owned(),
-        });
-    };
-    let credentials = of_file(file, text, Some(cluster))?;
-    let is_known = match &credentials {
-        Credentials::Kubeconfig { kubeconfig, .. } => kubeconfig
-            .contexts
-            .iter()
-            .any(|context| context.name == cluster),
-        Credentials::InCluster => false,
-    };
-    Ok(is_known.then_some(credentials))
+/// Kubeconfigs in files, each read when it has changed: one with a context for each of a thousand clusters is asked for a
+/// thousand times a sweep.
+#[derive(Default)]
+pub(super) struct KubeconfigFiles {
+    known: Mutex<BTreeMap<PathBuf, (FileVersion, Arc<Kubeconfig>)>>,
+}
+
+impl KubeconfigFiles {
+    /// The kubeconfig of a cluster in a folder with one for each; its current context counts. The name leads to no other
+    /// folder: see [`super::is_plain_name`].
+    pub(super) fn in_folder(
+        &self,
+        folder: &Path,
+        cluster: &str,
+    ) -> Result<Option<Credentials>, ClusterError> {
+        for ending in ["", ".yaml", ".yml", ".kubeconfig"] {
+            let file = folder.join(format!("{cluster}{ending}"));
+            if let Some((version, kubeconfig)) = self.read(&file)? {
+                return Ok(Some(of_file(&file, version, kubeconfig, None)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The context of that name in a kubeconfig.
+    pub(super) fn context(
+        &self,
+        file: &Path,
+        cluster: &str,
+    ) -> Result<Option<Credentials>, ClusterError> {
+        let Some((version, kubeconfig)) = self.read(file)? else {
+            return Err(ClusterError::Unusable {
+                place: file.display().to_string(),
+                message: "there is no such file".to_owned(),
+            });
+        };
+        let mut contexts = kubeconfig.contexts.iter();
+        let is_known = contexts.any(|context| context.name == cluster);
+        Ok(is_known.then(|| of_file(file, version, kubeconfig, Some(cluster))))
+    }
+
+    /// What a file says; `None` if there is no such file. Files that it names are relative to its folder.
+    fn read(&self, file: &Path) -> Result<Option<(FileVersion, Arc<Kubeconfig>)>, ClusterError> {
+        let found = match std::fs::metadata(file) {
+            Ok(found) if found.is_file() => found,
+            Ok(_) => return Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(ClusterError::Unusable {
+                    place: file.display().to_string(),
+                    message: error.to_string(),
+                });
+            }
+        };
+        let version = FileVersion {
+            device: found.dev(),
+            inode: found.ino(),
+            length: found.len(),
+            modified: found.modified().ok(),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, kubeconfig)) = known.get(file).filter(|(of, _)| *of == version) {
+            return Ok(Some((version, Arc::clone(kubeconfig))));
+        }
+        let kubeconfig = Kubeconfig::read_from(file)
+            .map(Arc::new)
+            .map_err(|_| no_kubeconfig(&file.display().to_string()))?;
+        known.insert(file.to_owned(), (version.clone(), Arc::clone(&kubeconfig)));
+        Ok(Some((version, kubeconfig)))
+    }
+}
+
+fn of_file(
+    file: &Path,
+    version: FileVersion,
+    kubeconfig: Arc<Kubeconfig>,
+    context: Option<&str>,
+) -> Credentials {
+    Credentials::Kubeconfig {
+        place: file.display().to_string(),
+        version: Version::File(version),
+        context: context.map(str::to_owned),
+        kubeconfig,
+    }
 }
 
 /// What the text of a kubeconfig says that stands in a Secret; its current context counts.
@@ -71,21 +140,9 @@ pub(super) fn of_secret(text: &str, place: &str) -> Result<Credentials, ClusterE
     }
     Ok(Credentials::Kubeconfig {
         place: place.to_owned(),
-        text: text.to_owned(),
+        version: Version::Text(text.to_owned()),
         context: None,
-        kubeconfig: Box::new(kubeconfig),
-    })
-}
-
-/// What a file says; `context` is `None` for its current one. Files that it names are relative to its folder.
-fn of_file(file: &Path, text: String, context: Option<&str>) -> Result<Credentials, ClusterError> {
-    let place = file.display().to_string();
-    let kubeconfig = Kubeconfig::read_from(file).map_err(|_| no_kubeconfig(&place))?;
-    Ok(Credentials::Kubeconfig {
-        place,
-        text,
-        context: context.map(str::to_owned),
-        kubeconfig: Box::new(kubeconfig),
+        kubeconfig: Arc::new(kubeconfig),
     })
 }
 
@@ -94,24 +151,5 @@ fn no_kubeconfig(place: &str) -> ClusterError {
     ClusterError::Unusable {
         place: place.to_owned(),
         message: "this is no kubeconfig".to_owned(),
-    }
-}
-
-/// A file's text; `None` if there is no such file.
-fn read(file: &Path) -> Result<Option<String>, ClusterError> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(ClusterError::Unusable {
-            place: file.display().to_string(),
-            message: error.to_string(),
-        }),
     }
 }

@@ -6,6 +6,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::git::trailers::one_line;
@@ -213,17 +214,15 @@ pub async fn json_patch(client: &Client, path: &str, patch: &Value) -> Result<Va
     ask(client, Method::PATCH, path, Some(kind), body).await
 }
 
+/// What is escaped in a part of a path or query: all that is not *unreserved* (RFC 3986, section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// A text as a part of a path or query.
 #[must_use]
 pub fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = std::fmt::Write::write_fmt(&mut escaped, format_args!("%{byte:02X}"));
-        }
-    }
-    escaped
+    utf8_percent_encode(text, ESCAPED).to_string()
 }

@@ -1,6 +1,7 @@
 //! How a cluster's name leads to the cluster, and which Argo CDs there are.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::de::Error as _;
@@ -48,6 +49,30 @@ pub struct ArgocdSecrets {
     /// Their namespace.
     #[serde(default = "default_argocd_namespace")]
     pub namespace: String,
+}
+
+impl fmt::Display for ClusterSource {
+    /// Where it looks, for people.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeconfigs(path) | Self::Kubeconfig(path) => path.display().fmt(to),
+            Self::InCluster(name) => write!(to, "the controller's own cluster, {name}"),
+            Self::Secrets(secrets) => {
+                write!(to, "the Secrets {} of {}", secrets.name, secrets.cluster)
+            }
+            Self::ArgocdSecrets(secrets) => secrets.fmt(to),
+        }
+    }
+}
+
+impl fmt::Display for ArgocdSecrets {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, namespace } = self;
+        write!(
+            to,
+            "Argo CD's cluster Secrets of {cluster}, namespace {namespace}"
+        )
+    }
 }
 
 /// One Argo CD.

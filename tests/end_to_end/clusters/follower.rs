@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,24 +15,23 @@ const BRANCHES: [&str; 3] = ["canary", "pilot", "broad"];
 
 /// Follows until it is dropped.
 pub(super) struct Follower {
-    ended: Arc<AtomicBool>,
+    end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Follower {
     /// Follows the branches of a bare repo.
     pub(super) fn start(client: &Client, repo: &Path) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let (client, repo, stop) = (client.clone(), repo.to_owned(), Arc::clone(&ended));
+        let (end, ended) = mpsc::channel();
+        let (client, repo) = (client.clone(), repo.to_owned());
         let thread = thread::spawn(move || {
             let mut applied = BTreeMap::new();
-            while !stop.load(Ordering::SeqCst) {
+            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 follow(&client, &repo, &mut applied);
-                thread::sleep(INTERVAL);
             }
         });
         Self {
-            ended,
+            end: Some(end),
             thread: Some(thread),
         }
     }
@@ -63,7 +61,7 @@ fn follow(client: &Client, repo: &Path, applied: &mut BTreeMap<String, String>) 
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
+        drop(self.end.take());
         if let Some(thread) = self.thread.take() {
             // What it said is said already.
             let _ = thread.join();

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::gates::object_key::ObjectKey;
+
 /// What was read of an Application; what is missing there is empty here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Application {
@@ -317,4 +319,17 @@ pub struct Resource {
     pub requires_pruning: bool,
     /// Whether it is a hook.
     pub hook: bool,
+}
+
+impl Resource {
+    /// Whether this is that object, in an Application that goes there.
+    pub(super) fn is(&self, key: &ObjectKey, destination: &Destination) -> bool {
+        // One without a namespace goes to that of the Application; one of the whole cluster loses what it names.
+        let namespace = key.namespace.as_deref().filter(|name| !name.is_empty());
+        self.group == key.group
+            && self.kind == key.kind
+            && self.name == key.name
+            && (self.namespace.is_empty()
+                || self.namespace == namespace.unwrap_or(&destination.namespace))
+    }
 }

@@ -3,9 +3,10 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::application::{Health, Resource, SyncStatus};
+use tidegate_waves::fleet::{OnSuspended, PrunePending};
+
+use super::application::{Health, SyncStatus};
 use super::expected::Standing;
-use super::limits::{OnDrift, OnSuspended, PrunePending};
 use super::memory::{Clock, Memory, Tick, finished_at};
 use super::sight::{SeenOperation, Sight};
 use super::verdict::Action;
@@ -94,33 +95,10 @@ impl Case<'_> {
             && self.is_fresh()
     }
 
-    /// Whether all that has drifted may.
-    pub(super) fn is_drift_accepted(&self) -> bool {
-        let OnDrift::Accept(accepted) = &self.limits.on_drift else {
-            return false;
-        };
-        let ignored = |resource: &Resource| {
-            resource.requires_pruning
-                && !self.prunes()
-                && self.limits.prune_pending == PrunePending::Accept
-        };
-        let mut differing = self
-            .differing()
-            .filter(|resource| !ignored(resource))
-            .peekable();
-        differing.peek().is_some()
-            && differing.all(|resource| {
-                accepted
-                    .iter()
-                    .any(|key| key.is(resource, &self.application.destination))
-            })
-    }
-
     /// Whether it counts as synced.
     pub(super) fn is_synced_enough(&self) -> bool {
         self.is_synced()
             || (self.awaits_pruning_only() && self.limits.prune_pending == PrunePending::Accept)
-            || (self.is_drifted() && self.is_drift_accepted())
     }
 
     /// Whether all is as wanted at this instant.

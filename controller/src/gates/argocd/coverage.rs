@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Kind, ObjectKey, RegionVerdict, Verdict};
-use crate::gates::trees::RenderedObject;
+use super::{Kind, RegionVerdict, Verdict};
+use crate::gates::object_key::ObjectKey;
+use crate::gates::trees::ObjectPlace;
 
 /// Whether an object lies in one of these folders below the region's; an empty one is all of it.
-fn is_below(object: &RenderedObject, folders: &[String]) -> bool {
+fn is_below(object: &ObjectPlace, folders: &[String]) -> bool {
     folders.iter().any(|folder| {
         folder.is_empty()
             || object
@@ -17,22 +18,17 @@ fn is_below(object: &RenderedObject, folders: &[String]) -> bool {
 }
 
 /// What was rendered below the folders that an Application reads, without what is run once.
-pub(super) fn objects_of(rendered: &[RenderedObject], folders: &[String]) -> BTreeSet<ObjectKey> {
+pub(super) fn objects_of(rendered: &[ObjectPlace], folders: &[String]) -> BTreeSet<ObjectKey> {
     rendered
         .iter()
         .filter(|object| !object.is_hook && !object.is_generated && is_below(object, folders))
-        .map(|object| ObjectKey {
-            group: object.id.group.clone(),
-            kind: object.id.kind.clone(),
-            namespace: object.id.namespace.clone(),
-            name: object.id.name.clone(),
-        })
+        .map(|object| ObjectKey::from(&object.id))
         .collect()
 }
 
 /// What no Application reads is not there, however healthy they are. Harm goes before it.
 pub(super) fn uncovered(
-    rendered: &[RenderedObject],
+    rendered: &[ObjectPlace],
     folders: &[String],
     verdicts: &[Verdict],
 ) -> Option<RegionVerdict> {
@@ -56,14 +52,14 @@ pub(super) fn uncovered(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tidegate_renderer::manifest::ObjectId;
 
     use super::super::{Application, Expected};
     use super::*;
 
-    fn rendered(path: &str) -> RenderedObject {
-        RenderedObject {
+    fn rendered(path: &str) -> ObjectPlace {
+        ObjectPlace {
             path: path.to_owned(),
             id: ObjectId {
                 group: String::new(),
@@ -73,8 +69,6 @@ mod tests {
             },
             is_generated: false,
             is_hook: false,
-            is_encrypted: false,
-            manifest: Value::Null,
         }
     }
 
@@ -136,7 +130,7 @@ mod tests {
         assert_eq!(uncovered(&all, &both, &passing), None);
         // Harm is not hidden by it.
         assert_eq!(uncovered(&all, &folders, &[verdict(Kind::Fail)]), None);
-        let hook = RenderedObject {
+        let hook = ObjectPlace {
             is_hook: true,
             ..rendered("infra/hook.yaml")
         };

@@ -1,12 +1,13 @@
 //! What is looked for in an Application after a promotion.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use jiff::Timestamp;
 
-use super::application::{Application, Destination, Health, Resource, Source};
-use super::messages::{is_commit, one_line, short};
+use super::application::{Application, Health, Source};
+use super::messages::{is_commit, short};
+use crate::gates::object_key::ObjectKey;
+use crate::gates::shown::{line, word};
 
 /// How a commit stands to the promoted one, by what git says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,44 +86,6 @@ impl From<&Application> for Before {
     }
 }
 
-/// What tells one object of a cluster from another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct ObjectKey {
-    /// The API group; empty for the core group.
-    pub group: String,
-    /// The kind.
-    pub kind: String,
-    /// The namespace that its manifest names, if it names one.
-    pub namespace: Option<String>,
-    /// The name.
-    pub name: String,
-}
-
-impl ObjectKey {
-    /// Whether this is that object, in an Application that goes there.
-    pub(super) fn is(&self, resource: &Resource, destination: &Destination) -> bool {
-        // One without a namespace goes to that of the Application; one of the whole cluster loses what it names.
-        let namespace = self.namespace.as_deref().filter(|name| !name.is_empty());
-        self.group == resource.group
-            && self.kind == resource.kind
-            && self.name == resource.name
-            && (resource.namespace.is_empty()
-                || resource.namespace == namespace.unwrap_or(&destination.namespace))
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} ", self.kind)?;
-        match &self.namespace {
-            Some(namespace) if !namespace.is_empty() => {
-                write!(formatter, "{namespace}/{}", self.name)
-            }
-            _ => formatter.write_str(&self.name),
-        }
-    }
-}
-
 /// Whether an Application follows what we push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Following {
@@ -175,7 +138,7 @@ impl Expected {
         if folder.is_empty() || !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         {
             let shown = if path.is_empty() { "." } else { path };
-            let why = format!("reads the folder {}, not {folder}", one_line(shown, 60));
+            let why = format!("reads the folder {}, not {folder}", word(shown));
             return (1, Following::Other(why));
         }
         let revision = source.target_revision.as_str();
@@ -195,7 +158,7 @@ impl Expected {
         } else {
             revision
         };
-        let why = format!("follows {}, not {}", one_line(shown, 60), self.branch());
+        let why = format!("follows {}, not {}", word(shown), self.branch());
         (2, Following::Other(why))
     }
 
@@ -268,7 +231,7 @@ fn trim_folder(path: &str) -> &str {
 
 /// An address for people: its host and path.
 fn show(url: &str) -> String {
-    one_line(&normal_url(url), 100)
+    line(&normal_url(url), 100)
 }
 
 /// An address in one spelling, without who logs in there.

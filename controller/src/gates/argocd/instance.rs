@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::application::Application;
+use super::application::{Application, Phase};
 use crate::regions::request::{self, RequestError};
 use crate::regions::{ClusterError, Clusters};
 use crate::settings::Argocd;
@@ -22,11 +22,11 @@ const LIST_SERVES_FOR: Duration = Duration::from_millis(700);
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
 /// Where Applications are.
 const API: &str = "/apis/argoproj.io/v1alpha1";
+const APPLICATIONS: &str = "applications";
 /// Annotated with it, Argo CD compares an Application anew at once; it takes the annotation away.
 const REFRESH: &str = "argocd.argoproj.io/refresh";
 /// Tells two requests for a refresh apart.
 const REFRESH_TIMESTAMP: &str = "argocd.argoproj.io/refresh-timestamp";
-
 /// Annotated with it, an ApplicationSet is generated anew at once; Argo CD takes the annotation away.
 const REFRESH_SET: &str = "argocd.argoproj.io/application-set-refresh";
 /// The least time between two requests of that kind.
@@ -53,6 +53,20 @@ pub enum InstanceError {
     },
 }
 
+impl InstanceError {
+    /// Whether we lack the right for what was asked.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(
+            self,
+            Self::Request {
+                source: RequestError::Forbidden(_),
+                ..
+            }
+        )
+    }
+}
+
 /// One Application as it was listed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
@@ -62,25 +76,23 @@ pub struct Listed {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What was listed, and when that was asked for.
-struct Recent {
-    asked_at: Instant,
-    applications: Arc<Vec<Listed>>,
-}
-
 /// What came of a list.
 type Outcome = Result<Arc<Vec<Listed>>, InstanceError>;
 
-/// A list that is under way: when it was asked for, and where its outcome is to be.
-type Running = (Instant, watch::Receiver<Option<Outcome>>);
+/// The newest list: when it was asked for, and where its outcome is, or is to be.
+type Newest = (Instant, watch::Receiver<Option<Outcome>>);
 
 /// One Argo CD.
 pub struct Instance {
+    reached: Arc<Reached>,
+    newest: Mutex<Option<Newest>>,
+    sets_refreshed: Mutex<Option<Instant>>,
+}
+
+/// An Argo CD and the way to it.
+struct Reached {
     settings: Argocd,
     clusters: Arc<Clusters>,
-    recent: Arc<Mutex<Option<Recent>>>,
-    running: Mutex<Option<Running>>,
-    sets_refreshed: Mutex<Option<Instant>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,10 +104,8 @@ impl Instance {
     #[must_use]
     pub fn new(settings: Argocd, clusters: Arc<Clusters>) -> Self {
         Self {
-            settings,
-            clusters,
-            recent: Arc::default(),
-            running: Mutex::new(None),
+            reached: Arc::new(Reached { settings, clusters }),
+            newest: Mutex::new(None),
             sets_refreshed: Mutex::new(None),
         }
     }
@@ -103,7 +113,7 @@ impl Instance {
     /// Its settings.
     #[must_use]
     pub fn settings(&self) -> &Argocd {
-        &self.settings
+        &self.reached.settings
     }
 
     /// All its Applications, by a list that was asked for at most a moment before this. What cannot be read as one is left
@@ -115,61 +125,37 @@ impl Instance {
             .checked_sub(LIST_SERVES_FOR)
             .unwrap_or_else(Instant::now);
         loop {
-            if let Some(recent) = lock(&self.recent)
-                .as_ref()
-                .filter(|recent| recent.asked_at >= oldest)
-            {
-                return Ok(Arc::clone(&recent.applications));
-            }
-            let (asked_at, mut outcome) = self.running();
+            let (asked_at, mut outcome) = self.newest(oldest);
             // It ends in any case; where its task died, nothing was learnt.
             let ended = outcome.wait_for(Option::is_some).await;
-            let ended = ended.ok().and_then(|outcome| outcome.clone());
-            match ended {
-                Some(outcome) if asked_at >= oldest => return outcome,
-                Some(_) => {}
-                None => {
-                    return Err(self.failed(RequestError::Unreachable(
-                        "the list was given up".to_owned(),
-                    )));
-                }
+            let Some(ended) = ended.ok().and_then(|outcome| outcome.clone()) else {
+                let given_up = RequestError::Unreachable("the list was given up".to_owned());
+                return Err(self.reached.failed(given_up));
+            };
+            if asked_at >= oldest {
+                return ended;
             }
         }
     }
 
-    /// The list that is under way, or a new one.
-    fn running(&self) -> Running {
-        let mut running = lock(&self.running);
-        if let Some((asked_at, outcome)) = running.as_ref()
-            && outcome.borrow().is_none()
-            && outcome.has_changed().is_ok()
-        {
-            return (*asked_at, outcome.clone());
-        }
-        let asked_at = Instant::now();
-        let (tell, outcome) = watch::channel(None);
-        *running = Some((asked_at, outcome.clone()));
-        let (settings, clusters) = (self.settings.clone(), Arc::clone(&self.clusters));
-        let recent = Arc::clone(&self.recent);
-        tokio::spawn(async move {
-            let listing = list(&settings, &clusters);
-            let listed = tokio::time::timeout(LISTS_WITHIN, listing)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(InstanceError::Request {
-                        name: settings.name.clone(),
-                        source: RequestError::Unreachable("no answer".to_owned()),
-                    })
-                });
-            if let Ok(applications) = &listed {
-                *lock(&recent) = Some(Recent {
-                    asked_at,
-                    applications: Arc::clone(applications),
-                });
+    /// The newest list if it is under way or was asked for no earlier than this, else a new one: never two at once.
+    fn newest(&self, oldest: Instant) -> Newest {
+        let mut newest = lock(&self.newest);
+        if let Some((asked_at, outcome)) = newest.as_ref() {
+            let is_under_way = outcome.borrow().is_none() && outcome.has_changed().is_ok();
+            if is_under_way || *asked_at >= oldest {
+                return (*asked_at, outcome.clone());
             }
-            tell.send_replace(Some(listed));
+        }
+        let (tell, outcome) = watch::channel(None);
+        let reached = Arc::clone(&self.reached);
+        tokio::spawn(async move {
+            let listed = tokio::time::timeout(LISTS_WITHIN, reached.list()).await;
+            let no_answer = || RequestError::Unreachable("no answer".to_owned());
+            let outcome = listed.unwrap_or_else(|_| Err(reached.failed(no_answer())));
+            tell.send_replace(Some(outcome));
         });
-        (asked_at, outcome)
+        newest.insert((Instant::now(), outcome)).clone()
     }
 
     /// Asks for a refresh of one Application; gives the version that the object has then.
@@ -179,10 +165,10 @@ impl Instance {
             REFRESH: "normal",
             REFRESH_TIMESTAMP: format!("{now:.9}"),
         } } });
-        let client = self.client().await?;
-        let object = request::merge_patch(&client, &self.path(name), &patch)
+        let client = self.reached.client().await?;
+        let object = request::merge_patch(&client, &self.reached.application(name), &patch)
             .await
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.reached.failed(error))?;
         Ok(object
             .pointer("/metadata/resourceVersion")
             .and_then(Value::as_str)
@@ -203,14 +189,11 @@ impl Instance {
             }
             *refreshed = Some(Instant::now());
         }
-        let client = self.client().await?;
-        let path = format!(
-            "{API}/namespaces/{}/applicationsets",
-            request::escaped(&self.settings.namespace)
-        );
+        let client = self.reached.client().await?;
+        let path = self.reached.path("applicationsets");
         let sets = request::list(&client, &path, "")
             .await
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.reached.failed(error))?;
         let mut asked = Vec::new();
         for set in &sets {
             let name = set.pointer("/metadata/name").and_then(Value::as_str);
@@ -224,7 +207,7 @@ impl Instance {
                 let path = format!("{path}/{}", request::escaped(name));
                 request::merge_patch(&client, &path, &patch)
                     .await
-                    .map_err(|error| self.failed(error))?;
+                    .map_err(|error| self.reached.failed(error))?;
                 asked.push(name.to_owned());
             }
         }
@@ -234,107 +217,93 @@ impl Instance {
     /// Ends the operation that runs, as Argo CD's own API does: the phase `Terminating` is for the controller to act on.
     /// Where an operation is asked for and none runs yet, the asking is taken back.
     pub async fn terminate(&self, application: &Application) -> Result<(), InstanceError> {
-        let client = self.client().await?;
-        let path = self.path(&application.name);
-        let is_running = application
-            .operation_state
-            .as_ref()
-            .is_some_and(|state| matches!(state.phase, super::application::Phase::Running));
-        let version = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": application.resource_version });
-        let patch = if is_running {
-            json!([version, { "op": "replace", "path": "/status/operationState/phase", "value": "Terminating" }])
+        let operation = application.operation_state.as_ref();
+        let is_running = operation.is_some_and(|state| state.phase == Phase::Running);
+        let change = if is_running {
+            json!({ "op": "replace", "path": "/status/operationState/phase", "value": "Terminating" })
         } else {
-            json!([version, { "op": "remove", "path": "/operation" }])
+            json!({ "op": "remove", "path": "/operation" })
         };
-        match request::json_patch(&client, &path, &patch).await {
-            // It changed since it was listed: what is so now is judged anew.
-            Ok(_) | Err(RequestError::Conflict) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        }
+        self.reached.change(application, change).await
     }
 
     /// Starts a sync of what the Application follows.
     pub async fn sync(&self, application: &Application) -> Result<(), InstanceError> {
+        let automated = application.automated;
+        let prune = automated.is_some_and(|automated| automated.prune);
+        let operation = json!({
+            "initiatedBy": { "username": "tidegate", "automated": true },
+            "sync": { "prune": prune },
+        });
+        let change = json!({ "op": "add", "path": "/operation", "value": operation });
+        self.reached.change(application, change).await
+    }
+}
+
+impl Reached {
+    async fn client(&self) -> Result<kube::Client, InstanceError> {
+        let client = self.clusters.client(&self.settings.cluster).await;
+        client.map_err(|source| InstanceError::Cluster {
+            name: self.settings.name.clone(),
+            source,
+        })
+    }
+
+    /// The path of all objects of this kind in the namespace of the Applications.
+    fn path(&self, plural: &str) -> String {
+        let namespace = request::escaped(&self.settings.namespace);
+        format!("{API}/namespaces/{namespace}/{plural}")
+    }
+
+    /// The path of one Application.
+    fn application(&self, name: &str) -> String {
+        format!("{}/{}", self.path(APPLICATIONS), request::escaped(name))
+    }
+
+    fn failed(&self, source: RequestError) -> InstanceError {
+        if source == RequestError::Unauthorized {
+            self.clusters.refused(&self.settings.cluster);
+        }
+        InstanceError::Request {
+            name: self.settings.name.clone(),
+            source,
+        }
+    }
+
+    /// Changes an Application, unless it changed since it was listed: then what is so now is judged anew.
+    async fn change(&self, application: &Application, change: Value) -> Result<(), InstanceError> {
         let client = self.client().await?;
-        let prune = application
-            .automated
-            .is_some_and(|automated| automated.prune);
-        let patch = json!([
-            { "op": "test", "path": "/metadata/resourceVersion", "value": application.resource_version },
-            { "op": "add", "path": "/operation", "value": {
-                "initiatedBy": { "username": "tidegate", "automated": true },
-                "sync": { "prune": prune },
-            } },
-        ]);
-        match request::json_patch(&client, &self.path(&application.name), &patch).await {
+        let path = self.application(&application.name);
+        let version = &application.resource_version;
+        let unchanged =
+            json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
+        match request::json_patch(&client, &path, &json!([unchanged, change])).await {
             Ok(_) | Err(RequestError::Conflict) => Ok(()),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    async fn client(&self) -> Result<kube::Client, InstanceError> {
-        client(&self.settings, &self.clusters).await
+    /// All Applications there are.
+    async fn list(&self) -> Outcome {
+        let client = self.client().await?;
+        let listed = request::list(&client, &self.path(APPLICATIONS), "")
+            .await
+            .map_err(|error| self.failed(error))?;
+        let applications = listed
+            .iter()
+            .filter_map(|value| match Application::read(value) {
+                Ok(application) => Some(Listed {
+                    application,
+                    labels: labels(value),
+                }),
+                Err(error) => {
+                    tracing::debug!(argocd = self.settings.name, %error, "an Application cannot be read");
+                    None
+                }
+            })
+            .collect();
+        Ok(Arc::new(applications))
     }
-
-    fn path(&self, name: &str) -> String {
-        path(&self.settings, name)
-    }
-
-    fn failed(&self, source: RequestError) -> InstanceError {
-        failed(&self.settings, &self.clusters, source)
-    }
-}
-
-async fn client(settings: &Argocd, clusters: &Clusters) -> Result<kube::Client, InstanceError> {
-    let client = clusters.client(&settings.cluster).await;
-    client.map_err(|source| InstanceError::Cluster {
-        name: settings.name.clone(),
-        source,
-    })
-}
-
-fn path(settings: &Argocd, name: &str) -> String {
-    let list = format!(
-        "{API}/namespaces/{}/applications",
-        request::escaped(&settings.namespace)
-    );
-    if name.is_empty() {
-        list
-    } else {
-        format!("{list}/{}", request::escaped(name))
-    }
-}
-
-fn failed(settings: &Argocd, clusters: &Clusters, source: RequestError) -> InstanceError {
-    if source == RequestError::Unauthorized {
-        clusters.refused(&settings.cluster);
-    }
-    InstanceError::Request {
-        name: settings.name.clone(),
-        source,
-    }
-}
-
-/// All Applications there are.
-async fn list(settings: &Argocd, clusters: &Clusters) -> Outcome {
-    let client = client(settings, clusters).await?;
-    let listed = request::list(&client, &path(settings, ""), "")
-        .await
-        .map_err(|error| failed(settings, clusters, error))?;
-    let applications = listed
-        .iter()
-        .filter_map(|value| match Application::read(value) {
-            Ok(application) => Some(Listed {
-                application,
-                labels: labels(value),
-            }),
-            Err(error) => {
-                tracing::debug!(argocd = settings.name, %error, "an Application cannot be read");
-                None
-            }
-        })
-        .collect();
-    Ok(Arc::new(applications))
 }
 
 fn labels(value: &Value) -> BTreeMap<String, String> {

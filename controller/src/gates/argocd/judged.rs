@@ -15,6 +15,7 @@ pub(super) struct Judged {
 }
 
 impl Judged {
+    /// Whether the region has no Application, or one that is not found.
     pub(super) fn lacks_application(&self, listed: &[Listed]) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| find(listed, name).is_none())
     }
@@ -28,9 +29,10 @@ impl Judged {
             (Kind::Fail, _) | (Kind::Hold | Kind::Wait, 17 | 18) => Reading::Bad,
             _ => Reading::Unknown,
         };
-        said(reading, self.region.evidence)
+        Sample::new(reading, self.region.evidence)
     }
 
+    /// After a promotion: a reading of the table.
     pub(super) fn after(self) -> Sample {
         let reading = match (self.region.kind, self.region.row) {
             (Kind::Pass, _) => Reading::Healthy { proven: true },
@@ -41,12 +43,8 @@ impl Judged {
             (Kind::Hold | Kind::Blocked, _) | (Kind::Wait, 4 | 6 | 7) => Reading::Unknown,
             (Kind::Soak | Kind::Wait, _) => Reading::Progressing,
         };
-        said(reading, self.region.evidence)
+        Sample::new(reading, self.region.evidence)
     }
-}
-
-pub(super) fn said(reading: Reading, evidence: String) -> Sample {
-    Sample { reading, evidence }
 }
 
 pub(super) fn find<'a>(listed: &'a [Listed], name: &str) -> Option<&'a Listed> {

@@ -1,51 +1,9 @@
 //! How long a state of an Application must last before it counts, and what policy makes of it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::expected::ObjectKey;
-
-/// What is made of an Application that was degraded for the same cause before the promotion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BaselineDegraded {
-    /// Hold, and tell people.
-    #[default]
-    Hold,
-    /// Wait for it to recover. It is not held against the commit, and it does not pass as it is either.
-    Ignore,
-}
-
-/// What is made of objects that await pruning where pruning is switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PrunePending {
-    /// The Application counts as synced.
-    #[default]
-    Accept,
-    /// Hold, and tell people.
-    Hold,
-}
-
-/// What is made of objects that differ from their manifests after they were synced.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum OnDrift {
-    /// Hold, and tell people.
-    #[default]
-    Hold,
-    /// The Application counts as synced if nothing but these objects differs; else hold.
-    Accept(BTreeSet<ObjectKey>),
-    /// A failure of the promotion.
-    Fail,
-}
-
-/// What is made of a suspended Application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnSuspended {
-    /// Hold, and tell people.
-    #[default]
-    Hold,
-    /// It counts as healthy.
-    Pass,
-}
+use tidegate_waves::fleet::{ArgocdCheck, BaselineDegraded, OnDrift, OnSuspended, PrunePending};
+use tidegate_waves::rollout::Phase;
 
 /// How long things may take. All run in watched time: gaps longer than `longest_gap` are not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,10 +69,44 @@ impl Default for Limits {
             refresh_every: Duration::from_secs(15),
             stale_after: Duration::from_secs(360),
             longest_gap: Duration::from_secs(45),
-            baseline_degraded: BaselineDegraded::default(),
-            prune_pending: PrunePending::default(),
-            on_drift: OnDrift::default(),
-            on_suspended: OnSuspended::default(),
+            baseline_degraded: BaselineDegraded::Hold,
+            prune_pending: PrunePending::Accept,
+            on_drift: OnDrift::Hold,
+            on_suspended: OnSuspended::Hold,
+        }
+    }
+}
+
+impl Limits {
+    /// What a gate says, for looks of this phase so far apart.
+    pub(super) fn of(check: &ArgocdCheck, phase: Phase, every: Duration) -> Self {
+        let default = Self::default();
+        // Before a promotion one look has to do.
+        let lasting = |written: Duration| match phase {
+            Phase::Before => Duration::ZERO,
+            Phase::After | Phase::GivenBack => written,
+        };
+        Self {
+            stable_for: lasting(check.stable_for),
+            degraded_for: lasting(check.degraded_for),
+            sync_deadline: check.sync_deadline,
+            missing_for: check.missing_for,
+            drift_grace: check.drift_grace,
+            op_steal_after: match phase {
+                Phase::GivenBack => Duration::ZERO,
+                Phase::Before | Phase::After => default.op_steal_after,
+            },
+            // Three samples that were missed are a gap, as everywhere.
+            longest_gap: default.longest_gap.max(every.saturating_mul(3)),
+            // Nobody waits long for a comparison within a short `stableFor`.
+            refresh_every: default
+                .refresh_every
+                .min((check.stable_for / 2).max(Duration::from_secs(1))),
+            baseline_degraded: check.baseline_degraded,
+            prune_pending: check.prune_pending,
+            on_drift: check.on_drift,
+            on_suspended: check.on_suspended,
+            ..default
         }
     }
 }

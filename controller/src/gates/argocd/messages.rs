@@ -1,6 +1,6 @@
 //! What Argo CD's messages tell, and how they are shown.
 
-use tidegate_renderer::text::harmless;
+use crate::gates::shown::word;
 
 /// The longest revision that evidence shows, in characters.
 const SHORT_REVISION: usize = 7;
@@ -25,31 +25,12 @@ const OUTAGES: [&str; 16] = [
     "tls handshake timeout",
 ];
 
-/// The text as one line of at most so many characters, without what could move a reader's cursor.
-pub(super) fn one_line(text: &str, longest: usize) -> String {
-    let mut line = String::new();
-    let mut kept = 0_usize;
-    for character in text.chars() {
-        let Some(character) = harmless(character) else {
-            continue;
-        };
-        if kept == longest {
-            line.pop();
-            line.push('…');
-            break;
-        }
-        line.push(character);
-        kept = kept.saturating_add(1);
-    }
-    line.trim().to_owned()
-}
-
 /// A revision as evidence shows it: short if it is a commit, else as it is written.
 pub(super) fn short(revision: &str) -> String {
     if is_commit(revision) {
         revision.chars().take(SHORT_REVISION).collect()
     } else {
-        one_line(revision, 60)
+        word(revision)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The rows of an Application that shows the promoted commit.
 
+use tidegate_waves::fleet::{BaselineDegraded, OnDrift, OnSuspended, PrunePending};
+
 use super::application::{Health, Phase, SyncStatus};
 use super::case::Case;
 use super::expected::Standing;
-use super::limits::{BaselineDegraded, OnDrift, OnSuspended, PrunePending};
 use super::memory::Clock;
 use super::messages::{is_failed_comparison, is_outage, is_unparsable, short};
 use super::rows::{Finding, seconds};
@@ -210,7 +211,7 @@ pub(super) fn awaits_pruning(case: &Case) -> Option<Finding> {
 }
 
 pub(super) fn drifted(case: &Case) -> Option<Finding> {
-    if !case.is_drifted() || case.is_drift_accepted() {
+    if !case.is_drifted() {
         return None;
     }
     let evidence = format!("differs again since it was synced: {}", differing(case));
@@ -234,7 +235,7 @@ pub(super) fn lacks_objects(case: &Case) -> Option<Finding> {
         .iter()
         .filter(|key| {
             let mut resources = application.resources.iter();
-            !resources.any(|resource| key.is(resource, &application.destination))
+            !resources.any(|resource| resource.is(key, &application.destination))
         })
         .map(ToString::to_string)
         .collect();

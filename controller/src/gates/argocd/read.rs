@@ -7,7 +7,7 @@ use super::application::{
     Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
     OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
 };
-use super::messages::one_line;
+use crate::gates::shown::{self, line};
 
 /// The longest message that is kept, in characters.
 const LONGEST_MESSAGE: usize = 400;
@@ -40,7 +40,7 @@ impl Application {
         }
         let kind = word(value, "/kind");
         if !kind.is_empty() && kind != "Application" {
-            return Err(ReadError::OtherKind(one_line(&kind, 60)));
+            return Err(ReadError::OtherKind(shown::word(&kind)));
         }
         let name = word(value, "/metadata/name");
         if name.is_empty() {
@@ -56,7 +56,7 @@ impl Application {
             uid: word(value, "/metadata/uid"),
             resource_version: word(value, "/metadata/resourceVersion"),
             deleting: present(value, "/metadata/deletionTimestamp").is_some(),
-            refresh: annotation("argocd.argoproj.io/refresh").map(|text| one_line(&text, 60)),
+            refresh: annotation("argocd.argoproj.io/refresh").map(|text| shown::word(&text)),
             skip_reconcile: annotation("argocd.argoproj.io/skip-reconcile")
                 .is_some_and(|text| is_true(&text)),
             sources: sources(value, "/spec"),
@@ -175,7 +175,7 @@ fn revisions(value: &Value, place: &str) -> RevisionList {
         // A place stays one, whatever stands there: the revisions are told apart by it.
         several: items(value, &format!("{place}/revisions"))
             .take(MOST_SOURCES)
-            .map(|revision| one_line(revision.as_str().unwrap_or_default(), LONGEST_WORD))
+            .map(|revision| line(revision.as_str().unwrap_or_default(), LONGEST_WORD))
             .collect(),
     }
 }
@@ -195,11 +195,11 @@ fn text<'a>(value: &'a Value, place: &str) -> &'a str {
 }
 
 fn word(value: &Value, place: &str) -> String {
-    one_line(text(value, place), LONGEST_WORD)
+    line(text(value, place), LONGEST_WORD)
 }
 
 fn message(value: &Value, place: &str) -> String {
-    one_line(text(value, place), LONGEST_MESSAGE)
+    line(text(value, place), LONGEST_MESSAGE)
 }
 
 fn flag(value: &Value, place: &str) -> bool {

@@ -3,9 +3,10 @@
 use super::case::{Case, INVALID};
 use super::expected::{Following, Standing};
 use super::memory::Clock;
-use super::messages::{is_window, one_line, short};
+use super::messages::{is_window, short};
 use super::progress;
 use super::verdict::{Action, Kind};
+use crate::gates::shown::line;
 
 /// A row of the table.
 #[derive(Clone, Copy)]
@@ -252,5 +253,5 @@ fn foreign(case: &Case) -> Option<Finding> {
 
 /// A duration for people.
 pub(super) fn seconds(duration: std::time::Duration) -> String {
-    one_line(&format!("{} s", duration.as_secs()), 40)
+    line(&format!("{} s", duration.as_secs()), 40)
 }

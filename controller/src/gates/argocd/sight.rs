@@ -5,9 +5,8 @@ use jiff::Timestamp;
 use super::application::{Application, Health, Phase, Resource, SyncStatus};
 use super::expected::{Expected, Following, Revisions, Standing};
 use super::limits::Limits;
-use super::messages::{
-    commits_in, is_commit, is_failed_sync, is_unparsable, is_wipe_out, one_line,
-};
+use super::messages::{commits_in, is_commit, is_failed_sync, is_unparsable, is_wipe_out};
+use crate::gates::shown::{line, word};
 
 /// The longest evidence, in characters.
 const LONGEST_EVIDENCE: usize = 300;
@@ -126,7 +125,7 @@ impl<'a> Sight<'a> {
         }
         if self.standing == Standing::NotACommit {
             let shown = self.revision.unwrap_or("nothing");
-            return Some(format!("shows {}, which is no commit", one_line(shown, 60)));
+            return Some(format!("shows {}, which is no commit", word(shown)));
         }
         None
     }
@@ -210,7 +209,7 @@ impl<'a> Sight<'a> {
         } else {
             &self.expected.application
         };
-        one_line(&format!("{name}: {text}"), LONGEST_EVIDENCE)
+        line(&format!("{name}: {text}"), LONGEST_EVIDENCE)
     }
 }
 

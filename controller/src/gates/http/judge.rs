@@ -5,6 +5,7 @@ use tidegate_renderer::text::harmless;
 use tidegate_waves::fleet::HttpCheck;
 use tidegate_waves::gate::{Reading, Sample};
 
+use crate::gates::shown::line;
 use crate::secret::Mask;
 
 /// The longest evidence, in characters.
@@ -117,7 +118,7 @@ pub(super) fn oversize(status: u16) -> Sample {
 pub(super) fn sample(reading: Reading, evidence: &str) -> Sample {
     Sample {
         reading,
-        evidence: shorten(&plain(evidence), LONGEST_EVIDENCE),
+        evidence: line(evidence, LONGEST_EVIDENCE),
     }
 }
 
@@ -153,21 +154,12 @@ fn equal(left: &Value, right: &Value) -> bool {
 /// A value as evidence shows it.
 fn show(value: &Value, mask: &Mask) -> String {
     // Made plain first: what hides a secret from the mask must not be taken out behind it.
-    shorten(&mask.hide(&plain(&value.to_string())), LONGEST_VALUE)
+    line(&mask.hide(&plain(&value.to_string())), LONGEST_VALUE)
 }
 
 /// The text without control characters, and without marks that deceive.
 fn plain(text: &str) -> String {
     text.chars().filter_map(harmless).collect()
-}
-
-fn shorten(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(longest.saturating_sub(1)).collect();
-    short.push('…');
-    short
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use git2::{Repository, Signature};
+use tidegate_renderer::tree::from_git;
 
 use super::*;
 
@@ -134,7 +135,13 @@ fn objects_come_with_what_they_are() {
     let objects = trees.objects(from_git(tree)).unwrap();
     let told: Vec<_> = objects
         .iter()
-        .map(|object| (object.id.to_string(), object.is_hook, object.is_generated))
+        .map(|object| {
+            (
+                object.place.id.to_string(),
+                object.place.is_hook,
+                object.place.is_generated,
+            )
+        })
         .collect();
     assert_eq!(
         told,

@@ -14,11 +14,12 @@ use tidegate_waves::rollout::Phase;
 
 use super::resources::{Resource, Resources};
 use super::{
-    Baseline, IgnoredPath, Kind, Limits, Listing, Live, Memory, ObjectKey, Owned, Pod, Reading,
-    Related, Snapshot, Verdict, Wanted, judge,
+    Baseline, Kind, Limits, Listing, Live, Memory, Owned, Pod, Reading, Related, Snapshot, Verdict,
+    Wanted, judge,
 };
 use crate::blocking::in_place;
 use crate::clock::Clock;
+use crate::gates::object_key::ObjectKey;
 use crate::gates::trees::RegionTrees;
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
@@ -78,7 +79,7 @@ impl WorkloadsGate {
         let asked = tokio::time::timeout(watch.timeout, self.ask(check, target, watch, memory));
         asked.await.unwrap_or_else(|_| {
             let evidence = format!("no answer within {}", duration::format(watch.timeout));
-            said(Sampled::Unreachable, evidence)
+            Sample::new(Sampled::Unreachable, evidence)
         })
     }
 
@@ -92,15 +93,15 @@ impl WorkloadsGate {
         let place = &watch.place;
         let client = match self.clusters.client(&place.cluster).await {
             Ok(client) => client,
-            Err(error) => return said(Sampled::Unreachable, error.to_string()),
+            Err(error) => return Sample::new(Sampled::Unreachable, error.to_string()),
         };
         let trees = std::iter::once(place.tree).chain(place.older.iter().copied());
         let rendered = match in_place(|| self.rendered(trees, memory)) {
             Ok(rendered) => rendered,
-            Err(evidence) => return said(Sampled::Unknown, evidence),
+            Err(evidence) => return Sample::new(Sampled::Unknown, evidence),
         };
         let Some((newest, older)) = rendered.split_first() else {
-            return said(Sampled::Unknown, "no tree is known".to_owned());
+            return Sample::new(Sampled::Unknown, "no tree is known".to_owned());
         };
         let asked = Asking {
             client: &client,
@@ -113,11 +114,11 @@ impl WorkloadsGate {
                 if error == RequestError::Unauthorized {
                     self.clusters.refused(&place.cluster);
                 }
-                return said(Sampled::Unreachable, error.to_string());
+                return Sample::new(Sampled::Unreachable, error.to_string());
             }
         };
         let now = self.clock.monotonic();
-        let limits = limits(check, watch);
+        let limits = Limits::of(check, watch.every.unwrap_or_default());
         let mut baselines = self
             .baselines
             .lock()
@@ -183,7 +184,7 @@ impl WorkloadsGate {
                 let Ok(wanted) = Wanted::read(&object.manifest) else {
                     continue;
                 };
-                if object.is_generated {
+                if object.place.is_generated {
                     continue;
                 }
                 let text = |field: &str| {
@@ -413,10 +414,6 @@ fn is_of_all(error: &RequestError) -> bool {
     )
 }
 
-fn said(reading: Sampled, evidence: String) -> Sample {
-    Sample { reading, evidence }
-}
-
 fn read(verdict: &Verdict) -> Sample {
     let reading = match verdict.kind {
         Kind::Healthy => Sampled::Healthy {
@@ -428,31 +425,5 @@ fn read(verdict: &Verdict) -> Sample {
         Kind::Sick => Sampled::Sick,
         Kind::Fail => Sampled::Bad,
     };
-    said(reading, verdict.evidence.clone())
-}
-
-fn limits(check: &WorkloadsCheck, watch: &Watch) -> Limits {
-    let default = Limits::default();
-    Limits {
-        replica_failure_for: check.replica_failure_for,
-        image_pull_for: check.image_pull_for,
-        waiting_for: check.waiting_for,
-        unschedulable_for: check.unschedulable_for,
-        max_restarts: u64::from(check.max_restarts),
-        allow_zero: check.allow_zero,
-        max_flaps: check.max_flaps,
-        stable_for: check.stable_for,
-        longest_gap: default
-            .longest_gap
-            .max(watch.every.unwrap_or_default().saturating_mul(3)),
-        ignored: check
-            .ignore
-            .iter()
-            .map(|path| match path.split_once(':') {
-                Some((kind, path)) => IgnoredPath::new(Some(kind), path),
-                None => IgnoredPath::new(None, path),
-            })
-            .collect(),
-        ..default
-    }
+    Sample::new(reading, verdict.evidence.clone())
 }

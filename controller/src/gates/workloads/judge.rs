@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::limits::Limits;
-use super::line::{LONGEST_EVIDENCE, counted, line};
+use super::line::{LONGEST_EVIDENCE, counted};
 use super::live::{Fresh, Listing, Live, Reading};
 use super::memory::{Baseline, Complaint, Memory, restarts};
-use super::object::{ObjectKey, Wanted};
+use super::object::Wanted;
 use super::rules::{Case, Check, Entry, Finding, Notes, RULES, Whole};
 use super::same::{IgnoredPath, tells_apart};
 use super::verdict::{Kind, Rule, Verdict};
+use crate::gates::object_key::ObjectKey;
+use crate::gates::shown::line;
 
 /// More warnings than this are not shown.
 const MOST_WARNINGS: usize = 20;

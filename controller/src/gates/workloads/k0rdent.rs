@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::line::{message, word};
-use super::object::{ObjectKey, conditions, number, text};
+use super::line::message;
+use super::object::{conditions, number, text};
+use crate::gates::object_key::ObjectKey;
+use crate::gates::shown::word;
 
 /// The API group of k0rdent.
 pub(super) const GROUP: &str = "k0rdent.mirantis.com";

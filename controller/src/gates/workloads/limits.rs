@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_waves::fleet::WorkloadsCheck;
+
 use super::same::IgnoredPath;
 
 /// How long, how often and how much until something counts.
@@ -52,6 +54,33 @@ impl Default for Limits {
             job_deadline: None,
             longest_gap: Duration::from_secs(2 * 60),
             ignored: Vec::new(),
+        }
+    }
+}
+
+impl Limits {
+    /// What a gate says, for looks so far apart.
+    pub(super) fn of(check: &WorkloadsCheck, every: Duration) -> Self {
+        let default = Self::default();
+        Self {
+            replica_failure_for: check.replica_failure_for,
+            image_pull_for: check.image_pull_for,
+            waiting_for: check.waiting_for,
+            unschedulable_for: check.unschedulable_for,
+            max_restarts: u64::from(check.max_restarts),
+            allow_zero: check.allow_zero,
+            max_flaps: check.max_flaps,
+            stable_for: check.stable_for,
+            longest_gap: default.longest_gap.max(every.saturating_mul(3)),
+            ignored: check
+                .ignore
+                .iter()
+                .map(|path| match path.split_once(':') {
+                    Some((kind, path)) => IgnoredPath::new(Some(kind), path),
+                    None => IgnoredPath::new(None, path),
+                })
+                .collect(),
+            ..default
         }
     }
 }

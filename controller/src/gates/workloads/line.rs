@@ -2,31 +2,12 @@
 
 use std::time::Duration;
 
-use tidegate_renderer::text::harmless;
+use crate::gates::shown::line;
 
 /// The longest evidence, in characters.
 pub(super) const LONGEST_EVIDENCE: usize = 200;
-/// The longest that one value, name or reason of the cluster may stand in it, in characters.
-const LONGEST_VALUE: usize = 60;
 /// The longest that one sentence of the cluster may stand in it, in characters.
 const LONGEST_MESSAGE: usize = 110;
-
-/// The text on one line, at most this many characters, without control characters and without marks that
-/// deceive.
-pub(super) fn line(text: &str, longest: usize) -> String {
-    let mut plain = text.chars().filter_map(harmless);
-    let mut short: String = plain.by_ref().take(longest).collect();
-    if plain.next().is_some() {
-        short.pop();
-        short.push('…');
-    }
-    short
-}
-
-/// A value, name or reason of the cluster.
-pub(super) fn word(text: &str) -> String {
-    line(text, LONGEST_VALUE)
-}
 
 /// A sentence of the cluster, which says more than a word and is kept less short.
 pub(super) fn message(text: &str) -> String {
@@ -52,8 +33,6 @@ pub(super) fn span(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -66,14 +45,5 @@ mod tests {
     fn one_is_not_many() {
         assert_eq!(counted(1_usize, "pod"), "1 pod");
         assert_eq!(counted(0_u64, "pod"), "0 pods");
-    }
-
-    proptest! {
-        #[test]
-        fn a_line_is_short_and_plain(text in any::<String>(), longest in 1_usize..50) {
-            let line = line(&text, longest);
-            prop_assert!(line.chars().count() <= longest);
-            prop_assert!(!line.chars().any(char::is_control));
-        }
     }
 }

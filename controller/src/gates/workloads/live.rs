@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::line::message;
-use super::object::{ObjectKey, Snapshot};
+use super::object::Snapshot;
 use super::pods::{Owned, Pod};
+use crate::gates::object_key::ObjectKey;
 
 /// What is known of one wanted object.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +16,6 @@ pub enum Reading {
     Absent,
     /// It was not asked for, or the API server did not say: why.
     Unread(String),
-    /// The operator wants it not to be read: it is not judged, and counted as ignored.
-    LeftOut,
 }
 
 /// What is known of a list.

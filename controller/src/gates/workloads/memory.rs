@@ -5,14 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::object::ObjectKey;
 use super::pods::Pod;
+use crate::gates::object_key::ObjectKey;
 
 /// What is wrong with an object, as far as "the same as before" goes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Cause {
     Deadline,
     ReplicaFailure,
@@ -30,8 +27,7 @@ pub(super) enum Cause {
 }
 
 /// Something wrong with an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Complaint {
     pub(super) object: ObjectKey,
     pub(super) cause: Cause,
@@ -219,8 +215,7 @@ impl Memory {
 }
 
 /// What was wrong with a region before a promotion, which is therefore no evidence against it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Baseline {
     pub(super) complaints: BTreeSet<Complaint>,
     /// Whether the region was looked at.

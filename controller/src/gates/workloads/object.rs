@@ -5,63 +5,18 @@ mod fields;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::fields::{fields, narrow};
 use super::k0rdent::{self, Own};
-use super::line::word;
 use super::pods::Pod;
+use crate::gates::object_key::ObjectKey;
+use crate::gates::shown::{line, word};
 
 /// More conditions than this are not kept.
 const MOST_CONDITIONS: usize = 64;
 /// More owners or selectors than this are not kept.
 const MOST_ENTRIES: usize = 64;
-
-/// What names one object in one cluster, whatever version of its API it is written in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectKey {
-    /// The API group; empty for the core group.
-    pub group: String,
-    /// The kind, such as `Deployment`.
-    pub kind: String,
-    /// The namespace; none for cluster-wide objects, and for manifests that name none.
-    pub namespace: Option<String>,
-    /// The name.
-    pub name: String,
-}
-
-impl ObjectKey {
-    fn read(object: &Value) -> Option<Self> {
-        let text = |pointer: &str| {
-            let text = object.pointer(pointer)?.as_str()?;
-            (!text.is_empty()).then(|| text.to_owned())
-        };
-        Some(Self {
-            group: text("/apiVersion")
-                .and_then(|version| Some(version.split_once('/')?.0.to_owned()))
-                .unwrap_or_default(),
-            kind: text("/kind")?,
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name")?,
-        })
-    }
-
-    /// Whether it is this kind of this group.
-    pub(super) fn is(&self, group: &str, kind: &str) -> bool {
-        self.group == group && self.kind == kind
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{} ", word(&self.kind))?;
-        if let Some(namespace) = &self.namespace {
-            write!(to, "{}/", word(namespace))?;
-        }
-        to.write_str(&word(&self.name))
-    }
-}
 
 /// Why a manifest names no object that could be looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -366,7 +321,7 @@ pub(super) fn text(object: &Value, pointer: &str) -> String {
 
 /// Long enough for any name, label and uid of the API, so that comparing what is kept compares what was there.
 fn long_word(text: &str) -> String {
-    super::line::line(text, 253)
+    line(text, 253)
 }
 
 pub(super) fn number(object: &Value, pointer: &str) -> Option<i64> {

@@ -39,9 +39,10 @@ use super::judge::{Question, State};
 use super::limits::Limits;
 use super::live::{Fresh, Live, Reading};
 use super::memory::{Baseline, Cause, Complaint, Memory, Stamp};
-use super::object::{ObjectKey, Snapshot, Wanted};
+use super::object::{Snapshot, Wanted};
 use super::same::IgnoredPath;
 use super::verdict::{Kind, Rule};
+use crate::gates::object_key::ObjectKey;
 
 pub(super) use self::whole::Whole;
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 use self::defaults::is_usual;
 use self::lists::labels_of;
 use self::values::{is_equal, is_unset};
-use super::line::{line, word};
 use super::object::{Snapshot, Wanted};
+use crate::gates::shown::{line, word};
 
 /// Deeper fields are not compared.
 const DEEPEST: usize = 120;

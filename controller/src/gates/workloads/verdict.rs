@@ -2,16 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::object::ObjectKey;
+use crate::gates::object_key::ObjectKey;
 
 /// The rules, by which a verdict says why.
 ///
 /// P20, that what still progresses at a deadline is a failure, is the caller's: it knows when the region was promoted, and
 /// for how long it was watched. To it, [`Kind::Progressing`] at the deadline is harm, and [`Kind::Unknown`] and
 /// [`Kind::Stale`] are what it decides for the unreachable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// An object that is not there, or nothing to judge, is never healthy.
     P1,
@@ -64,8 +62,7 @@ impl fmt::Display for Rule {
 }
 
 /// What a verdict means; of several, the greatest wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Everything that was judged is as it was rendered, and has been healthy for long enough.
     Healthy,
@@ -82,8 +79,7 @@ pub enum Kind {
 }
 
 /// What a look at a region says, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The rule that decided.
     pub rule: Rule,

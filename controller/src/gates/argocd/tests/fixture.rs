@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::rows::{ROWS, Row};
 use super::super::verdict::judge_by;
-use super::super::{
-    Application, Before, Expected, Limits, Memory, ObjectKey, Revisions, Standing, Verdict,
-};
+use super::super::{Application, Before, Expected, Limits, Memory, Revisions, Standing, Verdict};
+use crate::gates::object_key::ObjectKey;
 
 pub(super) const OURS: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432";
 /// Another commit with our tree of the region.

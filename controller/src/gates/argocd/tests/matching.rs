@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::super::expected::{Following, normal_url};
-use super::super::{Destination, ObjectKey, Resource, Source};
+use super::super::{Destination, Resource, Source};
 use super::fixture::{Git, NOT_FETCHED, OURS, Watch, expected};
+use crate::gates::object_key::ObjectKey;
 
 fn source(repo_url: &str, target_revision: &str, path: &str) -> Source {
     Source {
@@ -183,7 +184,7 @@ fn an_object_is_found_by_group_kind_namespace_and_name() {
         (Some("ignored"), "", true),
     ] {
         assert_eq!(
-            key(namespace).is(&resource(there), &destination),
+            resource(there).is(&key(namespace), &destination),
             is,
             "{namespace:?} {there}"
         );
@@ -192,5 +193,5 @@ fn an_object_is_found_by_group_kind_namespace_and_name() {
         group: "example.com".to_owned(),
         ..key(None)
     };
-    assert!(!other_group.is(&resource("payments"), &destination));
+    assert!(!resource("payments").is(&other_group, &destination));
 }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use super::super::{Action, Kind, PrunePending, Verdict};
+use tidegate_waves::fleet::PrunePending;
+
+use super::super::{Action, Kind, Verdict};
 use super::fixture::{
     FOREIGN, LATER_OURS, LATER_THEIRS, NOT_FETCHED, OLDER, OURS, SAME_TREE, Watch,
 };

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::messages::one_line;
 use super::super::{Application, Health, Phase, ReadError, SyncStatus};
 use super::fixture::{Watch, base};
+use crate::gates::shown::line;
 
 #[test]
 fn what_argo_cd_writes_is_read() {
@@ -73,9 +73,9 @@ fn what_is_missing_or_strange_is_left_out() {
 
 #[test]
 fn long_texts_are_cut() {
-    assert_eq!(one_line("abcdef", 6), "abcdef");
-    assert_eq!(one_line("abcdefg", 6), "abcde…");
-    assert_eq!(one_line("", 0), "");
+    assert_eq!(line("abcdef", 6), "abcdef");
+    assert_eq!(line("abcdefg", 6), "abcde…");
+    assert_eq!(line("", 0), "");
 }
 
 const WORDS: [&str; 40] = [

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::line::{counted, message, span, word};
+use super::super::line::{counted, message, span};
 use super::super::live::Listing;
 use super::super::memory::Cause;
 use super::super::object::{Condition, Snapshot};
 use super::super::verdict::Kind;
 use super::{Case, Notes};
+use crate::gates::shown::word;
 
 /// The condition's reason and message.
 pub(super) fn why(condition: &Condition) -> String {

@@ -17,7 +17,6 @@ pub(super) fn unread(case: &Case<'_>, notes: &mut Notes<'_>) {
             );
         }
         None => notes.say(Kind::Unknown, "was not asked for"),
-        Some(Reading::LeftOut) => notes.ignore(),
         Some(Reading::Found(live)) => {
             let other = live.key.kind != case.key.kind
                 || live.key.name != case.key.name

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::super::k0rdent::{self, Own, ready_condition};
-use super::super::line::{span, word};
+use super::super::line::span;
 use super::super::memory::Cause;
-use super::super::object::{Condition, ObjectKey, Snapshot};
+use super::super::object::{Condition, Snapshot};
 use super::super::pods::Pod;
 use super::super::verdict::Kind;
 use super::controllers::{service, why};
 use super::{Case, Notes};
+use crate::gates::object_key::ObjectKey;
+use crate::gates::shown::word;
 
 /// The groups of the API server itself that have a dot in them.
 const BUILT_IN: [&str; 16] = [

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::line::{counted, message, span, word};
+use super::super::line::{counted, message, span};
 use super::super::memory::Cause;
 use super::super::pods::{Container, Pod, State};
 use super::super::verdict::Kind;
 use super::{Case, Notes};
+use crate::gates::shown::word;
 
 /// The pods by which a workload is judged; of a Job, its controller judges how they end.
 fn pods_of_service<'a>(case: &Case<'a>) -> Vec<&'a Pod> {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::limits::Limits;
 use super::super::line::{counted, span};
-use super::super::object::ObjectKey;
 use super::super::verdict::Kind;
 use super::Notes;
+use crate::gates::object_key::ObjectKey;
 
 /// All objects, after each was judged.
 #[derive(Debug, Clone, Copy)]

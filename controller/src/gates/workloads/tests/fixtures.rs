@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::judge::{Question, judge_by};
-use super::super::object::{ObjectKey, Snapshot, Wanted};
+use super::super::object::{Snapshot, Wanted};
 use super::super::pods::{Owned, Pod};
 use super::super::rules::{Entry, RULES};
 use super::super::verdict::{Kind, Rule, Verdict};
 use super::super::{Baseline, Limits, Listing, Live, Memory, Reading, Related};
+use crate::gates::object_key::ObjectKey;
 
 /// A region: what its tree wants, what its API server has, and what was seen of it.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,6 @@ pub(super) struct Region {
     /// Kinds that cannot be read, and why.
     pub(super) unread: Vec<(&'static str, &'static str)>,
     /// Kinds that are not to be read.
-    pub(super) left_out: Vec<&'static str>,
     pub(super) pods_unread: Option<&'static str>,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
@@ -75,7 +75,6 @@ impl Region {
             let why = self.unread.iter().find(|(kind, _)| *kind == key.kind);
             let found = all.iter().find(|found| found.key == key).cloned();
             let reading = match (why, found) {
-                _ if self.left_out.contains(&key.kind.as_str()) => Reading::LeftOut,
                 (Some((_, why)), _) => Reading::Unread((*why).to_owned()),
                 (None, Some(found)) => Reading::Found(Box::new(found)),
                 (None, None) => Reading::Absent,

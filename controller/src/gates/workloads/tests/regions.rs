@@ -250,30 +250,10 @@ fn limits_have_their_documented_defaults() {
 }
 
 #[test]
-fn what_is_left_out_is_ignored_and_counted() {
-    let mut region = Region::with_deployment();
-    let secret = object("v1", "Secret", "s", &json!({}));
-    region.wanted.push(secret.clone());
-    region.left_out = vec!["Secret"];
-    let verdict = region.watch(0);
-    assert_eq!((verdict.kind, verdict.ignored), (Kind::Healthy, 1));
-}
-
-#[test]
 fn harm_is_proven_where_no_older_tree_wants_the_same() {
     let mut region = job_region(&condition("Failed", "True", "X"));
     region.older = vec![region.wanted.clone()];
     assert!(!region.look(0).proven);
     set(&mut region.older[0][0], "/spec/backoffLimit", json!(9));
     assert!(region.look(0).proven);
-}
-
-#[test]
-fn what_was_before_outlives_the_process() {
-    let mut region = job_region(&condition("Failed", "True", "X"));
-    region.look_before(0);
-    let written = serde_json::to_string(&region.baseline).unwrap();
-    let read: super::super::Baseline = serde_json::from_str(&written).unwrap();
-    assert_eq!(read, region.baseline);
-    assert_eq!(region.kind(), Kind::Sick);
 }

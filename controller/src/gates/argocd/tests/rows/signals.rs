@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::super::super::{Action, BaselineDegraded, Before, Health, Kind, Verdict};
+use tidegate_waves::fleet::BaselineDegraded;
+
+use super::super::super::{Action, Before, Health, Kind, Verdict};
 use super::super::fixture::{
     FOREIGN, LATER_OURS, LATER_THEIRS, NOT_FETCHED, OLDER, OURS, SAME_TREE, Watch,
 };
