@@ -5,7 +5,6 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use tidegate_testkit::small_disk::SmallDisk;
-use tidegate_testkit::wait::wait_until;
 
 use super::{ends_undisturbed, stop};
 use crate::crash::{assert_undisturbed, die_at, say, side_by_side};
@@ -212,36 +211,71 @@ fn what_a_killed_git_left_behind_stops_nothing() {
     let controller = fleet.controller("littered");
     die_at(&controller, "after-rolloutopened", 1);
     let mirror = controller.data_folder().join("fleets/small/mirror.git");
-    let litter = |names: &[&str]| {
-        for name in names {
-            let path = mirror.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-    };
-    litter(&[
-        "HEAD.lock",
-        "config.lock",
-        "packed-refs.lock",
-        "shallow.lock",
-        "refs/remotes/origin/main.lock",
-        "refs/remotes/origin/tidegate/log.lock",
-        "objects/pack/tmp_pack_Zx81",
-        "objects/incoming-Zx81/pack/tmp_pack_1",
-    ]);
-    let running = controller.start();
-    fleet.wait_for_entries("WavePassed", 4);
-    // A git that was killed at its deadline leaves the same, while we go on.
-    litter(&[
-        "refs/remotes/origin/main.lock",
-        "refs/remotes/origin/tidegate/log.lock",
-        "refs/remotes/origin/tidegate/broad.lock",
-        "packed-refs.lock",
-    ]);
-    ends_undisturbed(&fleet, running, Story::Good, "locks of a killed git");
-    wait_until("nothing is left", LONG, || {
-        !files(&mirror)
-            .iter()
-            .any(|path| path.extension().is_some_and(|end| end == "lock"))
-    });
+    litter(
+        &mirror,
+        &[
+            "HEAD.lock",
+            "config.lock",
+            "packed-refs.lock",
+            "shallow.lock",
+            "refs/remotes/origin/main.lock",
+            "refs/remotes/origin/tidegate/log.lock",
+            "objects/pack/tmp_pack_Zx81",
+            "objects/incoming-Zx81/pack/tmp_pack_1",
+        ],
+    );
+    ends_undisturbed(
+        &fleet,
+        controller.start(),
+        Story::Good,
+        "locks of a killed git at the start",
+    );
+    assert_eq!(leftovers(&mirror), Vec::<PathBuf>::new());
+}
+
+/// A git that was killed at its deadline leaves locks while we go on. They are removed as soon as one is in the way,
+/// and here the fetch of what is published meets one.
+#[test]
+fn what_a_git_leaves_that_is_killed_under_way_stops_nothing() {
+    let fleet = SmallFleet::settled();
+    let controller = fleet.controller("littered");
+    let mut running = controller.start();
+    let sums = controller.data_folder().join("fleets/small/sums.json");
+    running.wait_until("a mirror", LONG, || sums.exists());
+    let mirror = controller.data_folder().join("fleets/small/mirror.git");
+    litter(
+        &mirror,
+        &[
+            "refs/remotes/origin/main.lock",
+            "refs/remotes/origin/tidegate/log.lock",
+            "refs/remotes/origin/tidegate/broad.lock",
+            "packed-refs.lock",
+        ],
+    );
+    fleet.publish_version("2-bad");
+    ends_undisturbed(
+        &fleet,
+        running,
+        Story::Bad,
+        "locks of a git killed under way",
+    );
+    assert_eq!(leftovers(&mirror), Vec::<PathBuf>::new());
+}
+
+fn litter(mirror: &Path, names: &[&str]) {
+    for name in names {
+        let path = mirror.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+}
+
+fn leftovers(mirror: &Path) -> Vec<PathBuf> {
+    files(mirror)
+        .into_iter()
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            path.extension().is_some_and(|end| end == "lock") || name.starts_with("tmp_pack_")
+        })
+        .collect()
 }
