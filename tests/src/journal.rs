@@ -13,7 +13,7 @@ use crate::work::git_command;
 const HOOK: &str = r#"#!/bin/sh
 while read -r old new ref; do
   case "$ref" in
-    refs/*) printf '%s %s %s %s %s\n' "$PPID" "$1" "$old" "$new" "$ref" >>"$(dirname "$0")/../journal" ;;
+    refs/*) printf '%s %s %s %s %s\n' "$PPID" "$1" "$old" "$new" "$ref" >>"${0%/*}/../journal" ;;
   esac
 done
 exit 0
