@@ -2,6 +2,7 @@
 
 mod disk;
 mod disorder;
+mod everything;
 mod input;
 mod lies;
 mod neighbours;
