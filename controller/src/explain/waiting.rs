@@ -97,7 +97,7 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
         RegionState::Applying,
         Some(deadline),
         format!(
-            "The branch holds the new tree, and no gate has told anything of it yet: Argo CD brings it to the region. Not healthy within {}, it fails, or is held if nothing could be learnt.",
+            "The branch holds the new tree, and no gate has learnt anything from the region yet: the tree is on its way there, or the region cannot be asked. If that stays so for {}, the region is held, or fails where the wave has `onUnreachable: fail`.",
             duration::format(deadline)
         ),
     );
@@ -106,7 +106,7 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
         RegionState::Verifying,
         Some(deadline),
         format!(
-            "Gates answer and are not healthy yet. Not healthy within {} of its promotion, it fails.",
+            "Gates answer and are not healthy yet. Not healthy within {} of its promotion, it fails, or is held if that is no evidence against the commit: it was not healthy before either, or runs an older tree still.",
             duration::format(deadline)
         ),
     );

@@ -9,7 +9,9 @@ mod source_revert;
 pub(super) use ending::end_with;
 pub(super) use give_back::{cannot_move, is_stuck, pay_owed};
 pub(super) use isolation::{is_isolated, isolate_by_request, isolated_give_backs};
-pub(super) use judge::{deadline_passed, is_strict, is_unreachable, last_evidence, slowest_gate};
+pub(super) use judge::{
+    deadline_passed, is_strict, is_unreachable, last_evidence, said_by_others, slowest_gate,
+};
 
 use super::state::RolloutState;
 use super::turn::{Turn, Writing};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::failure::{deadline_passed, is_stuck, is_unreachable, last_evidence, slowest_gate};
+use super::failure::{
+    deadline_passed, is_stuck, is_unreachable, last_evidence, said_by_others, slowest_gate,
+};
 use super::state::{FleetState, Hold, HoldReason, LeftOut, RegionState};
 use super::turn::{Turn, Writing};
 use crate::fleet::{Gate, OnUnreachable};
@@ -179,8 +181,9 @@ pub(super) fn begin_holds(turn: &mut Turn<'_>) -> Option<Writing> {
                 .map(|gate| format!("{} {}", gate.name, last_evidence(turn, region, gate)))
                 .unwrap_or_default();
             let message = format!(
-                "not healthy within {}: {evidence}",
-                crate::duration::format(planned.policy.progress_deadline)
+                "not healthy within {}: {evidence}{}",
+                crate::duration::format(planned.policy.progress_deadline),
+                said_by_others(turn, region, &gates, gate)
             );
             let skipped = turn.rollout()?.region(region).map_or(0, |(wave, _)| {
                 wave.regions

@@ -13,7 +13,7 @@ use super::state::{
 };
 use super::turn::{Turn, Writing};
 use crate::fleet::{Gate, OnFailure, OnUnreachable};
-use crate::gate::GateFold;
+use crate::gate::{GateFold, Reading};
 use crate::log::{EntryKind, MoveKind};
 use crate::oid::Oid;
 use crate::plan::PlannedWave;
@@ -84,15 +84,12 @@ fn advance_regions(turn: &mut Turn<'_>) {
             continue;
         };
         let gates: Vec<&Gate> = plan.gates_in(planned, &region).collect();
-        let answered = gates.iter().any(|gate| {
-            turn.watch
-                .gate(&region, &gate.name)
-                .and_then(GateFold::last)
-                .is_some()
-        });
-        if state == RegionState::Applying && answered {
+        if state == RegionState::Applying
+            && let Some(gate) = first_to_answer(turn, &region, &gates)
+        {
             state = RegionState::Verifying;
-            turn.move_region(&region, state, None);
+            let evidence = format!("{} {}", gate.name, last_evidence(turn, &region, gate));
+            turn.move_region(&region, state, Some(evidence));
         }
         let was_healthy = turn
             .rollout()
@@ -149,6 +146,24 @@ fn advance_regions(turn: &mut Turn<'_>) {
             );
         }
     }
+}
+
+/// A gate to which the region has just answered something, were it of an older tree; that it could not be asked, or that
+/// nothing could be learnt, is no answer.
+fn first_to_answer<'a>(turn: &Turn<'_>, region: &str, gates: &[&'a Gate]) -> Option<&'a Gate> {
+    gates.iter().copied().find(|gate| {
+        turn.watch
+            .gate(region, &gate.name)
+            .and_then(GateFold::last)
+            .is_some_and(|(_, sample)| match sample.reading {
+                Reading::Healthy { .. }
+                | Reading::Bad
+                | Reading::Sick
+                | Reading::Progressing
+                | Reading::Stale => true,
+                Reading::Unknown | Reading::Unreachable | Reading::EgressDenied => false,
+            })
+    })
 }
 
 /// Brings what is shown of the rollout and its waves up to date with its holds and regions.

@@ -1,6 +1,7 @@
 //! Harm, and what the policy makes of it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use super::ending::end_with;
 use super::isolation::{is_isolated, isolate};
@@ -334,12 +335,13 @@ fn failures_in(
     let last = gate
         .map(|gate| last_evidence(turn, region, gate))
         .unwrap_or_default();
+    let others = said_by_others(turn, region, &gates, gate);
     let deadline = crate::duration::format(planned.policy.progress_deadline);
     if !is_unreachable(turn, region, run.before, &gates) {
         return vec![failure(
             FailureReason::TimedOut,
             &name,
-            format!("{region} {name} not healthy within {deadline}: {last}"),
+            format!("{region} {name} not healthy within {deadline}: {last}{others}"),
         )];
     }
     if planned.policy.on_unreachable != OnUnreachable::Fail {
@@ -348,7 +350,9 @@ fn failures_in(
     vec![failure(
         FailureReason::Unreachable,
         &name,
-        format!("{region} {name} not judged within {deadline} (onUnreachable: fail): {last}"),
+        format!(
+            "{region} {name} not judged within {deadline} (onUnreachable: fail): {last}{others}"
+        ),
     )]
 }
 
@@ -379,20 +383,58 @@ pub(in crate::rollout) fn is_unreachable(
         })
 }
 
+/// The gate that a region waits for: the first that answered and is not healthy, else the first that is not healthy.
 pub(in crate::rollout) fn slowest_gate<'a>(
     turn: &Turn<'_>,
     region: &str,
     gates: &[&'a Gate],
 ) -> Option<&'a Gate> {
-    gates
+    let unhealthy = unhealthy(turn, region, gates);
+    unhealthy
         .iter()
         .copied()
         .find(|gate| {
             turn.watch
                 .gate(region, &gate.name)
-                .is_none_or(|fold| fold.state(&gate.sampling) != GateState::Healthy)
+                .is_some_and(GateFold::answered)
         })
+        .or_else(|| unhealthy.first().copied())
         .or_else(|| gates.first().copied())
+}
+
+fn unhealthy<'a>(turn: &Turn<'_>, region: &str, gates: &[&'a Gate]) -> Vec<&'a Gate> {
+    let is_unhealthy = |gate: &&Gate| {
+        turn.watch
+            .gate(region, &gate.name)
+            .is_none_or(|fold| fold.state(&gate.sampling) != GateState::Healthy)
+    };
+    gates.iter().copied().filter(is_unhealthy).collect()
+}
+
+/// What the gates beside `told` said last that are not healthy either, each after a semicolon: whoever mends what one
+/// gate says should not learn of the next an hour later.
+pub(in crate::rollout) fn said_by_others(
+    turn: &Turn<'_>,
+    region: &str,
+    gates: &[&Gate],
+    told: Option<&Gate>,
+) -> String {
+    const MOST: usize = 3;
+    let mut others = unhealthy(turn, region, gates);
+    others.retain(|gate| told.is_none_or(|told| told.name != gate.name));
+    let mut text = String::new();
+    for gate in others.iter().take(MOST) {
+        let _ = write!(
+            text,
+            "; {} {}",
+            gate.name,
+            last_evidence(turn, region, gate)
+        );
+    }
+    if others.len() > MOST {
+        let _ = write!(text, "; and {} gates more", others.len() - MOST);
+    }
+    text
 }
 
 pub(in crate::rollout) fn last_evidence(turn: &Turn<'_>, region: &str, gate: &Gate) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::world::{Spec, World};
 use crate::amount::Amount;
-use crate::fleet::{OnFailure, OnUnreachable, Sampling};
+use crate::fleet::{Gate, OnFailure, OnUnreachable, Sampling};
 use crate::gate::{Reading, Sample};
 use crate::log::EntryKind;
 use crate::rollout::observation::{Now, Phase, RegionSample};
@@ -226,6 +226,46 @@ fn a_gate_that_is_healthy_turns_another_that_knows_nothing_into_no_failure() {
     world.run();
     assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
     assert_eq!(world.count(EntryKind::Failed), 0);
+}
+
+#[test]
+fn a_hold_tells_what_every_gate_said_that_is_not_healthy() {
+    let mut spec = Spec::small();
+    spec.doubly_gated = true;
+    let mut world = World::settled(spec);
+    world.dark.insert("r0".to_owned());
+    world.blind.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until_last(EntryKind::Held);
+    let rollout = world.state().rollout.as_ref().unwrap();
+    let planned = rollout.plan.wave(&rollout.waves[0].name).unwrap();
+    let gates: Vec<&Gate> = rollout.plan.gates_in(planned, "r0").collect();
+    assert_eq!(gates.len(), 2);
+    let message = &world.state().holds[0].message;
+    for gate in gates {
+        assert!(message.contains(&gate.name), "{message}");
+    }
+}
+
+#[test]
+fn a_region_whose_gates_learn_nothing_is_not_said_to_answer() {
+    let mut world = World::settled(Spec::small());
+    world.dark.insert("r0".to_owned());
+    world.commit(&[("all", "v2")]);
+    world.run_until("applying", |world| {
+        world.region("r0") == RegionState::Applying
+    });
+    world.run_for(60);
+    assert_eq!(world.region("r0"), RegionState::Applying);
+    world.dark.clear();
+    world.run_until("verifying", |world| {
+        world.region("r0") == RegionState::Verifying
+    });
+    let story = world.story();
+    assert!(
+        story.contains("r0: Applying -> Verifying: healthz answered 200"),
+        "{story}"
+    );
 }
 
 #[test]
