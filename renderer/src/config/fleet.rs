@@ -1,11 +1,13 @@
 //! The document `tidegate.yaml`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use tidegate_waves::amount::Amount;
 use tidegate_waves::fleet::{
-    Fleet, Gate, Guards, Members, OnFailure, OnUnreachable, PolicyWithContent, RESERVED_WAVE_NAMES,
-    RevertPolicy, RevertSource, SlotUntil, ValueLayer, Wave, WavePolicy,
+    ArgocdCheck, Fleet, Gate, GateCheck, Guards, Members, OnFailure, OnUnreachable,
+    PolicyWithContent, RESERVED_WAVE_NAMES, RevertPolicy, RevertSource, SlotUntil, ValueLayer,
+    Wave, WavePolicy, WorkloadsCheck,
 };
 use tidegate_waves::selector::{LabelSelector, Operator, Requirement};
 
@@ -467,7 +469,15 @@ fn warn_of_short_deadline(
 ) {
     for gate in defaults.gates {
         let sampling = &gate.sampling;
+        let (soak, durations) = match &gate.check {
+            GateCheck::Http(_) => (Duration::ZERO, "`settle`, `every` or `successes`"),
+            GateCheck::Argocd(ArgocdCheck { stable_for, .. })
+            | GateCheck::Workloads(WorkloadsCheck { stable_for, .. }) => {
+                (*stable_for, "`stableFor`, `settle`, `every` or `successes`")
+            }
+        };
         let needed = sampling.settle.unwrap_or_default()
+            + soak
             + sampling
                 .every
                 .saturating_mul(sampling.successes.saturating_sub(1));
@@ -484,7 +494,7 @@ fn warn_of_short_deadline(
                     fields.what(),
                     text(policy.progress_deadline)
                 ),
-                "raise `progressDeadline`, or lower `settle`, `every` or `successes` of the gate",
+                format!("raise `progressDeadline`, or lower {durations} of the gate"),
             );
         }
     }

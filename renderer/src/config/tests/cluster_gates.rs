@@ -75,8 +75,8 @@ fn mistakes_have_their_place_and_what_would_be_right() {
             "`onDrift` of `argocd` of gate \"a\" must be one of hold, fail",
         ),
         (
-            "{ name: a, argocd: { stable: 1m } }",
-            "unknown field `stable` in `argocd` of gate \"a\" => did you mean `stableFor`?",
+            "{ name: a, argocd: { stabelFor: 1m } }",
+            "unknown field `stabelFor` in `argocd` of gate \"a\" => did you mean `stableFor`?",
         ),
         (
             "{ name: a, argocd: { applications: 0 } }",
@@ -98,7 +98,7 @@ fn mistakes_have_their_place_and_what_would_be_right() {
         let document = fleet(&format!("  - {gate}\n"));
         let said = found(&good().with("tidegate.yaml", document));
         assert_eq!(said.len(), 1, "{gate}: {said:?}");
-        assert!(said[0].starts_with("tidegate.yaml:13:"), "{said:?}");
+        assert!(said[0].starts_with("tidegate.yaml:14:"), "{said:?}");
         assert!(said[0].contains(words), "{gate}: {said:?}");
     }
 }

@@ -160,6 +160,11 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
             "tidegate.yaml:10:23: warning: gate \"healthz\" needs at least 50s to become healthy, but the deadline of wave \"canary\" is 40s => raise `progressDeadline`, or lower `settle`, `every` or `successes` of the gate",
         ),
         (
+            "  - name: healthz\n",
+            "  - { name: running, workloads: { stableFor: 31m } }\n  - name: healthz\n",
+            "tidegate.yaml:8:5: warning: gate \"running\" needs at least 31m to become healthy, but the deadline of wave \"canary\" is 30m => raise `progressDeadline`, or lower `stableFor`, `settle`, `every` or `successes` of the gate | tidegate.yaml:10:5: warning: gate \"running\" needs at least 31m to become healthy, but the deadline of wave \"broad\" is 30m => raise `progressDeadline`, or lower `stableFor`, `settle`, `every` or `successes` of the gate",
+        ),
+        (
             "name: canary",
             "name: log",
             "tidegate.yaml:8:11: error: a wave cannot be called \"log\" => these names are reserved: log, requests, revert",
@@ -246,8 +251,8 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         ),
         (
             "    http:",
-            "    argocd: {}\n    htp:",
-            "tidegate.yaml:15:5: error: gate \"healthz\" is of the unknown type `argocd` => the only type of gate in this version is `http`",
+            "    prometheus: {}\n    htp:",
+            "tidegate.yaml:15:5: error: gate \"healthz\" is of the unknown type `prometheus` => the types of gates in this version are `http`, `argocd` and `workloads`",
         ),
         (
             "settle: 30s",
