@@ -21,8 +21,7 @@ use crate::sweep::Case;
 const LIMIT: Duration = Duration::from_secs(90);
 /// How long a fault lasts at most where the controller does not say that it met it.
 const LASTS: Duration = Duration::from_secs(2);
-/// How long a controller is frozen: longer than its deadlines for git and for regions. In every second case it goes on as
-/// soon as another has taken over, right in the middle of that one's work.
+/// How long a controller is frozen at most: longer than its deadlines for git and for regions.
 const FROZEN: Duration = Duration::from_secs(8);
 /// What git commands may take.
 const GIT_DEADLINE: &str = "5s";
@@ -45,6 +44,8 @@ pub(crate) struct Run<'a> {
     scenario: &'a Scenario,
     case: Option<(&'a Case<'a>, Option<&'a SmallDisk>)>,
     phase: Phase<'a>,
+    /// Whether the controller met the fault, and not only came to its point.
+    met: bool,
     /// The controller that meets the fault, and what became of it.
     first: (Controller<'a>, Running),
     /// The one that takes over while the first is frozen.
@@ -85,6 +86,7 @@ impl<'a> Run<'a> {
             } else {
                 Phase::Over
             },
+            met: false,
             first: (controller, running),
             second: None,
             steps: scenario.steps.iter().copied().collect(),
@@ -100,9 +102,14 @@ impl<'a> Run<'a> {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether the fault was met.
+    pub(crate) fn was_met(&self) -> bool {
+        self.met
+    }
+
     /// Whether the server answers nobody just now, people neither.
     fn is_cut(&self) -> bool {
-        matches!(self.phase, Phase::During(_, Some(Applied::Cut(_))))
+        matches!(self.phase, Phase::During(_, Some(Applied::Cut(..))))
     }
 
     /// Everything that its controllers have said.
@@ -214,6 +221,7 @@ impl<'a> Run<'a> {
                             .env("TIDEGATE_GIT_DEADLINE", GIT_DEADLINE);
                     }
                     self.restart(controller);
+                    self.met = true;
                     self.phase = Phase::Over;
                 }
             }
@@ -224,10 +232,11 @@ impl<'a> Run<'a> {
                 let applied = match case.fault {
                     Fault::Full => disk.map(Applied::full),
                     Fault::Broken => Some(Applied::broken(self.first.1.id())),
-                    Fault::Cut => Some(Applied::cut(self.fleet, case.number % 2 == 1)),
-                    Fault::Kill | Fault::Move | Fault::Freeze => None,
+                    Fault::Cut => Some(Applied::cut(self.fleet, false)),
+                    Fault::Silence => Some(Applied::cut(self.fleet, true)),
+                    Fault::Kill | Fault::Move | Fault::Freeze | Fault::Interleave => None,
                 };
-                if case.fault == Fault::Freeze {
+                if case.fault.has_another() {
                     let second = self
                         .fleet
                         .controller("second")
@@ -239,15 +248,19 @@ impl<'a> Run<'a> {
                 self.phase = Phase::During(Instant::now(), applied);
             }
             Phase::During(since, Some(applied)) => {
-                if since.elapsed() > LASTS || applied.was_said(&self.first.1.stderr()) {
+                let said = self.first.1.stderr();
+                if since.elapsed() > LASTS || applied.may_end(&said) {
+                    self.met = applied.was_met(&said);
                     self.phase = Phase::Over;
                 }
             }
             Phase::During(since, None) => {
-                // In the middle of the other's work, or when whatever it had begun is over its deadline.
-                let in_the_middle = case.number % 2 == 0 && self.fleet.count("TakeOver") > 0;
-                if in_the_middle || since.elapsed() > FROZEN {
+                let frozen_for_long = since.elapsed() > FROZEN;
+                let is_interleaved =
+                    case.fault == Fault::Interleave && self.fleet.count("TakeOver") > 0;
+                if is_interleaved || frozen_for_long {
                     self.first.1.thaw();
+                    self.met = is_interleaved || case.fault == Fault::Freeze;
                     self.phase = Phase::Over;
                 }
             }

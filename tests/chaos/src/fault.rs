@@ -19,23 +19,29 @@ pub enum Fault {
     Move,
     /// Frozen for longer than any deadline, while another controller works.
     Freeze,
+    /// Frozen until another controller has taken over, so that it goes on right in the middle of that one's work.
+    Interleave,
     /// Its data folder is full for a while.
     Full,
     /// Its file system answers with errors for a while.
     Broken,
-    /// It reaches neither git nor the regions for a while.
+    /// For a while, git closes every connection, and regions do not answer.
     Cut,
+    /// For a while, neither git nor the regions answer, as when packets are lost.
+    Silence,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Kill,
         Self::Move,
         Self::Freeze,
+        Self::Interleave,
         Self::Full,
         Self::Broken,
         Self::Cut,
+        Self::Silence,
     ];
 
     /// Its name on the command line and in tables.
@@ -44,10 +50,17 @@ impl Fault {
             Self::Kill => "kill",
             Self::Move => "move",
             Self::Freeze => "freeze",
+            Self::Interleave => "interleave",
             Self::Full => "enospc",
             Self::Broken => "eio",
             Self::Cut => "cut",
+            Self::Silence => "silence",
         }
+    }
+
+    /// Whether another controller works meanwhile.
+    pub fn has_another(self) -> bool {
+        matches!(self, Self::Freeze | Self::Interleave)
     }
 
     /// Whether the controller dies of it, at the point itself.
@@ -65,7 +78,12 @@ impl Fault {
                     .map(|why| format!("nothing can be mounted here: {why}"))
             }
             Self::Broken => tracing_is_missing(),
-            Self::Kill | Self::Move | Self::Freeze | Self::Cut => None,
+            Self::Kill
+            | Self::Move
+            | Self::Freeze
+            | Self::Interleave
+            | Self::Cut
+            | Self::Silence => None,
         }
     }
 }
@@ -120,8 +138,8 @@ pub(crate) enum Applied<'a> {
     Full(&'a SmallDisk),
     /// File system calls that fail.
     Broken(Child),
-    /// No way to the world.
-    Cut(&'a SmallFleet),
+    /// No way to the world, and how many requests git had answered before.
+    Cut(&'a SmallFleet, usize),
 }
 
 impl<'a> Applied<'a> {
@@ -148,18 +166,24 @@ impl<'a> Applied<'a> {
         } else {
             ServerFault::DropRequest
         };
+        let before = fleet.server.requests();
         fleet.server.fail(On::Any, fault);
         fleet.health.cut(true);
-        Self::Cut(fleet)
+        Self::Cut(fleet, before)
     }
 
-    /// Whether the controller has said that it met it.
-    pub(crate) fn was_said(&self, said: &str) -> bool {
+    /// Whether it may end, for the controller has said that it met it.
+    pub(crate) fn may_end(&self, said: &str) -> bool {
+        // An outage is longer than the first request that fails.
+        !matches!(self, Self::Cut(..)) && self.was_met(said)
+    }
+
+    /// Whether the controller met it: it says so, or asked somebody who did not answer.
+    pub(crate) fn was_met(&self, said: &str) -> bool {
         match self {
             Self::Full(_) => said.contains("no space is left") || said.contains("No space left"),
             Self::Broken(_) => said.contains("Input/output error") || said.contains("os error 5"),
-            // An outage is longer than the first request that fails.
-            Self::Cut(_) => false,
+            Self::Cut(fleet, before) => fleet.server.requests() > *before,
         }
     }
 }
@@ -172,7 +196,7 @@ impl Drop for Applied<'_> {
                 terminate(tracer.id());
                 let _ = tracer.wait();
             }
-            Self::Cut(fleet) => {
+            Self::Cut(fleet, _) => {
                 fleet.health.cut(false);
                 fleet.server.clear();
             }

@@ -259,7 +259,7 @@ pub const ALL: &[Scenario] = &[
         }],
         ends: "Succeeded",
         either_way: as_it_is,
-        spared: &[Fault::Cut],
+        spared: &[Fault::Cut, Fault::Silence],
     },
     Scenario {
         name: "later",

@@ -47,8 +47,6 @@ struct Undisturbed {
 pub(crate) struct Case<'a> {
     scenario: &'a Scenario,
     pub(crate) point: Point,
-    /// The point's place among the scenario's.
-    pub(crate) number: usize,
     pub(crate) fault: Fault,
 }
 
@@ -66,8 +64,10 @@ impl Case<'_> {
 /// What became of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// The end is the undisturbed one, and nothing was found.
+    /// The fault was met, the end is the undisturbed one, and nothing was found.
     Equal,
+    /// The same, but nothing shows that the fault was met: nothing was written, or nobody asked, for as long as it lasted.
+    NotMet,
     /// This run did not come by the point: how often something is looked at depends on the time.
     NotReached,
     /// The end differs, or something was found.
@@ -78,13 +78,14 @@ impl Verdict {
     fn name(self) -> &'static str {
         match self {
             Self::Equal => "equal",
+            Self::NotMet => "not-met",
             Self::NotReached => "not-reached",
             Self::Differs => "DIFFERS",
         }
     }
 
     fn of(name: &str) -> Option<Self> {
-        [Self::Equal, Self::NotReached, Self::Differs]
+        [Self::Equal, Self::NotMet, Self::NotReached, Self::Differs]
             .into_iter()
             .find(|verdict| verdict.name() == name)
     }
@@ -129,7 +130,7 @@ pub fn run(options: &Options) -> bool {
             points.len(),
             scenario.about
         );
-        for (number, point) in points.iter().enumerate() {
+        for point in points {
             if options
                 .point
                 .as_ref()
@@ -143,7 +144,6 @@ pub fn run(options: &Options) -> bool {
             cases.extend(faults.map(|fault| Case {
                 scenario,
                 point: point.clone(),
-                number,
                 fault: *fault,
             }));
         }
@@ -249,6 +249,7 @@ fn table(results: &BTreeMap<String, Verdict>, options: &Options) {
         "fault",
         "points",
         "equal",
+        "equal, not met",
         "differing",
         "not reached",
     ]);
@@ -267,6 +268,7 @@ fn table(results: &BTreeMap<String, Verdict>, options: &Options) {
                 fault.to_owned(),
                 count(begins, ends, None).to_string(),
                 count(begins, ends, Some(Verdict::Equal)).to_string(),
+                count(begins, ends, Some(Verdict::NotMet)).to_string(),
                 count(begins, ends, Some(Verdict::Differs)).to_string(),
                 count(begins, ends, Some(Verdict::NotReached)).to_string(),
             ]);
@@ -347,15 +349,18 @@ fn judge(case: &Case<'_>, bases: &Bases, wanted: &Undisturbed, keep: &Path) -> (
         let mut run = Run::new(&fleet, case.scenario, Some((case, disk.as_ref())));
         run.said = Some(&said);
         run.carry_out();
-        let met = run.is_over();
+        let verdict = match (run.is_over(), run.was_met()) {
+            (true, true) => Verdict::Equal,
+            (true, false) => Verdict::NotMet,
+            (false, _) => Verdict::NotReached,
+        };
         run.stop();
         assert_eq!(end_of(&fleet, case.scenario), wanted.end, "the end differs");
         journal_audit::check(&fleet);
-        met
+        verdict
     }));
     match outcome {
-        Ok(true) => (Verdict::Equal, String::new()),
-        Ok(false) => (Verdict::NotReached, String::new()),
+        Ok(verdict) => (verdict, String::new()),
         Err(payload) => {
             let why = payload
                 .downcast_ref::<String>()
