@@ -12,6 +12,7 @@ pub mod audit;
 pub mod completions;
 pub mod config_repo;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod fetch;
@@ -94,6 +95,7 @@ enum Command {
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Gates(gates::GatesArgs),
+    Doctor(doctor::DoctorArgs),
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
     Approve(verbs::ApproveArgs),
@@ -142,6 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Gates(arguments) => gates::run(arguments, &terminal),
+        Command::Doctor(arguments) => doctor::run(&arguments, &terminal),
         Command::History(arguments) => history::run(arguments, &terminal),
         Command::Audit(arguments) => audit::run(arguments, &terminal),
         Command::Approve(arguments) => verbs::approve(arguments, &terminal),

@@ -8,6 +8,7 @@ mod argocd_secret;
 mod client;
 mod kubeconfig;
 pub mod request;
+pub mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
 use self::client::{Credentials, build};
 use self::kubeconfig::KubeconfigFiles;
+use self::rights::Right;
 
 /// How long a Secret that was read is taken for unchanged, unless its credentials are refused.
 const SECRETS_ARE_READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -95,6 +97,21 @@ impl Clusters {
             making: Arc::default(),
             made: Arc::default(),
         }
+    }
+
+    /// The rights to read the Secrets that lead to other clusters, each with the cluster that has them.
+    pub fn secrets_read(&self) -> impl Iterator<Item = (String, Right)> {
+        self.sources.iter().filter_map(|source| {
+            let (verb, holder, namespace) = match source {
+                ClusterSource::Secrets(secrets) => ("get", &secrets.cluster, &secrets.namespace),
+                ClusterSource::ArgocdSecrets(secrets) => {
+                    ("list", &secrets.cluster, &secrets.namespace)
+                }
+                _ => return None,
+            };
+            let right = Right::new(verb, "", "secrets", Some(namespace));
+            Some((holder.clone(), right))
+        })
     }
 
     /// A client for a cluster. Its calls have no deadline of their own: whoever calls sets one.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use tidegate_renderer::suggest::nearest;
 use tidegate_waves::gate::Reading;
@@ -13,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::error::CommandError;
 use super::log_view::{LogArgs, LogView};
-use super::output::{OutputFormat, lines, print_structured};
+use super::output::{OutputFormat, lines, plain_table, print_structured};
 use super::run::prober;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
@@ -116,16 +115,10 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
             terminal.data(&lines(names.iter().map(String::as_str)))
         }
         OutputFormat::Table | OutputFormat::Wide => {
-            let mut table = Table::new();
-            table
-                .load_preset(presets::NOTHING)
-                .set_content_arrangement(ContentArrangement::Disabled);
-            table.set_header(["REGION", "GATE", "SAYS", "EVIDENCE"]);
-            for said in &said {
-                table.add_row([&said.region, &said.gate, said.says, &said.evidence]);
-            }
-            let rows: Vec<String> = table.lines().map(|row| row.trim_end().to_owned()).collect();
-            terminal.data(&lines(rows.iter().map(String::as_str)))
+            let rows = said
+                .iter()
+                .map(|said| [&*said.region, &*said.gate, said.says, &*said.evidence]);
+            terminal.data(&plain_table(["REGION", "GATE", "SAYS", "EVIDENCE"], rows))
         }
     }
 }

@@ -169,11 +169,19 @@ pub struct LogView {
 impl LogView {
     /// Fetches the log's newest entry.
     pub fn open(arguments: &LogArgs) -> Result<Self, CommandError> {
+        match Self::find(arguments)? {
+            Some(view) => Ok(view),
+            None => Err(arguments.resolved()?.missing()),
+        }
+    }
+
+    /// Fetches the log's newest entry; `None` before the first rollout.
+    pub fn find(arguments: &LogArgs) -> Result<Option<Self>, CommandError> {
         let log = arguments.resolved()?;
         let reference = log.reference();
         let repo = TemporaryRepo::pointed_at(&log.url, Path::new("."))?;
         if repo.list(&[&reference])?.is_empty() {
-            return Err(log.missing());
+            return Ok(None);
         }
         repo.fetch(&[format!("+{reference}:{reference}")], Some(1))?;
         // What came counts, not what was listed: the log may have moved between the two.
@@ -182,13 +190,13 @@ impl LogView {
         let history = History::open(repo.path()).map_err(CommandError::failed)?;
         let state = read_state(&store, &history, tip).map_err(CommandError::failed)?;
         log.check_path(&state.fleet.path)?;
-        Ok(Self {
+        Ok(Some(Self {
             repo,
             history,
             log,
             tip,
             state,
-        })
+        }))
     }
 
     /// What the log's newest entry says.

@@ -1,6 +1,7 @@
 //! The forms in which data is printed.
 
 use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::error::CommandError;
@@ -47,4 +48,19 @@ pub fn lines<'a>(names: impl Iterator<Item = &'a str>) -> String {
         text.push('\n');
         text
     })
+}
+
+/// A table without lines, whose columns are as wide as they need.
+pub fn plain_table<'a, const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [&'a str; COLUMNS]>,
+) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    table.add_rows(rows);
+    let rows: Vec<String> = table.lines().map(|row| row.trim_end().to_owned()).collect();
+    lines(rows.iter().map(String::as_str))
 }

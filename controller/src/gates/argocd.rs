@@ -62,7 +62,7 @@ pub use self::application::{
     Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
     OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
 };
-pub use self::expected::{Before, Expected, Revisions, Standing};
+pub use self::expected::{Before, Expected, Revisions, Standing, is_same_repository};
 pub use self::gate::{ArgocdGate, RegionMemory};
 pub use self::instance::{Instance, InstanceError, Listed};
 pub use self::limits::Limits;

@@ -196,6 +196,12 @@ pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>
     }
 }
 
+/// Hands an object in and gives what became of it.
+pub async fn create(client: &Client, path: &str, object: &Value) -> Result<Value, RequestError> {
+    let body = object.to_string().into_bytes();
+    ask(client, Method::POST, path, Some("application/json"), body).await
+}
+
 /// Changes an object by a merge patch (RFC 7386) and gives it as it is then.
 pub async fn merge_patch(
     client: &Client,

@@ -178,7 +178,11 @@ pub struct ArgocdSecrets {
 
 /// One Argo CD.
 #[derive(Debug, JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(
+    rename = "ArgocdInstance",
+    rename_all = "camelCase",
+    deny_unknown_fields
+)]
 pub struct Argocd {
     /// The name by which gates know it.
     #[schemars(extend("default" = "argocd"))]

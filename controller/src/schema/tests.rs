@@ -358,6 +358,21 @@ fn table(name: &str, schema: &Value) -> String {
     text
 }
 
+/// The table of a part that has exactly one of several fields.
+fn table_of_choices(name: &str, schema: &Value, choices: &[Value]) -> String {
+    let mut text = format!(
+        "\n### {name}\n\n{} It has exactly one of these fields.\n\n| field | type | meaning |\n|---|---|---|\n",
+        schema["description"].as_str().unwrap_or_default()
+    );
+    for choice in choices {
+        let meaning = choice["description"].as_str().unwrap_or_default();
+        for (field, about) in choice["properties"].as_object().into_iter().flatten() {
+            let _ = writeln!(text, "| `{field}` | {} | {meaning} |", type_of(about));
+        }
+    }
+    text
+}
+
 fn type_of(schema: &Value) -> String {
     let named = |schema: &Value| {
         let reference = schema["$ref"].as_str()?;
@@ -389,6 +404,14 @@ fn config_reference_page() {
         for (part, about) in schema["$defs"].as_object().into_iter().flatten() {
             if about.get("properties").is_some() {
                 page += &table(part, about);
+                continue;
+            }
+            if let Some(choices) = about["oneOf"].as_array()
+                && choices
+                    .iter()
+                    .all(|choice| choice["properties"].is_object())
+            {
+                page += &table_of_choices(part, about, choices);
                 continue;
             }
             let described = about["description"].as_str().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The `argocd` gate with a real Argo CD.
 
+use serde_json::json;
 use tidegate_testkit::argocd::Part;
 use tidegate_testkit::wait::wait_until;
 
@@ -14,6 +15,22 @@ fn good_commits_go_through_all_waves_and_bad_ones_come_back() {
     stage.settle(0);
     assert_eq!(stage.images(), vec!["web:1"; 6]);
     assert_eq!(stage.rollout()["state"], "Succeeded");
+
+    stage.say("what the doctor says");
+    let found = stage.doctor(&[], 0);
+    assert!(found.contains("it has 6 Applications in argocd"), "{found}");
+    assert!(found.contains("a sync whose hook never ends"), "{found}");
+    let roles = stage.doctor(&["--roles"], 0);
+    stage.be_nobody();
+    let found = stage.doctor(&[], 1);
+    assert!(
+        found.contains("does not let us list applications.argoproj.io in argocd"),
+        "{found}"
+    );
+    stage.say("from here on with the roles that it printed");
+    stage.be_granted(&roles);
+    let found = stage.doctor(&[], 0);
+    assert!(!found.contains("everything"), "{found}");
 
     stage.say("a good commit");
     stage.publish_values("web:2", "hello");
@@ -137,4 +154,19 @@ fn what_argo_cd_does_late_or_never_is_waited_for_ended_or_followed() {
         deployment,
         "another Deployment"
     );
+
+    stage.say(
+        "the doctor, when an ApplicationSet may delete and an Application follows what it likes",
+    );
+    let sets = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applicationsets/shop";
+    let may_delete = json!({ "spec": { "syncPolicy": { "applicationsSync": "sync" } } });
+    stage.argocd().stop_part(Part::ApplicationSetController);
+    stage.cluster.client().merge_patch(sets, &may_delete);
+    let application = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-down";
+    let elsewhere = json!({ "spec": { "source": { "targetRevision": "main" } } });
+    stage.cluster.client().merge_patch(application, &elsewhere);
+    let found = stage.doctor(&[], 1);
+    assert!(found.contains("it may delete Applications"), "{found}");
+    assert!(found.contains("Application shop-down"), "{found}");
+    assert!(found.contains("it follows \"main\""), "{found}");
 }

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_testkit::argocd::ArgoCd;
 use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
 use tidegate_testkit::kubelet::{Kubelet, Player, by_image};
-use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd};
+use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd, Options, User};
 use tidegate_testkit::stack::STACK_VARIABLE;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate, built};
 use tidegate_testkit::work::Work;
@@ -20,6 +20,8 @@ pub(super) const LONG: Duration = Duration::from_secs(240);
 /// The regions, in the order in which they go.
 pub(super) const REGIONS: [&str; 6] = ["west", "east", "north", "south", "up", "down"];
 const REPO: &str = "fleet.git";
+/// The user of the cluster who has only what the doctor's roles give.
+const ACCOUNT: &str = "tidegate";
 /// What the config repo of every user begins with.
 const APPLICATION_SET: &str = include_str!("../../../repo-template/argocd/applicationset.yaml");
 
@@ -90,7 +92,11 @@ impl Stage {
     fn try_set_up(gates: Gates) -> Option<Self> {
         let begun = Instant::now();
         let etcd = Etcd::start()?;
-        let cluster = Cluster::start(&etcd, "home");
+        let options = Options {
+            users: vec![User::new(ACCOUNT)],
+            ..Options::default()
+        };
+        let cluster = Cluster::start_with(&etcd, "home", &options);
         for region in REGIONS {
             cluster.client().create_namespace(region);
         }
@@ -220,6 +226,48 @@ gates:
     /// Says of single pods what the player does not.
     pub(super) fn kubelet(&self) -> Kubelet {
         Kubelet::new(self.cluster.client())
+    }
+
+    /// Goes on with an account that may do nothing but what these manifests of roles say.
+    pub(super) fn be_granted(&self, roles: &str) {
+        let client = self.cluster.client();
+        for role in client.apply_manifest(roles) {
+            let (kind, namespace) = (&role["kind"], &role["metadata"]["namespace"]);
+            let mut binding = json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": format!("{}Binding", kind.as_str().unwrap()),
+                "metadata": { "name": "tidegate" },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role["metadata"]["name"] },
+                "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ACCOUNT }],
+            });
+            if namespace.is_string() {
+                binding["metadata"]["namespace"] = namespace.clone();
+            }
+            client.apply(&client.path_of(&binding), &binding);
+        }
+        self.be_nobody();
+    }
+
+    /// Goes on with an account that may do nothing, unless something was granted to it.
+    pub(super) fn be_nobody(&self) {
+        let file = self.folder.path().join("kubeconfig");
+        self.cluster.write_kubeconfig(&file, ACCOUNT);
+    }
+
+    /// What `tidegate doctor` says, which ends with this code.
+    pub(super) fn doctor(&self, arguments: &[&str], code: i32) -> String {
+        let settings = self.folder.path().join("settings.yaml");
+        let mut all = vec!["doctor", "--settings", settings.to_str().unwrap()];
+        all.extend(arguments);
+        let answer = self.with_git(self.tidegate()).call(&all);
+        assert_eq!(
+            answer.code,
+            Some(code),
+            "{}{}",
+            answer.stdout,
+            answer.stderr
+        );
+        answer.stdout
     }
 
     /// What `tidegate gates test` says.

@@ -211,8 +211,8 @@ impl Expected {
 
     /// Whether this is one of the addresses of our repository, however it is spelt.
     pub(super) fn is_our_repository(&self, url: &str) -> bool {
-        let url = normal_url(url);
-        !url.is_empty() && self.repositories.iter().any(|ours| normal_url(ours) == url)
+        let mut repositories = self.repositories.iter();
+        repositories.any(|ours| is_same_repository(ours, url))
     }
 }
 
@@ -232,6 +232,13 @@ fn trim_folder(path: &str) -> &str {
 /// An address for people: its host and path.
 fn show(url: &str) -> String {
     line(&normal_url(url), 100)
+}
+
+/// Whether two addresses lead to the same repository, however they are spelt.
+#[must_use]
+pub fn is_same_repository(left: &str, right: &str) -> bool {
+    let left = normal_url(left);
+    !left.is_empty() && left == normal_url(right)
 }
 
 /// An address in one spelling, without who logs in there.

@@ -279,11 +279,9 @@ impl Asking<'_> {
         for ((resource, namespace), names) in &places {
             self.read_objects(resource, namespace.as_deref(), names, &manifests, &mut live)
                 .await?;
-            let has_pods = matches!(
-                resource.kind.as_str(),
-                "Deployment" | "StatefulSet" | "DaemonSet" | "Job"
-            );
-            if has_pods && let Some(namespace) = namespace {
+            if resource.has_pods()
+                && let Some(namespace) = namespace
+            {
                 related.insert(namespace.clone());
             }
         }
@@ -328,8 +326,7 @@ impl Asking<'_> {
             Some(Reading::Found(Box::new(snapshot.narrowed(&of_it))))
         };
         // Other Secrets of a namespace are nobody's business here, and may be large.
-        let is_secret = resource.kind == "Secret" && resource.group.is_empty();
-        if names.len() < LISTED_FROM || is_secret {
+        if names.len() < LISTED_FROM || resource.is_secret() {
             for name in names {
                 let path = resource.path(namespace, Some(name));
                 let reading = match request::get(self.client, &path).await {

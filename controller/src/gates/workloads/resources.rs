@@ -21,7 +21,7 @@ pub(super) struct Resource {
     /// The kind.
     pub(super) kind: String,
     /// The kind in paths.
-    plural: String,
+    pub(super) plural: String,
     /// Whether its objects are in namespaces.
     pub(super) is_namespaced: bool,
 }
@@ -41,6 +41,19 @@ impl Resource {
             path.push_str(&request::escaped(name));
         }
         path
+    }
+
+    /// Whether its objects have pods that are looked at as well.
+    pub(super) fn has_pods(&self) -> bool {
+        matches!(
+            self.kind.as_str(),
+            "Deployment" | "StatefulSet" | "DaemonSet" | "Job"
+        )
+    }
+
+    /// Whether its objects are read one by one, and never all of a namespace.
+    pub(super) fn is_secret(&self) -> bool {
+        self.kind == "Secret" && self.group.is_empty()
     }
 
     /// As objects write it.
