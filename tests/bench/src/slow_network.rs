@@ -129,6 +129,8 @@ mod tests {
     fn a_question_takes_two_round_trips_one_to_connect_and_one_to_ask() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let network = SlowNetwork::to(server.local_addr().unwrap(), Duration::from_millis(100));
+        // Before the connection: its round trip counts from when it was taken, whenever this thread goes on.
+        let begun = Instant::now();
         let mut client = TcpStream::connect(network.address()).unwrap();
         thread::spawn(move || {
             let (mut connection, _) = server.accept().unwrap();
@@ -138,7 +140,6 @@ mod tests {
                 connection.write_all(b"pong").unwrap();
             }
         });
-        let begun = Instant::now();
         let mut answer = [0; 4];
         for _ in 0..2 {
             client.write_all(b"ping").unwrap();
