@@ -11,8 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use tidegate_waves::fleet::GateCheck;
 use tidegate_waves::oid::Oid;
+use tidegate_waves::rollout::{FleetState, present_probes};
 
+use crate::gates::argocd::branch_name;
 use crate::regions::rights::Right;
 
 pub use self::clusters::examine_clusters;
@@ -96,8 +99,34 @@ pub struct ReadRegion {
     pub tree: Oid,
     /// Where objects go that name no namespace, if a `workloads` gate judges the region.
     pub workloads: Option<String>,
-    /// Whether an `argocd` gate does.
+    /// Whether an `argocd` gate does, by Applications that read the region's folder and not by labels.
     pub argocd: bool,
+}
+
+/// The regions that have a tree and a gate that reads a cluster.
+#[must_use]
+pub fn read_regions(state: &FleetState) -> Vec<ReadRegion> {
+    let mut regions: BTreeMap<String, ReadRegion> = BTreeMap::new();
+    for probe in present_probes(state) {
+        let (workloads, argocd) = match &probe.gate.check {
+            GateCheck::Http(_) => continue,
+            GateCheck::Workloads(check) => (Some(check.namespace.clone()), false),
+            GateCheck::Argocd(check) => (None, check.selector.is_none()),
+        };
+        let region = regions
+            .entry(probe.region.clone())
+            .or_insert_with(|| ReadRegion {
+                region: probe.region,
+                cluster: probe.place.cluster,
+                branch: branch_name(&probe.place.branch).to_owned(),
+                tree: probe.place.tree,
+                workloads: None,
+                argocd: false,
+            });
+        region.workloads = region.workloads.take().or(workloads);
+        region.argocd |= argocd;
+    }
+    regions.into_values().collect()
 }
 
 /// What was found, and what is needed.

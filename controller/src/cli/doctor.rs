@@ -1,19 +1,18 @@
 //! `tidegate doctor`: looks at ways to clusters, rights and Argo CD's settings before a rollout finds them out.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
-use tidegate_waves::fleet::GateCheck;
-use tidegate_waves::rollout::{FleetState, present_probes};
 
 use super::error::CommandError;
 use super::log_view::{LogArgs, LogView};
 use super::output::{OutputFormat, lines, plain_table, print_structured};
 use super::terminal::Terminal;
-use crate::doctor::{Finding, ReadRegion, Report, Severity, examine_clusters, examine_instances};
+use crate::doctor::{
+    Finding, ReadRegion, Report, Severity, examine_clusters, examine_instances, read_regions,
+};
 use crate::gates::trees::RegionTrees;
 use crate::regions::Clusters;
 use crate::regions::rights::roles;
@@ -101,35 +100,6 @@ async fn examine(fleet: &FleetSettings, trees: &RegionTrees, regions: &[ReadRegi
     let log = format!("{}/log", fleet.prefix);
     report.extend(examine_instances(&clusters, &fleet.argocd, &fleet.repo, &log, regions).await);
     report
-}
-
-/// The regions that have a tree and a gate that reads a cluster.
-fn read_regions(state: &FleetState) -> Vec<ReadRegion> {
-    let mut regions: BTreeMap<String, ReadRegion> = BTreeMap::new();
-    for probe in present_probes(state) {
-        let (workloads, argocd) = match &probe.gate.check {
-            GateCheck::Http(_) => continue,
-            GateCheck::Workloads(check) => (Some(check.namespace.clone()), false),
-            GateCheck::Argocd(_) => (None, true),
-        };
-        let branch = probe.place.branch;
-        let region = regions
-            .entry(probe.region.clone())
-            .or_insert_with(|| ReadRegion {
-                region: probe.region,
-                cluster: probe.place.cluster,
-                branch: branch
-                    .strip_prefix("refs/heads/")
-                    .unwrap_or(&branch)
-                    .to_owned(),
-                tree: probe.place.tree,
-                workloads: None,
-                argocd: false,
-            });
-        region.workloads = region.workloads.take().or(workloads);
-        region.argocd |= argocd;
-    }
-    regions.into_values().collect()
 }
 
 fn print(report: &Report, format: OutputFormat, terminal: &Terminal) -> Result<(), CommandError> {

@@ -6,19 +6,13 @@
 use serde_json::Value;
 
 use super::{Finding, text};
+use crate::gates::argocd::{Application, branch_name};
 
-/// What every refused deletion is worth.
-const KEEP_APPLICATIONS: &str = "set `spec.syncPolicy.applicationsSync: create-update`";
+/// With it, deleting an Application deletes its objects.
+const RESOURCES_FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 
 fn is_true(object: &Value, pointer: &str) -> bool {
     object.pointer(pointer).and_then(Value::as_bool) == Some(true)
-}
-
-fn holds(object: &Value, pointer: &str, wanted: &str) -> bool {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .is_some_and(|list| list.iter().any(|item| item.as_str() == Some(wanted)))
 }
 
 /// What an `ApplicationSet` may do that generates Applications from our repo, whose log is `log` (without `refs/heads/`).
@@ -30,7 +24,7 @@ pub(super) fn of_set(set: &Value, is_ours: impl Fn(&str) -> bool, log: &str) -> 
         _ => findings.push(Finding::problem(
             name,
             "it may delete Applications, as when its list of regions is empty or cannot be read for once",
-            KEEP_APPLICATIONS,
+            "set `spec.syncPolicy.applicationsSync: create-update`",
         )),
     }
     if !is_true(set, "/spec/syncPolicy/preserveResourcesOnDeletion") {
@@ -48,8 +42,7 @@ pub(super) fn of_set(set: &Value, is_ours: impl Fn(&str) -> bool, log: &str) -> 
         if !is_ours(text(git, "/repoURL")) {
             continue;
         }
-        let revision = text(git, "/revision");
-        let revision = revision.strip_prefix("refs/heads/").unwrap_or(revision);
+        let revision = branch_name(text(git, "/revision"));
         let reads_the_list = git
             .pointer("/files")
             .and_then(Value::as_array)
@@ -69,21 +62,19 @@ pub(super) fn of_set(set: &Value, is_ours: impl Fn(&str) -> bool, log: &str) -> 
     findings
 }
 
-/// What an Application of a region does that is in the way of rollouts. `followed` is the revision that it reads the region's
-/// folder at, `branch` the region's wave branch, `may_sync` whether syncs are started from here where it does not sync by itself.
+/// What an Application of a region does that is in the way of rollouts, `object` being all of it. `followed` is the revision at
+/// which it reads the region's folder, `branch` the region's wave branch, `may_sync` whether syncs are started from here where
+/// it does not sync by itself.
 pub(super) fn of_application(
-    application: &Value,
+    object: &Value,
+    application: &Application,
     followed: &str,
     branch: &str,
     may_sync: bool,
 ) -> Vec<Finding> {
-    let name = text(application, "/metadata/name");
+    let name = application.name.as_str();
     let mut findings = Vec::new();
-    let automated = application
-        .pointer("/spec/syncPolicy/automated")
-        .filter(|automated| !automated.is_null())
-        .filter(|automated| automated.get("enabled").and_then(Value::as_bool) != Some(false));
-    match automated {
+    match application.automated.filter(|automated| automated.enabled) {
         None if may_sync => {}
         None => findings.push(Finding::problem(
             name,
@@ -91,21 +82,21 @@ pub(super) fn of_application(
             "set `spec.syncPolicy.automated`, or `sync: true` in the operator's settings of this Argo CD",
         )),
         Some(automated) => {
-            if is_true(automated, "/allowEmpty") {
+            if is_true(object, "/spec/syncPolicy/automated/allowEmpty") {
                 findings.push(Finding::problem(
                     name,
                     "a folder that is empty, or looks so, deletes everything in the region (`allowEmpty`)",
                     "take `allowEmpty` out of `spec.syncPolicy.automated`",
                 ));
             }
-            if !is_true(automated, "/prune") {
+            if !automated.prune {
                 findings.push(Finding::advice(
                     name,
                     "what a commit takes out of the manifests stays in the region",
                     "set `prune: true` in `spec.syncPolicy.automated`",
                 ));
             }
-            if !is_true(automated, "/selfHeal") {
+            if !automated.self_heal {
                 findings.push(Finding::advice(
                     name,
                     "what somebody changes by hand stays so, and its gate waits for it",
@@ -114,7 +105,7 @@ pub(super) fn of_application(
             }
         }
     }
-    let retry = application
+    let retry = object
         .pointer("/spec/syncPolicy/retry")
         .filter(|retry| !retry.is_null());
     if let Some(retry) = retry
@@ -126,7 +117,7 @@ pub(super) fn of_application(
             "set `spec.syncPolicy.retry.refresh: true`, where this Argo CD knows it",
         ));
     }
-    let ignored = application
+    let ignored = object
         .pointer("/spec/ignoreDifferences")
         .and_then(Value::as_array)
         .map_or(0, Vec::len);
@@ -139,29 +130,23 @@ pub(super) fn of_application(
             "keep only what another controller sets, and fields that no commit changes",
         ));
     }
-    if text(
-        application,
-        "/metadata/annotations/argocd.argoproj.io~1skip-reconcile",
-    ) == "true"
-    {
+    if application.skip_reconcile {
         findings.push(Finding::problem(
             name,
             "Argo CD is told to leave it alone",
             "take the annotation argocd.argoproj.io/skip-reconcile away",
         ));
     }
-    if holds(
-        application,
-        "/metadata/finalizers",
-        "resources-finalizer.argocd.argoproj.io",
-    ) {
+    let finalizers = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    if finalizers.is_some_and(|all| all.iter().any(|name| name == RESOURCES_FINALIZER)) {
         findings.push(Finding::advice(
             name,
             "deleting it deletes what runs in the region",
             "take the finalizer resources-finalizer.argocd.argoproj.io away",
         ));
     }
-    let followed = followed.strip_prefix("refs/heads/").unwrap_or(followed);
     if followed != branch {
         let shown = if followed.is_empty() {
             "HEAD"
@@ -242,7 +227,12 @@ mod tests {
             },
         });
         change(&mut application);
-        said(&of_application(&application, CANARY, CANARY, may_sync))
+        said(&judged(&application, CANARY, may_sync))
+    }
+
+    fn judged(object: &Value, followed: &str, may_sync: bool) -> Vec<Finding> {
+        let application = Application::read(object).unwrap();
+        of_application(object, &application, followed, CANARY, may_sync)
     }
 
     fn said(findings: &[Finding]) -> Vec<String> {
@@ -267,7 +257,7 @@ mod tests {
         let url = "https://git.example.com/acme/shop-config.git";
         assert_eq!(of_set(&set, |found| found == url, "tidegate/log"), []);
         let application = &set["spec"]["template"];
-        assert_eq!(of_application(application, CANARY, CANARY, false), []);
+        assert_eq!(judged(application, CANARY, false), []);
     }
 
     #[test]
@@ -342,14 +332,11 @@ mod tests {
                 json!(["resources-finalizer.argocd.argoproj.io"]);
         });
         only(&found, Severity::Advice, "deleting it");
+        let plain = json!({ "metadata": { "name": "shop-westus3" } });
         for other in ["main", "tidegate/pilot", ""] {
-            let found = said(&of_application(&json!({}), other, CANARY, true));
+            let found = said(&judged(&plain, other, true));
             only(&found, Severity::Problem, "without a gate");
         }
-        assert_eq!(
-            of_application(&json!({}), "refs/heads/tidegate/canary", CANARY, true),
-            []
-        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{Finding, ReadRegion, Report};
 use crate::blocking::in_place;
 use crate::gates::trees::RegionTrees;
-use crate::gates::workloads;
+use crate::gates::workloads::Needed;
 use crate::regions::Clusters;
 use crate::regions::request::{self, RequestError};
 use crate::regions::rights::Right;
@@ -95,7 +95,7 @@ async fn examine(
     trees: &RegionTrees,
     cluster: &str,
     regions: &[ReadRegion],
-    mut needed: BTreeSet<Right>,
+    needed: BTreeSet<Right>,
 ) -> Report {
     let subject = subject_of(cluster);
     let mut report = Report::default();
@@ -130,6 +130,8 @@ async fn examine(
             return report;
         }
     }
+    let mut found = Needed::default();
+    found.rights.extend(needed);
     for region in regions {
         let Some(namespace) = &region.workloads else {
             continue;
@@ -145,25 +147,23 @@ async fn examine(
                 continue;
             }
         };
-        match workloads::needed(&client, &objects, namespace).await {
-            Ok(found) => {
-                for kind in &found.unknown {
-                    report.findings.push(Finding::problem(
-                        &subject,
-                        format!("it has no kind {kind}, of which the region {} has objects", region.region),
-                        "install the definition before the region's rollout, or leave the objects out",
-                    ));
-                }
-                needed.extend(found.rights);
-            }
-            Err(error) => report
+        if let Err(error) = found.add(&client, &objects, namespace).await {
+            report
                 .findings
-                .push(unreachable(&subject, error.to_string())),
+                .push(unreachable(&subject, error.to_string()));
+            return report;
         }
     }
-    let rights = rights(&client, &subject, &needed).await;
+    for kind in &found.unknown {
+        report.findings.push(Finding::problem(
+            &subject,
+            format!("it has no kind {kind}, of which objects are rendered for its regions"),
+            "install the definition before the next rollout, or leave the objects out",
+        ));
+    }
+    let rights = rights(&client, &subject, &found.rights).await;
     report.findings.extend(rights);
-    report.needed.insert(cluster.to_owned(), needed);
+    report.needed.insert(cluster.to_owned(), found.rights);
     report
 }
 
@@ -173,10 +173,23 @@ pub(super) async fn rights(
     subject: &str,
     needed: &BTreeSet<Right>,
 ) -> Vec<Finding> {
+    let everything = Right::everything();
+    let mut asked = JoinSet::new();
+    for right in needed.iter().chain([&everything]).cloned() {
+        let client = client.clone();
+        asked.spawn(async move {
+            let answer = right.is_ours(&client).await;
+            (right, answer)
+        });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by(|(left, _), (right, _)| left.cmp(right));
     let mut findings = Vec::new();
     let mut lacking = Vec::new();
-    for right in needed {
-        match right.is_ours(client).await {
+    let mut may_do_everything = false;
+    for (right, answer) in answers {
+        match answer {
+            Ok(is_ours) if right == everything => may_do_everything = is_ours,
             Ok(true) => {}
             Ok(false) => lacking.push(right.to_string()),
             Err(error) => {
@@ -201,7 +214,7 @@ pub(super) async fn rights(
             format!("it grants all {} rights that the gates need", needed.len()),
         ));
     }
-    if Right::everything().is_ours(client).await == Ok(true) {
+    if may_do_everything {
         findings.push(Finding::advice(
             subject,
             "it lets us do everything, so that whoever steals these credentials may, too",

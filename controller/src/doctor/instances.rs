@@ -1,6 +1,6 @@
 //! The Argo CDs: whether they can be asked, and how they are set up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::clusters::rights;
 use super::{Finding, ReadRegion, Report, argocd, gathered, text};
-use crate::gates::argocd::is_same_repository;
+use crate::gates::argocd::{
+    Application, branch_name, is_same_repository, objects_path, trim_folder,
+};
 use crate::regions::Clusters;
 use crate::regions::request::{self, RequestError};
 use crate::regions::rights::Right;
@@ -123,23 +125,28 @@ impl Looking<'_> {
         report
             .findings
             .extend(self.of_applications(&applications, found));
-        if let Ok(sets) = self.list(&client, "applicationsets").await {
-            report.findings.extend(self.of_sets(&sets));
+        match self.list(&client, "applicationsets").await {
+            Ok(sets) => report.findings.extend(self.of_sets(&sets)),
+            // Said above, among the rights that we lack.
+            Err(RequestError::Forbidden(_)) => {}
+            Err(error) => report.extend(self.unreachable(error.to_string())),
         }
-        let config = |name: &str| {
-            format!(
-                "/api/v1/namespaces/{}/configmaps/{name}",
-                request::escaped(namespace)
-            )
-        };
-        if let Ok(Some(cm)) = request::get(&client, &config("argocd-cm")).await {
-            let params = request::get(&client, &config("argocd-cmd-params-cm")).await;
-            // Where there is none, all is as Argo CD has it by itself.
-            let params = params.map(Option::unwrap_or_default).ok();
-            let found = argocd::of_config(&self.subject, &cm, params.as_ref());
-            report.findings.extend(found);
-        }
+        report.findings.extend(self.of_config(&client).await);
         (report, true)
+    }
+
+    /// What is found in its `ConfigMap`s, which no gate needs to read.
+    async fn of_config(&self, client: &Client) -> Vec<Finding> {
+        let namespace = request::escaped(&self.settings.namespace);
+        let path = |name: &str| format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
+        let Ok(Some(cm)) = request::get(client, &path("argocd-cm")).await else {
+            let said = "its ConfigMap argocd-cm cannot be read, so that its own settings were not looked at";
+            return vec![Finding::ok(&self.subject, said)];
+        };
+        let params = request::get(client, &path("argocd-cmd-params-cm")).await;
+        // Where there is none, all is as Argo CD has it by itself.
+        let params = params.map(Option::unwrap_or_default).ok();
+        argocd::of_config(&self.subject, &cm, params.as_ref())
     }
 
     /// The rights that the `argocd` gate needs where this one runs.
@@ -155,45 +162,52 @@ impl Looking<'_> {
     }
 
     async fn list(&self, client: &Client, plural: &str) -> Result<Vec<Value>, RequestError> {
-        let namespace = request::escaped(&self.settings.namespace);
-        let path = format!("/apis/{GROUP}/v1alpha1/namespaces/{namespace}/{plural}");
+        let path = objects_path(&self.settings.namespace, plural);
         request::list(client, &path, "").await
     }
 
+    /// What is found of the Applications that read regions' folders; adds those regions.
     fn of_applications(
         &self,
         applications: &[Value],
         found: &mut BTreeSet<String>,
     ) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for application in applications {
-            let single = application.pointer("/spec/source");
-            let several = application
-                .pointer("/spec/sources")
-                .and_then(Value::as_array);
-            let mut sources = single.into_iter().chain(several.into_iter().flatten());
-            let read = sources.find_map(|source| {
-                if !self.is_ours(text(source, "/repoURL")) {
-                    return None;
-                }
-                let path = text(source, "/path").trim_start_matches("./");
-                let folder = path.trim_matches('/').split('/').next()?;
-                let mut regions = self.regions.iter();
-                let region = regions.find(|region| region.region == folder)?;
-                Some((region, text(source, "/targetRevision")))
-            });
-            let Some((region, followed)) = read else {
+        let regions: BTreeMap<&str, &ReadRegion> = self
+            .regions
+            .iter()
+            .map(|region| (region.region.as_str(), region))
+            .collect();
+        let mut readers: BTreeMap<&str, Vec<(&Value, Application, String)>> = BTreeMap::new();
+        for value in applications {
+            let Ok(application) = Application::read(value) else {
                 continue;
             };
-            found.insert(region.region.clone());
-            let branch = &region.branch;
-            let may_sync = self.settings.sync;
-            findings.extend(argocd::of_application(
-                application,
-                followed,
-                branch,
-                may_sync,
-            ));
+            let read = application.sources.iter().find_map(|source| {
+                let folder = trim_folder(&source.path).split('/').next()?;
+                let (name, _) = regions.get_key_value(folder)?;
+                let followed = branch_name(&source.target_revision).to_owned();
+                self.is_ours(&source.repo_url).then_some((*name, followed))
+            });
+            if let Some((region, followed)) = read {
+                let all = readers.entry(region).or_default();
+                all.push((value, application, followed));
+            }
+        }
+        let mut findings = Vec::new();
+        for (name, mut own) in readers {
+            let Some(region) = regions.get(name) else {
+                continue;
+            };
+            found.insert(name.to_owned());
+            // As the gate chooses: where some follow the region's branch, others are none of its.
+            if own.iter().any(|(.., followed)| *followed == region.branch) {
+                own.retain(|(.., followed)| *followed == region.branch);
+            }
+            for (value, application, followed) in &own {
+                let (branch, may_sync) = (&region.branch, self.settings.sync);
+                let about = argocd::of_application(value, application, followed, branch, may_sync);
+                findings.extend(about);
+            }
         }
         gathered("Application", findings)
     }
@@ -210,5 +224,71 @@ impl Looking<'_> {
             .flat_map(|set| argocd::of_set(set, |url| self.is_ours(url), self.log))
             .collect();
         gathered("ApplicationSet", findings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidegate_waves::oid::Oid;
+
+    use super::*;
+
+    const REPO: &str = "https://git.example.com/acme/shop.git";
+
+    fn application(name: &str, revision: &str, path: &str) -> Value {
+        json!({
+            "metadata": { "name": name },
+            "spec": {
+                "sources": [
+                    { "repoURL": "https://charts.example.com", "targetRevision": "1.0", "path": "westus3" },
+                    { "repoURL": REPO, "targetRevision": revision, "path": path },
+                ],
+                "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
+            },
+        })
+    }
+
+    fn found(applications: &[Value]) -> (Vec<String>, Vec<String>) {
+        let settings: Argocd = serde_yaml::from_str("cluster: home").unwrap();
+        let regions = [ReadRegion {
+            region: "westus3".to_owned(),
+            cluster: "home".to_owned(),
+            branch: "tidegate/canary".to_owned(),
+            tree: Oid::ZERO,
+            workloads: None,
+            argocd: true,
+        }];
+        let looking = Looking {
+            clusters: &Arc::new(Clusters::new(Vec::new())),
+            settings: &settings,
+            repositories: vec![REPO],
+            log: "tidegate/log",
+            regions: &regions,
+            subject: "Argo CD argocd".to_owned(),
+        };
+        let mut seen = BTreeSet::new();
+        let findings = looking.of_applications(applications, &mut seen);
+        let said = findings.into_iter().map(|finding| finding.subject);
+        (said.collect(), seen.into_iter().collect())
+    }
+
+    #[test]
+    fn only_applications_that_read_a_regions_folder_are_looked_at() {
+        let astray = application("astray", "main", "westus3");
+        let other = application("other", "main", "eastus");
+        let (said, seen) = found(&[astray, other.clone()]);
+        assert_eq!(said, ["Application astray"]);
+        assert_eq!(seen, ["westus3"]);
+        assert_eq!(found(&[other]), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn another_environment_that_reads_the_same_folder_is_none_of_the_regions() {
+        let own = application("own", "refs/heads/tidegate/canary", "./westus3/");
+        let staging = application("staging", "staging", "westus3");
+        let (said, seen) = found(&[own, staging]);
+        assert_eq!(said, Vec::<String>::new());
+        assert_eq!(seen, ["westus3"]);
     }
 }

@@ -63,7 +63,9 @@ pub use self::application::{
     OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
 };
 pub use self::expected::{Before, Expected, Revisions, Standing, is_same_repository};
+pub(crate) use self::expected::{branch_name, trim_folder};
 pub use self::gate::{ArgocdGate, RegionMemory};
+pub(crate) use self::instance::objects_path;
 pub use self::instance::{Instance, InstanceError, Listed};
 pub use self::limits::Limits;
 pub use self::memory::Memory;

@@ -34,6 +34,6 @@ pub use self::live::{Listing, Live, Reading, Related};
 pub use self::memory::{Baseline, Memory};
 pub use self::object::{NoObject, Snapshot, Wanted};
 pub use self::pods::{Owned, Pod};
-pub use self::rights::{Needed, needed};
+pub use self::rights::Needed;
 pub use self::same::{Difference, IgnoredPath, Sameness, same};
 pub use self::verdict::{Kind, Rule, Verdict};

@@ -229,7 +229,7 @@ gates:
     }
 
     /// Goes on with an account that may do nothing but what these manifests of roles say.
-    pub(super) fn be_granted(&self, roles: &str) {
+    fn be_granted(&self, roles: &str) {
         let client = self.cluster.client();
         for role in client.apply_manifest(roles) {
             let (kind, namespace) = (&role["kind"], &role["metadata"]["namespace"]);
@@ -249,40 +249,50 @@ gates:
     }
 
     /// Goes on with an account that may do nothing, unless something was granted to it.
-    pub(super) fn be_nobody(&self) {
+    fn be_nobody(&self) {
         let file = self.folder.path().join("kubeconfig");
         self.cluster.write_kubeconfig(&file, ACCOUNT);
     }
 
+    /// What the doctor says to an account that may do everything; from here on the account has the roles that it prints. On
+    /// the way there it may do nothing, and the doctor must say that it lacks these rights.
+    pub(super) fn go_on_by_least_rights(&self, lacking: &[&str]) -> String {
+        let everything = "lets us do everything";
+        let at_first = self.doctor(&[], 0);
+        assert!(at_first.contains(everything), "{at_first}");
+        let roles = self.doctor(&["--roles"], 0);
+        self.be_nobody();
+        let found = self.doctor(&[], 1);
+        for right in lacking {
+            assert!(found.contains(right), "{right}: {found}");
+        }
+        self.be_granted(&roles);
+        let found = self.doctor(&[], 0);
+        assert!(found.contains("grants all"), "{found}");
+        assert!(!found.contains(everything), "{found}");
+        at_first
+    }
+
     /// What `tidegate doctor` says, which ends with this code.
     pub(super) fn doctor(&self, arguments: &[&str], code: i32) -> String {
-        let settings = self.folder.path().join("settings.yaml");
-        let mut all = vec!["doctor", "--settings", settings.to_str().unwrap()];
-        all.extend(arguments);
-        let answer = self.with_git(self.tidegate()).call(&all);
-        assert_eq!(
-            answer.code,
-            Some(code),
-            "{}{}",
-            answer.stdout,
-            answer.stderr
-        );
-        answer.stdout
+        self.by_settings(&[&["doctor"], arguments].concat(), code)
     }
 
     /// What `tidegate gates test` says.
     pub(super) fn gates(&self) -> Value {
+        let said = self.by_settings(&["gates", "test", "-o", "json"], 0);
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// What a command says that reads the operator's settings and ends with this code.
+    fn by_settings(&self, arguments: &[&str], code: i32) -> String {
         let settings = self.folder.path().join("settings.yaml");
-        let answer = self.with_git(self.tidegate()).call(&[
-            "gates",
-            "test",
-            "--settings",
-            settings.to_str().unwrap(),
-            "-o",
-            "json",
-        ]);
-        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
-        serde_json::from_str(&answer.stdout).unwrap()
+        let settings = ["--settings", settings.to_str().unwrap()];
+        let answer = self
+            .with_git(self.tidegate())
+            .call(&[arguments, &settings].concat());
+        assert_eq!(answer.code, Some(code), "{answer:?}");
+        answer.stdout
     }
 
     /// With git's own credentials for the server, as a user has them.

@@ -216,11 +216,13 @@ impl Expected {
     }
 }
 
-fn branch_name(revision: &str) -> &str {
+/// A branch as Applications name it, without `refs/heads/`.
+pub(crate) fn branch_name(revision: &str) -> &str {
     revision.strip_prefix("refs/heads/").unwrap_or(revision)
 }
 
-fn trim_folder(path: &str) -> &str {
+/// A folder below a repository's root, in one spelling.
+pub(crate) fn trim_folder(path: &str) -> &str {
     let mut path = path.trim_matches('/');
     while let Some(rest) = path.strip_prefix("./") {
         path = rest.trim_start_matches('/');

@@ -89,6 +89,12 @@ pub struct Instance {
     sets_refreshed: Mutex<Option<Instant>>,
 }
 
+/// The path of all objects of one of Argo CD's kinds in a namespace.
+pub(crate) fn objects_path(namespace: &str, plural: &str) -> String {
+    let namespace = request::escaped(namespace);
+    format!("{API}/namespaces/{namespace}/{plural}")
+}
+
 /// An Argo CD and the way to it.
 struct Reached {
     settings: Argocd,
@@ -251,8 +257,7 @@ impl Reached {
 
     /// The path of all objects of this kind in the namespace of the Applications.
     fn path(&self, plural: &str) -> String {
-        let namespace = request::escaped(&self.settings.namespace);
-        format!("{API}/namespaces/{namespace}/{plural}")
+        objects_path(&self.settings.namespace, plural)
     }
 
     /// The path of one Application.

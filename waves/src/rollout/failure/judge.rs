@@ -376,11 +376,9 @@ pub(in crate::rollout) fn is_unreachable(
     gates: &[&Gate],
 ) -> bool {
     before != Some(Baseline::Healthy)
-        || !gates.iter().any(|gate| {
-            turn.watch.gate(region, &gate.name).is_some_and(|fold| {
-                fold.answered() && fold.state(&gate.sampling) != GateState::Healthy
-            })
-        })
+        || !unhealthy(turn, region, gates)
+            .into_iter()
+            .any(|gate| has_answered(turn, region, gate))
 }
 
 /// The gate that a region waits for: the first that answered and is not healthy, else the first that is not healthy.
@@ -393,15 +391,18 @@ pub(in crate::rollout) fn slowest_gate<'a>(
     unhealthy
         .iter()
         .copied()
-        .find(|gate| {
-            turn.watch
-                .gate(region, &gate.name)
-                .is_some_and(GateFold::answered)
-        })
+        .find(|gate| has_answered(turn, region, gate))
         .or_else(|| unhealthy.first().copied())
         .or_else(|| gates.first().copied())
 }
 
+fn has_answered(turn: &Turn<'_>, region: &str, gate: &Gate) -> bool {
+    turn.watch
+        .gate(region, &gate.name)
+        .is_some_and(GateFold::answered)
+}
+
+/// Those of a region's gates that are not healthy now.
 fn unhealthy<'a>(turn: &Turn<'_>, region: &str, gates: &[&'a Gate]) -> Vec<&'a Gate> {
     let is_unhealthy = |gate: &&Gate| {
         turn.watch
