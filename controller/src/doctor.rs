@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use tidegate_renderer::text::plain;
 use tidegate_waves::fleet::GateCheck;
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{FleetState, present_probes};
@@ -61,11 +62,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Names and versions in it are others' words: marks that deceive are kept out here, whoever said them.
     fn ok(subject: &str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Ok,
-            subject: subject.to_owned(),
-            message: message.into(),
+            subject: plain(subject),
+            message: plain(&message.into()),
             advice: None,
         }
     }
@@ -205,6 +207,16 @@ fn named(kind: &str, names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_api_server_calls_things_deceives_nobody() {
+        let found = Finding::ok(
+            "ApplicationSet sh\u{202e}op",
+            "Kubernetes v1.33\u{1b}[2J\nok",
+        );
+        assert_eq!(found.subject, r"ApplicationSet sh\u{202e}op");
+        assert_eq!(found.message, r"Kubernetes v1.33\x1b[2J\x0aok");
+    }
 
     #[test]
     fn the_same_of_several_is_said_once() {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Credentials;
 use super::kubeconfig;
+use crate::git::trailers::one_line;
 
 /// Which Secrets these are.
 pub(super) const SELECTOR: &str = "argocd.argoproj.io/secret-type=cluster";
@@ -57,10 +58,9 @@ pub(super) fn find(secrets: &[Value], cluster: &str) -> Result<Option<Credential
     let Some(secret) = secrets.iter().find(is_meant) else {
         return Ok(None);
     };
-    let name = secret
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let name = secret.pointer("/metadata/name").and_then(Value::as_str);
+    // A server that lies may call it anything.
+    let name = one_line(name.unwrap_or_default());
     let place = format!("Argo CD's Secret {name} for the cluster {cluster}");
     let text = |key: &str| {
         data(secret, key)
