@@ -146,7 +146,7 @@ pub fn explain(state: &FleetState, seen: &Seen<'_>, region: Option<&str>) -> Exp
             .map(|hold| waiting::of_hold(hold, state, seen.as_of)),
     );
     if let Some(rollout) = state.active() {
-        waiting.extend(waiting::of_rollout(rollout, state));
+        waiting.extend(waiting::of_rollout(rollout, state, seen));
     }
     waiting.extend(waiting::of_commits(state, seen));
     let mut gates = state
@@ -254,11 +254,22 @@ fn last(state: &FleetState) -> String {
         .first()
         .map(|commit| commit.subject.as_str())
         .unwrap_or_default();
+    let held_since = || {
+        let holds = state.holds.iter();
+        let own = holds.filter(|hold| hold.rollout.as_deref().is_none_or(|id| id == rollout.id));
+        own.map(|hold| hold.since).min()
+    };
+    let moment = match (rollout.ended, rollout.state) {
+        (Some(ended), _) => format!(" since {}", rfc3339(ended)),
+        (None, RolloutState::Held) => match held_since() {
+            Some(since) => format!(" since {}", rfc3339(since)),
+            None => String::new(),
+        },
+        (None, _) => format!(", opened {}", rfc3339(rollout.opened)),
+    };
     let mut text = format!(
-        "rollout {} ({subject}): {:?} since {}",
-        rollout.id,
-        rollout.state,
-        rfc3339(rollout.ended.unwrap_or(rollout.opened))
+        "rollout {} ({subject}): {:?}{moment}",
+        rollout.id, rollout.state,
     );
     if let Some(failure) = &rollout.failure {
         text.push_str(": ");

@@ -88,7 +88,8 @@ impl Telemetry {
     }
 
     /// `TIDEGATE_LOG` if it is set, else our own records at the level that was asked for and those of
-    /// libraries from warnings on.
+    /// libraries from warnings on. The client of Kubernetes is silent until more is asked for: it logs each failed call as an
+    /// error without saying of which cluster, which gates tell as evidence.
     fn filter(self, variable: Option<&str>) -> Result<EnvFilter, ParseError> {
         if let Some(directives) = variable.filter(|text| !text.trim().is_empty()) {
             return EnvFilter::builder().parse(directives);
@@ -104,8 +105,13 @@ impl Telemetry {
         } else {
             LevelFilter::WARN
         });
+        let clients = if self.verbose > 1 {
+            others
+        } else {
+            LevelFilter::OFF
+        };
         EnvFilter::builder().parse(format!(
-            "{others},tidegate={level},tidegate_controller={level},tidegate_renderer={level}"
+            "{others},kube_client={clients},tidegate={level},tidegate_controller={level},tidegate_renderer={level}"
         ))
     }
 }

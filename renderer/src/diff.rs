@@ -118,6 +118,9 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// The regions that receive a change which no region of an earlier wave receives.
     pub unseen_by_earlier_wave: Vec<String>,
+    /// The parts of the policy that change, where the base's is known.
+    #[serde(skip)]
+    pub policy: Vec<&'static str>,
     /// What the author should know about the change.
     #[serde(skip)]
     pub warnings: Vec<Problem>,
@@ -230,6 +233,10 @@ pub fn plan(
         groups,
         holds,
         unseen_by_earlier_wave: unseen,
+        policy: base
+            .and_then(|base| base.wanted)
+            .map(|wanted| head.policy_changes(wanted))
+            .unwrap_or_default(),
         warnings: warnings.into_problems(),
     })
 }

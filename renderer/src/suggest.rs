@@ -1,6 +1,10 @@
 //! "Did you mean": the known word that is nearest to an unknown one.
 
-/// The known word that a person most likely meant by `word`, if any is near enough.
+/// From so many characters on, a word that is the beginning of just one known word stands for it.
+const SHORTEST_BEGINNING: usize = 4;
+
+/// The known word that a person most likely meant by `word`, if any is near enough: by slips of the keyboard, or because
+/// it was cut short.
 #[must_use]
 pub fn nearest<'known>(
     word: &str,
@@ -13,15 +17,24 @@ pub fn nearest<'known>(
     }
     let most = (length / 3).max(1);
     let folded = word.to_lowercase();
-    known
-        .into_iter()
+    let known: Vec<&'known str> = known.into_iter().collect();
+    let by_slips = known
+        .iter()
+        .copied()
         .map(|candidate| {
             let distance = strsim::damerau_levenshtein(&folded, &candidate.to_lowercase());
             (distance, candidate)
         })
         .filter(|(distance, candidate)| *distance <= most && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    if by_slips.is_some() || length < SHORTEST_BEGINNING {
+        return by_slips;
+    }
+    let mut begun = known
+        .into_iter()
+        .filter(|candidate| candidate.to_lowercase().starts_with(&folded));
+    begun.next().filter(|_| begun.next().is_none())
 }
 
 #[cfg(test)]
@@ -38,5 +51,14 @@ mod tests {
         assert_eq!(nearest("timeout", known), None);
         assert_eq!(nearest("x", ["y"]), None);
         assert_eq!(nearest("", known), None);
+    }
+
+    #[test]
+    fn a_word_cut_short_is_completed_where_it_can_mean_one_thing_alone() {
+        let known = ["stableFor", "staleAfter", "maxConcurrent", "maxFailures"];
+        assert_eq!(nearest("stable", known), Some("stableFor"));
+        assert_eq!(nearest("maxcon", known), Some("maxConcurrent"));
+        assert_eq!(nearest("sta", known), None);
+        assert_eq!(nearest("maxi", ["maximumAge", "maximumSize"]), None);
     }
 }

@@ -39,7 +39,13 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, tail) = rest.split_at(digits);
         if number.is_empty() {
-            return Err(invalid("a number is missing"));
+            return Err(invalid(if tail.starts_with(' ') {
+                "it has a blank in it"
+            } else if tail.starts_with(['-', '+']) {
+                "it has a sign"
+            } else {
+                "a number is missing"
+            }));
         }
         let letters = tail.len()
             - tail
@@ -51,6 +57,10 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "" if tail.starts_with(['.', ',']) => {
+                return Err(invalid("it has a fraction"));
+            }
+            "" if tail.starts_with(' ') => return Err(invalid("it has a blank in it")),
             "" => return Err(invalid("a unit is missing")),
             _ => return Err(invalid("the unit is unknown")),
         };
@@ -173,6 +183,24 @@ mod tests {
             "9999999h",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_the_one_that_counts() {
+        for (text, why) in [
+            ("1.5m", "it has a fraction"),
+            ("1,5m", "it has a fraction"),
+            ("5 seconds", "it has a blank in it"),
+            (" 5s", "it has a blank in it"),
+            ("5s 3ms", "it has a blank in it"),
+            ("-1s", "it has a sign"),
+            ("10", "a unit is missing"),
+            ("h", "a number is missing"),
+            ("1d", "the unit is unknown"),
+        ] {
+            let invalid = parse(text).unwrap_err();
+            assert_eq!(invalid.why, why, "{text}");
         }
     }
 

@@ -162,6 +162,13 @@ impl Wanted {
     /// end of an exclusion.
     #[must_use]
     pub fn policy_differs(&self, settled: &Self) -> bool {
+        !self.policy_changes(settled).is_empty()
+    }
+
+    /// The parts of the *policy* in which this differs from `settled`, in the words of the fleet's document; see
+    /// [`Self::policy_differs`] for what counts.
+    #[must_use]
+    pub fn policy_changes(&self, settled: &Self) -> Vec<&'static str> {
         let waves = |wanted: &Self| -> Vec<(String, WavePolicy)> {
             wanted
                 .waves
@@ -182,7 +189,27 @@ impl Wanted {
                 settled.regions.contains_key(*name) || settled.excluded.contains_key(*name)
             })
             .any(|name| self.wave_of(name) != settled.wave_of(name));
-        waves(self) != waves(settled) || self.policy != settled.policy || newly_excluded || moved
+        let FleetPolicy {
+            gates,
+            on_failure,
+            on_unreachable,
+            revert,
+            guards,
+        } = &self.policy;
+        let before = &settled.policy;
+        [
+            ("waves", waves(self) != waves(settled)),
+            ("gates", *gates != before.gates),
+            ("onFailure", *on_failure != before.on_failure),
+            ("onUnreachable", *on_unreachable != before.on_unreachable),
+            ("revert", *revert != before.revert),
+            ("guards", *guards != before.guards),
+            ("excluded regions", newly_excluded),
+            ("the wave of a region", moved),
+        ]
+        .into_iter()
+        .filter_map(|(part, differs)| differs.then_some(part))
+        .collect()
     }
 
     /// Whether a region that both have gets another tree.

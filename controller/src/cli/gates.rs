@@ -10,12 +10,13 @@ use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Probe, present_probes};
 use tokio::task::JoinSet;
 
-use super::error::CommandError;
+use super::error::{CommandError, ErrorKind};
 use super::log_view::{LogArgs, LogView};
 use super::output::{OutputFormat, lines, plain_table, print_structured};
 use super::run::prober;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
+use crate::explain::regions_of;
 use crate::gates::{Memory, Prober, Target, Watch};
 
 /// Ask the gates how regions are
@@ -34,16 +35,22 @@ enum GatesCommand {
     Test(TestArgs),
 }
 
-/// Ask every gate of every region that has a tree once, and print what it says; changes nothing, and ends with 0 whatever they say
+/// Ask every gate of every region that has a tree once, and print what it says; changes nothing
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tidegate gates test --settings settings.yaml                     every gate of every region
-  tidegate gates test --settings settings.yaml --region westus3    those of one region")]
+  tidegate gates test --settings settings.yaml --region westus3    those of one region
+  tidegate gates test --settings settings.yaml --exit-code         for scripts")]
 struct TestArgs {
     /// Only this region (may be repeated)
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<String>,
+
+    /// Exit with 4 if a gate sees harm or sickness, else with 5 if one is not healthy or cannot tell; without this, with 0
+    /// whatever they say
+    #[arg(long)]
+    exit_code: bool,
 
     #[command(flatten)]
     log: LogArgs,
@@ -59,6 +66,8 @@ struct TestArgs {
 struct Said {
     region: String,
     gate: String,
+    #[serde(skip)]
+    reading: Reading,
     /// `healthy`, `harm`, `sick`, `progressing`, `stale`, `unknown`, `unreachable` or `egressDenied`.
     says: &'static str,
     evidence: String,
@@ -93,6 +102,18 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
             });
         }
     }
+    if arguments.regions.is_empty() {
+        let without: Vec<&str> = regions_of(view.state())
+            .into_iter()
+            .filter(|region| !known.contains(region))
+            .collect();
+        if !without.is_empty() {
+            let names = without.join(", ");
+            terminal.say(&format!(
+                "nothing was promoted yet to {names}; their gates are not asked"
+            ));
+        }
+    }
     probes
         .retain(|probe| arguments.regions.is_empty() || arguments.regions.contains(&probe.region));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -105,22 +126,43 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
     said.sort_by(|left, right| (&left.region, &left.gate).cmp(&(&right.region, &right.gate)));
     match arguments.output {
         OutputFormat::Json | OutputFormat::Yaml => {
-            print_structured(terminal, arguments.output, &said)
+            print_structured(terminal, arguments.output, &said)?;
         }
         OutputFormat::Name => {
             let names: Vec<String> = said
                 .iter()
                 .map(|said| format!("{}/{}", said.region, said.gate))
                 .collect();
-            terminal.data(&lines(names.iter().map(String::as_str)))
+            terminal.data(&lines(names.iter().map(String::as_str)))?;
         }
         OutputFormat::Table | OutputFormat::Wide => {
             let rows = said
                 .iter()
                 .map(|said| [&*said.region, &*said.gate, said.says, &*said.evidence]);
-            terminal.data(&plain_table(["REGION", "GATE", "SAYS", "EVIDENCE"], rows))
+            terminal.data(&plain_table(["REGION", "GATE", "SAYS", "EVIDENCE"], rows))?;
         }
     }
+    match ending(said.iter().map(|said| said.reading)).filter(|_| arguments.exit_code) {
+        Some(kind) => Err(CommandError::silent(kind)),
+        None => Ok(()),
+    }
+}
+
+/// What the worst of the readings means; `None` if all are healthy.
+fn ending(readings: impl IntoIterator<Item = Reading>) -> Option<ErrorKind> {
+    let mut worst = None;
+    for reading in readings {
+        match reading {
+            Reading::Healthy { .. } => {}
+            Reading::Bad | Reading::Sick => return Some(ErrorKind::RolledBack),
+            Reading::Progressing
+            | Reading::Stale
+            | Reading::Unknown
+            | Reading::Unreachable
+            | Reading::EgressDenied => worst = Some(ErrorKind::Held),
+        }
+    }
+    worst
 }
 
 /// Takes one sample of each, all side by side.
@@ -151,6 +193,7 @@ async fn ask(prober: &Arc<dyn Prober>, probes: Vec<Probe>) -> Result<Vec<Said>, 
             Said {
                 region: target.region,
                 gate: target.gate,
+                reading: sample.reading,
                 says: word(sample.reading),
                 evidence: sample.evidence,
             }
@@ -173,5 +216,25 @@ fn word(reading: Reading) -> &'static str {
         Reading::Unknown => "unknown",
         Reading::Unreachable => "unreachable",
         Reading::EgressDenied => "egressDenied",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harm_weighs_more_than_not_knowing() {
+        let healthy = Reading::Healthy { proven: true };
+        assert_eq!(ending([]), None);
+        assert_eq!(ending([healthy]), None);
+        assert_eq!(
+            ending([healthy, Reading::Unreachable]),
+            Some(ErrorKind::Held)
+        );
+        assert_eq!(
+            ending([Reading::Unknown, Reading::Bad, healthy]),
+            Some(ErrorKind::RolledBack)
+        );
     }
 }

@@ -14,13 +14,13 @@ pub struct Change {
     pub region: String,
     /// The state that it came to, in the log's words.
     pub state: String,
-    /// What decided it.
+    /// What decided it; empty where nothing had to.
     pub evidence: String,
     /// The entry's time, in seconds since 1970.
     pub at: i64,
 }
 
-/// The lines of these entries (newest first) that say what decided a region's state.
+/// The lines of these entries (newest first) that say how a region's state changed.
 #[must_use]
 pub fn changes<'log>(entries: impl IntoIterator<Item = &'log CommitView>) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -37,11 +37,11 @@ pub fn changes<'log>(entries: impl IntoIterator<Item = &'log CommitView>) -> Vec
     changes
 }
 
-/// `westus3: Verifying -> Baking: healthz answered 200`.
+/// `westus3: Verifying -> Baking: healthz answered 200`, or `westus3: Promoted -> Applying`.
 fn change(line: &str, at: i64) -> Option<Change> {
     let (region, rest) = line.trim().split_once(": ")?;
     let (before, rest) = rest.split_once(" -> ")?;
-    let (state, evidence) = rest.split_once(": ")?;
+    let (state, evidence) = rest.split_once(": ").unwrap_or((rest, ""));
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
     (is_word(before) && is_word(state)).then(|| Change {
         region: region.to_owned(),
@@ -179,6 +179,7 @@ mod tests {
             short,
             [
                 ("a", "Baking", "healthz answered 200: ok", 20),
+                ("a", "Verifying", "", 20),
                 ("reason", "c", "d", 10),
                 ("a", "Failed", "healthz answered 500", 10),
             ]

@@ -110,7 +110,16 @@ fn commits_that_wait_say_what_for() {
             vec!["tidegate validate .@abababab".to_owned()]
         )
     );
+    assert!(
+        explain(&state, &seen(&queued), None).waiting[0]
+            .message
+            .starts_with("abababab is not valid"),
+    );
     state.invalid = None;
+    assert_eq!(
+        explain(&state, &seen(&queued), None).waiting[0].message,
+        "2 commits up to abababab wait to be looked at; that ends by itself."
+    );
     state.not_again = Some(newest);
     assert_eq!(first(&state).1, ["tidegate retry --reason '…'"]);
 }

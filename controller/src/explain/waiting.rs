@@ -8,7 +8,7 @@ use tidegate_waves::rollout::{
 };
 
 use super::holds::{commands_for, meaning_of, meaning_of_failure};
-use super::{Seen, WaitReason, Waiting};
+use super::{Change, Seen, WaitReason, Waiting};
 use crate::status::{next_look, rfc3339};
 
 /// A hold: its own words, what it means, and what ends it.
@@ -26,7 +26,7 @@ pub(super) fn of_hold(hold: &Hold, state: &FleetState, as_of: i64) -> Waiting {
 }
 
 /// What the rollout under way waits for.
-pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState) -> Vec<Waiting> {
+pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState, seen: &Seen<'_>) -> Vec<Waiting> {
     if rollout.state == RolloutState::RollingBack {
         return giving_back(rollout);
     }
@@ -40,7 +40,7 @@ pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState) -> Vec<Waiting> 
         return waiting;
     };
     if let Some(planned) = rollout.plan.wave(&wave.name) {
-        waiting.extend(of_wave(rollout, wave, planned));
+        waiting.extend(of_wave(rollout, wave, planned, seen.changes));
     }
     let later: Vec<&str> = current.map(|wave| wave.name.as_str()).collect();
     if !later.is_empty() && state.holds.is_empty() {
@@ -58,7 +58,31 @@ pub(super) fn of_rollout(rollout: &Rollout, state: &FleetState) -> Vec<Waiting> 
     waiting
 }
 
-fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Waiting> {
+/// When something ends that regions of a state are in.
+#[derive(Clone, Copy)]
+enum Ends {
+    /// Nobody can say.
+    Unknown,
+    /// So long after a region's promotion; that of the first one counts, as its end decides for the wave.
+    AfterPromotion(std::time::Duration),
+    /// So long after a region came to the state; the last one's counts, as all have to get there.
+    AfterThis(std::time::Duration),
+}
+
+/// When a region's branch held its new tree, as far as the log's messages reach back.
+fn promoted_at(region: &str, run: &RegionRun, changes: &[Change]) -> i64 {
+    changes
+        .iter()
+        .find(|change| change.region == region && change.state == "Applying")
+        .map_or(run.since, |change| change.at.min(run.since))
+}
+
+fn of_wave(
+    rollout: &Rollout,
+    wave: &WaveRun,
+    planned: &PlannedWave,
+    changes: &[Change],
+) -> Vec<Waiting> {
     let seconds =
         |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     let deadline = planned.policy.progress_deadline;
@@ -70,17 +94,26 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
             .collect()
     };
     let mut waiting = Vec::new();
-    let mut add = |reason, state, after: Option<std::time::Duration>, message: String| {
+    let mut add = |reason, state, ends: Ends, message: String| {
         let regions = in_state(state);
         let Some(since) = regions.iter().map(|(_, run)| run.since).min() else {
             return;
         };
-        let until = after.and_then(|after| {
-            let newest = regions.iter().map(|(_, run)| run.since).max()?;
-            Some(rfc3339(newest.saturating_add(seconds(after))))
-        });
+        let until = match ends {
+            Ends::Unknown => None,
+            Ends::AfterPromotion(after) => regions
+                .iter()
+                .map(|(name, run)| promoted_at(name, run, changes))
+                .min()
+                .map(|first| first.saturating_add(seconds(after))),
+            Ends::AfterThis(after) => regions
+                .iter()
+                .map(|(_, run)| run.since)
+                .max()
+                .map(|last| last.saturating_add(seconds(after))),
+        };
         let mut one = item(reason, since, message);
-        one.next = until;
+        one.next = until.map(rfc3339);
         one.wave = Some(wave.name.clone());
         one.regions = regions.into_iter().map(|(name, _)| name.clone()).collect();
         waiting.push(one);
@@ -88,14 +121,14 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
     add(
         WaitReason::Promoting,
         RegionState::Promoted,
-        None,
+        Ends::Unknown,
         "The log allows the branch to move, and the push is on its way; it ends by itself."
             .to_owned(),
     );
     add(
         WaitReason::Applying,
         RegionState::Applying,
-        Some(deadline),
+        Ends::AfterPromotion(deadline),
         format!(
             "The branch holds the new tree, and no gate has learnt anything from the region yet: the tree is on its way there, or the region cannot be asked. If that stays so for {}, the region is held, or fails where the wave has `onUnreachable: fail`.",
             duration::format(deadline)
@@ -104,7 +137,7 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
     add(
         WaitReason::Verifying,
         RegionState::Verifying,
-        Some(deadline),
+        Ends::AfterPromotion(deadline),
         format!(
             "Gates answer and are not healthy yet. Not healthy within {} of its promotion, it fails, or is held if that is no evidence against the commit: it was not healthy before either, or runs an older tree still.",
             duration::format(deadline)
@@ -119,7 +152,7 @@ fn of_wave(rollout: &Rollout, wave: &WaveRun, planned: &PlannedWave) -> Vec<Wait
     add(
         WaitReason::Baking,
         RegionState::Baking,
-        Some(bakes),
+        Ends::AfterThis(bakes),
         format!(
             "Healthy, and to stay so for {}; harm sets the count back.",
             duration::format(bakes)
@@ -211,17 +244,20 @@ pub(super) fn of_commits(state: &FleetState, seen: &Seen<'_>) -> Vec<Waiting> {
         one.commands = vec![format!("tidegate validate .@{}", newest.short(8))];
         return vec![one];
     }
-    let count = match seen.queued.len() {
-        1 => newest.short(8),
-        more => format!("{more} commits up to {}", newest.short(8)),
+    let (count, is_several) = match seen.queued.len() {
+        1 => (newest.short(8), false),
+        more => (format!("{more} commits up to {}", newest.short(8)), true),
     };
+    let waits = if is_several { "wait" } else { "waits" };
     if let Some(rollout) = state.active() {
         let mut one = item(
             WaitReason::Queued,
             seen.as_of,
             format!(
-                "{count} waits behind rollout {}: it is carried as one when that has ended. `hotfix` lets it take over now.",
-                rollout.id
+                "{count} {waits} behind rollout {}, to be carried {}when that has ended. `hotfix` lets {} take over now.",
+                rollout.id,
+                if is_several { "as one " } else { "" },
+                newest.short(8)
             ),
         );
         one.commands = vec![hotfix(newest)];
@@ -234,7 +270,7 @@ pub(super) fn of_commits(state: &FleetState, seen: &Seen<'_>) -> Vec<Waiting> {
     let mut one = item(
         WaitReason::Seen,
         seen.as_of,
-        format!("{count} waits to be looked at; it ends by itself."),
+        format!("{count} {waits} to be looked at; that ends by itself."),
     );
     if state.not_again == Some(newest) {
         one.message = format!(
@@ -259,5 +295,37 @@ fn item(reason: WaitReason, since: i64, message: String) -> Waiting {
         regions: Vec::new(),
         message,
         commands: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_counts_from_the_promotion_and_not_from_the_first_answer() {
+        let run = RegionRun {
+            state: RegionState::Verifying,
+            since: 1_000,
+            before: None,
+            reason: None,
+            proven: None,
+            was_healthy: false,
+            left_out: None,
+        };
+        let change = |region: &str, state: &str, at| Change {
+            region: region.to_owned(),
+            state: state.to_owned(),
+            evidence: String::new(),
+            at,
+        };
+        let changes = [
+            change("west", "Verifying", 1_000),
+            change("east", "Applying", 990),
+            change("west", "Applying", 940),
+            change("west", "Applying", 100),
+        ];
+        assert_eq!(promoted_at("west", &run, &changes), 940);
+        assert_eq!(promoted_at("west", &run, &[]), 1_000);
     }
 }

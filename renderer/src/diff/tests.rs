@@ -270,6 +270,9 @@ fn policy_with_content_holds() {
     let plan = compare(&repo(), &after);
     assert_eq!(plan.holds.len(), 1);
     assert_eq!(plan.holds[0].reason, HoldReason::PolicyWithContent);
+    // Waves that say nothing of it have it from there.
+    assert_eq!(plan.policy, ["waves", "onFailure"]);
+    assert!(compare(&repo(), &repo()).policy.is_empty());
 }
 
 #[test]

@@ -111,13 +111,18 @@ fn summary(plan: &Plan, base: &str) -> String {
         "nothing" => "nothing to compare with".to_owned(),
         base => format!("compared with {base}"),
     };
-    match changed(plan).count() {
+    let regions = match changed(plan).count() {
         0 => format!("No region changes, {base}."),
         count => {
             let verb = if count == 1 { "changes" } else { "change" };
             let all = counted(plan.regions.len(), "region");
             format!("{count} of {all} {verb}, {base}.")
         }
+    };
+    if plan.policy.is_empty() {
+        regions
+    } else {
+        format!("{regions}\nThe policy changes: {}.", plan.policy.join(", "))
     }
 }
 

@@ -117,7 +117,7 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         (
             "[westus3]",
             "[westus3]\n    bake: 1.5h",
-            "tidegate.yaml:10:11: error: `bake` of wave \"canary\": \"1.5h\" is not a duration: a unit is missing => write whole numbers with the units ms, s, m or h, such as 30s, 10m or 1h30m",
+            "tidegate.yaml:10:11: error: `bake` of wave \"canary\": \"1.5h\" is not a duration: it has a fraction => write whole numbers with the units ms, s, m or h, such as 30s, 10m or 1h30m",
         ),
         (
             "[westus3]",
