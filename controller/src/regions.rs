@@ -9,6 +9,7 @@ mod client;
 mod kubeconfig;
 pub mod request;
 pub mod rights;
+mod sent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use kube::client::ConfigExt as _;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use tower::Layer as _;
 
 use super::ClusterError;
 use super::kubeconfig::FileVersion;
+use super::sent;
 
 /// How long it may take until a connection stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -114,7 +117,7 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
     config.write_timeout = Some(SILENT_FOR);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    match tokio::task::spawn_blocking(move || Client::try_from(config)).await {
+    match tokio::task::spawn_blocking(move || stack(config)).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(kube::Error::Auth(_))) => Err(unusable(
             place,
@@ -123,6 +126,29 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
         Ok(Err(_)) => Err(unusable(place, "its certificates or keys cannot be used")),
         Err(_) => Err(unusable(place, "its client could not be made")),
     }
+}
+
+/// The library's client, with what was sent for authorisation kept beside every answer.
+///
+/// The library would authorise in its innermost layer and run a plugin up to three times to learn what kind of credentials it
+/// gives: so it gets a connection without such credentials, and the layer that adds them is put around it.
+fn stack(config: Config) -> kube::Result<Client> {
+    let Some(authorise) = config.auth_layer()? else {
+        // A client certificate, or nothing: no header that could be repeated.
+        return Client::try_from(config);
+    };
+    let mut connection = config;
+    let user = &mut connection.auth_info;
+    user.username = None;
+    user.password = None;
+    user.token = None;
+    user.token_file = None;
+    user.auth_provider = None;
+    user.exec = None;
+    let namespace = connection.default_namespace.clone();
+    let connection = Client::try_from(connection)?;
+    let sending = tower::service_fn(move |request| sent::send(connection.clone(), request));
+    Ok(Client::new(authorise.layer(sending), namespace))
 }
 
 /// What is wrong with a kubeconfig; the library's own words may quote what it says, or what its plugin was given.

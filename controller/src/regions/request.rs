@@ -9,7 +9,9 @@ use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::sent;
 use crate::git::trailers::one_line;
+use crate::secret::Mask;
 
 /// So many objects are asked for at once.
 const PAGE: usize = 500;
@@ -65,11 +67,11 @@ impl RequestError {
     }
 
     /// What a status that is no success means; of its body only the message of a `Status` of Kubernetes is shown.
-    fn refusal(code: u16, body: &[u8]) -> Self {
+    fn refusal(code: u16, body: &[u8], mask: &Mask) -> Self {
         let message = serde_json::from_slice::<Value>(body)
             .ok()
             .filter(|status| status.get("kind").and_then(Value::as_str) == Some("Status"))
-            .and_then(|status| Some(one_line(status.get("message")?.as_str()?)))
+            .and_then(|status| Some(one_line(&mask.hide(status.get("message")?.as_str()?))))
             .unwrap_or_default();
         match code {
             401 => Self::Unauthorized,
@@ -117,6 +119,7 @@ async fn ask(
         .await
         .map_err(RequestError::of)?;
     let status = response.status();
+    let mask = sent::mask(&response);
     let limit = if status.is_success() {
         LARGEST_ANSWER
     } else {
@@ -135,9 +138,28 @@ async fn ask(
         })?
         .to_bytes();
     if !status.is_success() {
-        return Err(RequestError::refusal(status.as_u16(), &bytes));
+        return Err(RequestError::refusal(status.as_u16(), &bytes, &mask));
     }
-    serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)
+    let mut answer = serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)?;
+    if std::str::from_utf8(&bytes).is_ok_and(|text| mask.is_needed_in(text)) {
+        hide(&mask, &mut answer);
+    }
+    Ok(answer)
+}
+
+/// Hides in all texts of an answer what we were authorised with. What Secrets hold is never shown, and may well be that.
+fn hide(mask: &Mask, value: &mut Value) {
+    match value {
+        Value::String(text) if mask.is_needed_in(text) => *text = mask.hide(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(mask, item)),
+        Value::Object(fields) => {
+            let kind = fields.get("kind").and_then(Value::as_str);
+            if !matches!(kind, Some("Secret" | "SecretList")) {
+                fields.values_mut().for_each(|field| hide(mask, field));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// One object; `None` if there is none. `path` is that of the API, with all its parts escaped.

@@ -164,6 +164,104 @@ async fn what_a_plugin_says_is_not_shown() {
     assert!(!said.contains("hunter2"), "{said}");
 }
 
+/// A server that answers with what it was sent: as a refusal, then in an object and, the same, in a Secret.
+async fn repeat_what_is_sent(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for answer in 0_usize.. {
+        let Ok((mut connection, _)) = listener.accept().await else {
+            return;
+        };
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match connection.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => return,
+            }
+        }
+        let head = String::from_utf8(head).unwrap();
+        let sent = head
+            .lines()
+            .find_map(|line| line.strip_prefix("authorization: "))
+            .unwrap_or("nothing");
+        let (status, body) = match answer % 3 {
+            0 => (
+                "403 Forbidden",
+                json!({ "kind": "Status", "message": format!("you cannot come with {sent}") }),
+            ),
+            1 => (
+                "200 OK",
+                json!({ "kind": "Pod", "status": { "message": sent } }),
+            ),
+            _ => (
+                "200 OK",
+                json!({ "kind": "Secret", "data": { "key": sent } }),
+            ),
+        };
+        let body = body.to_string();
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        connection.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_our_credentials_is_hidden() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let repeating = tokio::spawn(repeat_what_is_sent(listener));
+    let plugin = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": { "token": "hunter2-of-a-plugin" },
+    });
+    for user in [
+        json!({ "token": "hunter2-token" }),
+        json!({ "username": "me", "password": "hunter2-password" }),
+        json!({ "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "echo",
+            "args": [plugin.to_string()],
+            "interactiveMode": "Never",
+        } }),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+            "clusters": [{ "name": "c", "cluster": { "server": server } }],
+            "users": [{ "name": "u", "user": user }],
+        });
+        std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+        let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+        let client = clusters
+            .client("aks-a")
+            .await
+            .map_err(|error| error.to_string());
+        let client = client.unwrap();
+        let refused = request::get(&client, "/api/v1/pods/a").await.unwrap_err();
+        assert_eq!(refused.to_string().matches("***").count(), 1, "{refused}");
+        assert!(
+            refused.to_string().starts_with("we may not come with B"),
+            "{refused}"
+        );
+        let pod = request::get(&client, "/api/v1/pods/a")
+            .await
+            .unwrap()
+            .unwrap();
+        let message = pod["status"]["message"].as_str().unwrap();
+        assert!(message.ends_with(" ***"), "{message}");
+        // It is compared and never shown.
+        let secret = request::get(&client, "/api/v1/secrets/a")
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!secret["data"]["key"].as_str().unwrap().contains("***"));
+    }
+    repeating.abort();
+}
+
 #[tokio::test]
 async fn secrets_that_lead_to_themselves_end_in_an_error() {
     let secrets = |cluster: &str| {

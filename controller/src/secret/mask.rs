@@ -39,6 +39,12 @@ impl Mask {
         Self { forms }
     }
 
+    /// Whether a secret stands in the text.
+    #[must_use]
+    pub fn is_needed_in(&self, text: &str) -> bool {
+        self.forms.iter().any(|form| text.contains(form.as_str()))
+    }
+
     /// The text with three asterisks wherever a secret stood. To be called before a text is cut: half a secret is not found.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
