@@ -49,6 +49,7 @@ fn no_canary_is_found_anywhere_but_where_it_was_planted() {
     site.publish("3", "three");
     running.wait_until("the last commit", LONG, || site.rollout_is("Succeeded"));
     running.wait_until("its status", LONG, || site.has_status("success"));
+    running.wait_until("every answer of a cluster", LONG, || site.far_was_asked());
     site.call_every_command();
 
     // A token that the forge refuses is not shown to it again for a while, so that this comes last.

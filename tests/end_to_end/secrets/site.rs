@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tidegate_testkit::branch_health::version_of;
 use tidegate_testkit::canaries::{Canaries, Leak};
 use tidegate_testkit::certificates::Certificates;
@@ -32,6 +34,10 @@ const REGION_TOKEN: &str = "eyJr4Tz7Wc9.Qx2Vb5Nm8Lk1Jh3Gf6.Ds0Pa-ZoUi";
 const HOOK_SECRET: &str = "whsec_TWpLOXI4R0tZcXJUd2pVUEQ4SUxQWklvMkxhTGFTdw==";
 /// The end of the chat's address.
 const CHAT_SECRET: &str = "T5RwX2kQz8/B9LmVd4nYc/7uJh1GtSe6PoKa3FbNi0WxZv";
+/// In the kubeconfig of the cluster that has the Secrets of others.
+const CLUSTER_TOKEN: &str = "eyKb3Wv8Hn5Tq.1Yx6Zc9Lp2Rd4Mf-7Gs0JuAeOi";
+/// In the Secret by which an Argo CD knows another cluster.
+const OTHER_CLUSTER_TOKEN: &str = "k8sQ4nZt7Xw1Pe9.Vb3Ru6Ly2Cm5Hj8Df0-KgSaTo";
 /// Values of a Secret that is rendered: at first, and from the second commit on.
 const PLAIN: [&str; 2] = [
     "Kw9s\"Vq4+Zt7/Rb1%Xm8=Lf3Yc6Hd",
@@ -64,8 +70,23 @@ const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: app }\nstr
 /// No valid manifest: a key stands twice.
 const INVALID: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: app }\nstringData:\n  plain: {{quote values.plain}}\n  plain: {{quote values.plain}}\n";
 
+/// A second fleet, whose one region is a cluster that repeats who asks.
+const ANNEX: &str = "annex.git";
+const ANNEX_FLEET: &str = "apiVersion: tidegate.dev/v1alpha1
+kind: Fleet
+name: annex
+waves:
+  - { name: canary, regions: [far], bake: 300ms }
+gates:
+  - name: workloads
+    workloads: { namespace: app }
+    every: 500ms
+    timeout: 500ms
+";
+const ANNEX_APP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app }\n";
+
 /// What the operator gave: nowhere.
-static GIVEN: [(&str, &str); 8] = [
+static GIVEN: [(&str, &str); 10] = [
     ("the git password", PASSWORD),
     ("a wrong git password", WRONG_PASSWORD),
     ("an unused git password", UNUSED_PASSWORD),
@@ -74,6 +95,8 @@ static GIVEN: [(&str, &str); 8] = [
     ("the regions' token", REGION_TOKEN),
     ("the hook's secret", HOOK_SECRET),
     ("the chat's address", CHAT_SECRET),
+    ("a kubeconfig's token", CLUSTER_TOKEN),
+    ("the token of an Argo CD's Secret", OTHER_CLUSTER_TOKEN),
 ];
 
 /// Values of rendered Secrets: in the config's files and in rendered trees alone.
@@ -95,6 +118,7 @@ pub(super) struct Site {
     work: Work,
     regions: HttpServer,
     receivers: HttpServer,
+    clusters: HttpServer,
     received: Received,
     home: tempfile::TempDir,
     credentials: Arc<Canaries>,
@@ -154,6 +178,57 @@ fn receivers(received: Received) -> HttpServer {
     })
 }
 
+/// Two clusters: one has an Argo CD's Secret that leads to the other, and both repeat who asks, in refusals and in objects.
+fn clusters(received: Received) -> HttpServer {
+    HttpServer::start(move |request| {
+        let asks = request
+            .header("authorization")
+            .unwrap_or_default()
+            .to_owned();
+        let to = if request.path.starts_with("/far/") {
+            "far"
+        } else {
+            "near"
+        };
+        let before = {
+            let mut received = received.lock().unwrap();
+            let before = received.iter().filter(|(known, _)| *known == to).count();
+            received.push((to, request.clone()));
+            before
+        };
+        if to == "near" && request.path.ends_with("/namespaces/argocd/secrets") && before % 3 > 0 {
+            let server = format!("http://{}/far", request.header("host").unwrap_or_default());
+            let config = serde_json::json!({ "bearerToken": OTHER_CLUSTER_TOKEN });
+            let data = serde_json::json!({
+                "name": STANDARD.encode("far"),
+                "server": STANDARD.encode(server),
+                "config": STANDARD.encode(config.to_string()),
+            });
+            let secret = serde_json::json!({ "metadata": { "name": "cluster-far" }, "data": data });
+            let list = serde_json::json!({ "kind": "SecretList", "items": [secret] });
+            return Some(Response::json(200, list.to_string()));
+        }
+        let message = format!("{} may not ask, and cannot get what {asks} wants", asks);
+        let status = serde_json::json!({ "kind": "Status", "message": message }).to_string();
+        Some(match before % 6 {
+            0 => Response::json(500, status),
+            1 => Response::json(403, status),
+            2 => Response::json(200, format!("{{ \"kind\": \"{asks}")),
+            3 => Response::json(
+                200,
+                serde_json::json!({
+                    "kind": asks, "metadata": { "name": asks, "generation": 1 },
+                    "data": { asks.as_str(): asks },
+                    "items": [{ "metadata": { "name": asks }, "status": { "message": asks, "reason": asks, "phase": "Failed" } }],
+                })
+                .to_string(),
+            ),
+            4 => echo(503, &request),
+            _ => Response::json(401, status),
+        })
+    })
+}
+
 impl Site {
     /// Everything but the controller; `None` without `openssl`.
     pub(super) fn new() -> Option<Self> {
@@ -173,6 +248,7 @@ impl Site {
         let this = Self {
             regions: regions(repo, Arc::clone(&received)),
             receivers: receivers(Arc::clone(&received)),
+            clusters: clusters(Arc::clone(&received)),
             forge: FakeGithub::start("acme/vault", FORGE_TOKEN),
             sampler: ProcessSampler::start(home.path().to_owned(), Arc::clone(&credentials)),
             said: Mutex::default(),
@@ -196,7 +272,18 @@ impl Site {
             "chat",
             &this.receivers.url(&format!("/services/{CHAT_SECRET}")),
         );
+        this.plant("clusters.yaml", &this.kubeconfig());
         fs::write(this.home.path().join("settings.yaml"), this.settings()).unwrap();
+        this.server.create(ANNEX);
+        let region = "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: far\n";
+        Work::new(&this.server.url_with_password(ANNEX)).publish(
+            &[
+                ("tidegate.yaml", ANNEX_FLEET),
+                ("templates/app.yaml.hbs", ANNEX_APP),
+                ("regions/far.yaml", region),
+            ],
+            "far away",
+        );
         Some(this)
     }
 
@@ -208,6 +295,17 @@ impl Site {
 
     fn plant(&self, name: &str, content: &str) {
         fs::write(self.home.path().join("planted").join(name), content).unwrap();
+    }
+
+    fn kubeconfig(&self) -> String {
+        serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "contexts": [{ "name": "near", "context": { "cluster": "near", "user": "me" } }],
+            "clusters": [{ "name": "near", "cluster": { "server": self.clusters.url("/near") } }],
+            "users": [{ "name": "me", "user": { "token": CLUSTER_TOKEN } }],
+        })
+        .to_string()
     }
 
     fn settings(&self) -> String {
@@ -230,11 +328,16 @@ fleets:
     alerts:
       - {{ name: chat, slack: {{ webhookUrlFile: planted/chat }}, on: {all} }}
       - {{ name: hook, webhook: {{ url: \"{}\", secretFile: planted/hook }}, on: {all} }}
+  - name: annex
+    repo: {}
+    credentials: {{ usernameFile: planted/user, passwordFile: planted/password }}
+    clusters: [{{ kubeconfig: planted/clusters.yaml }}, {{ argocdSecrets: {{ cluster: near }} }}]
 ",
             self.server.url(REPO),
             self.regions.url("/"),
             self.forge.api(),
             self.receivers.url("/hook"),
+            self.server.url(ANNEX),
         )
     }
 
@@ -312,6 +415,12 @@ fleets:
         state["rollout"]["state"] == wanted && state["rollout"]["source"] == self.work.head()
     }
 
+    /// Whether the cluster behind the other one was asked often enough to have answered in all its ways.
+    pub(super) fn far_was_asked(&self) -> bool {
+        let received = self.received.lock().unwrap();
+        received.iter().filter(|(to, _)| *to == "far").count() > 12
+    }
+
     /// Whether the hook was told an event of a type.
     pub(super) fn told(&self, kind: &str) -> bool {
         let received = self.received.lock().unwrap();
@@ -330,7 +439,14 @@ fleets:
     pub(super) fn call_every_command(&self) {
         let url = self.server.url(REPO);
         let source = format!("{url}@main");
-        let calls: [&[&str]; 9] = [
+        let annex = self.server.url(ANNEX);
+        let of_annex = ["--settings", "settings.yaml", "--fleet", "annex"];
+        let gates = [&["gates", "test"][..], &of_annex].concat();
+        let doctor = [&["doctor"][..], &of_annex].concat();
+        let calls: [&[&str]; 12] = [
+            &["explain", "--repo", &annex],
+            &gates,
+            &doctor,
             &["status", "--repo", &url],
             &["history", "--repo", &url],
             &["explain", "--repo", &url],
@@ -395,7 +511,8 @@ fleets:
             look(&format!("body to {to}"), &request.body);
             look(&format!("query to {to}"), request.query.as_bytes());
             for (name, value) in &request.headers {
-                if (*to, name.as_str()) != ("regions", "authorization") {
+                let is_for_them = ["regions", "near", "far"].contains(to);
+                if !(is_for_them && name == "authorization") {
                     look(&format!("header {name} to {to}"), value.as_bytes());
                 }
             }
@@ -426,15 +543,20 @@ fleets:
         }
         // Objects are compressed, so that files alone do not tell.
         let rendered = self.files_of_config_and_rendered_trees();
-        for repo in [self.server.path(REPO), self.mirror()] {
+        for repo in [self.server.path(REPO), self.mirror("vault")] {
             leaks.extend(self.credentials.find_in_objects(&repo, &BTreeSet::new()));
             leaks.extend(RENDERED.find_in_objects(&repo, &rendered));
+        }
+        for repo in [self.server.path(ANNEX), self.mirror("annex")] {
+            leaks.extend(self.credentials.find_in_objects(&repo, &BTreeSet::new()));
         }
         leaks
     }
 
-    fn mirror(&self) -> PathBuf {
-        self.home.path().join("data/fleets/vault/mirror.git")
+    fn mirror(&self, fleet: &str) -> PathBuf {
+        self.home
+            .path()
+            .join(format!("data/fleets/{fleet}/mirror.git"))
     }
 
     /// Files of the config branch, of wave branches' commits, and of plan commits, which have no parent.
@@ -496,7 +618,7 @@ fleets:
         for name in ["tidegate", "git", "git-remote-http"] {
             assert!(seen.processes.contains_key(name), "no {name}: {seen:?}");
         }
-        for to in ["regions", "chat", "hook"] {
+        for to in ["regions", "chat", "hook", "near", "far"] {
             let received = self.received.lock().unwrap();
             let count = received.iter().filter(|(known, _)| *known == to).count();
             assert!(count > 4, "{to} was sent {count} requests");
@@ -509,7 +631,7 @@ fleets:
         }
         assert!(!self.rows().is_empty());
         // What may be in rendered trees is in them, so that it would be found elsewhere too.
-        for repo in [self.server.path(REPO), self.mirror()] {
+        for repo in [self.server.path(REPO), self.mirror("vault")] {
             let leaks = RENDERED.find_in_objects(&repo, &BTreeSet::new());
             let secrets: BTreeSet<&str> = leaks.iter().map(|leak| leak.secret.as_str()).collect();
             assert_eq!(secrets.len(), 3, "{secrets:?}");
