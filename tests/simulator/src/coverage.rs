@@ -82,6 +82,21 @@ impl Coverage {
         }
     }
 
+    /// The states that an event meets now, as pairs begin: `rollout Held`, `wave Baking`.
+    #[must_use]
+    pub fn states(state: &FleetState) -> BTreeSet<String> {
+        let rollout = state.rollout.as_ref();
+        let of_rollout = match rollout {
+            Some(rollout) => format!("rollout {:?}", rollout.state),
+            None => format!("rollout {NO_ROLLOUT:?}"),
+        };
+        let waves = rollout.into_iter().flat_map(|rollout| &rollout.waves);
+        waves
+            .map(|wave| format!("wave {:?}", wave.state))
+            .chain([of_rollout])
+            .collect()
+    }
+
     /// A region of this state answers.
     pub fn answer(&mut self, state: RegionState, reading: &'static str) {
         self.regions.insert((state, reading));

@@ -5,7 +5,8 @@
 //! * [`run`]: they happen, and after each of them everything that was promised is checked: by the auditor of
 //!   `tidegate-waves`, and against the real time for which regions were healthy. At the end all faults are taken away and it
 //!   must come to rest, and people who answer what waits must get what they want.
-//! * [`exploring`]: many seeds; [`shrinking`]: the fewest events that break something; [`coverage`]: what met what.
+//! * [`exploring`]: many seeds; [`shrinking`]: the fewest events that break something; [`coverage`]: what met what;
+//!   [`aiming`]: schedules for what seeds hardly bring together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,6 +16,7 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+pub mod aiming;
 mod bakes;
 pub mod coverage;
 pub mod engine;

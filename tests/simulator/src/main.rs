@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use tidegate_simulator::aiming::aim;
 use tidegate_simulator::engine;
 use tidegate_simulator::exploring::explore;
 use tidegate_simulator::run::{Broken, run};
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Random schedules, each from its seed.
     Simulate(Simulate),
+    /// Schedules for the pairs of state and event that the first seeds never bring together: prints the lines of `aimed.txt`.
+    Aim(Aim),
     /// The same with the production engine, git objects and rendering, in simulated time.
     Engine(EngineArguments),
 }
@@ -49,6 +52,19 @@ struct EngineArguments {
 }
 
 #[derive(Debug, Args)]
+struct Aim {
+    /// How many seeds bring pairs together by themselves.
+    #[arg(long, default_value_t = 2_000)]
+    without: u64,
+    /// Among how many seeds a schedule is looked for.
+    #[arg(long, default_value_t = 4_000)]
+    seeds: u64,
+    /// How many at once.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    threads: usize,
+}
+
+#[derive(Debug, Args)]
 struct Simulate {
     /// How many seeds.
     #[arg(long, default_value_t = 1_000)]
@@ -62,6 +78,14 @@ struct Simulate {
     /// Only these events of its schedule, by number.
     #[arg(long, requires = "seed", value_delimiter = ',')]
     only: Option<Vec<usize>>,
+    /// Step by step, with an event of this kind before the one at this place: a line of `aimed.txt`, as `203:commit-bad`.
+    #[arg(
+        long,
+        requires = "seed",
+        conflicts_with = "only",
+        value_name = "PLACE:KIND"
+    )]
+    meet: Option<String>,
     /// Print the schedule's events and what the log says after each.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -79,6 +103,7 @@ fn main() -> ExitCode {
             Some(seed) => replay(seed, &arguments),
             None => simulate(&arguments),
         },
+        Command::Aim(arguments) => print_aimed(&arguments),
         Command::Engine(arguments) => match arguments.seed {
             Some(seed) => replay_engine(seed, &arguments),
             None => simulate_engine(&arguments),
@@ -90,6 +115,19 @@ fn replay(seed: u64, arguments: &Simulate) -> ExitCode {
     let mut schedule = Schedule::new(seed);
     if let Some(only) = &arguments.only {
         schedule = schedule.only(only);
+    }
+    if let Some(meet) = &arguments.meet {
+        let wanted = meet.split_once(':');
+        let wanted = wanted.and_then(|(at, kind)| Some((at.parse().ok()?, kind)));
+        match wanted.and_then(|(at, kind)| schedule.step_by_step().meeting(at, kind)) {
+            Some(found) => schedule = found,
+            None => {
+                eprintln!(
+                    "--meet {meet}: a place and a kind of event are needed, such as 203:commit-bad"
+                );
+                return ExitCode::from(2);
+            }
+        }
     }
     let report = run(&schedule, |line| {
         if arguments.trace {
@@ -105,12 +143,21 @@ fn replay(seed: u64, arguments: &Simulate) -> ExitCode {
         Some(broken) => {
             show(&schedule, &broken);
             println!("{}", broken.story);
-            if arguments.only.is_none() {
+            if arguments.only.is_none() && arguments.meet.is_none() {
                 show_shrunk(&schedule);
             }
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_aimed(arguments: &Aim) -> ExitCode {
+    let all = explore(0, arguments.without, arguments.threads, 1);
+    let wanted = all.coverage.unseen().into_iter().collect();
+    for aimed in aim(&wanted, 0, arguments.seeds, arguments.threads) {
+        println!("{aimed}");
+    }
+    ExitCode::SUCCESS
 }
 
 fn simulate(arguments: &Simulate) -> ExitCode {

@@ -9,7 +9,7 @@ use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::simulation::auditor::audit;
 use tidegate_waves::rollout::simulation::network::LOG;
 use tidegate_waves::rollout::simulation::world::{MAIN, Spec, TICK, World, id, wave_ref};
-use tidegate_waves::rollout::{Finding, Verb};
+use tidegate_waves::rollout::{Finding, FleetState, Verb};
 
 use crate::bakes;
 use crate::coverage::Coverage;
@@ -70,11 +70,21 @@ pub(crate) struct Run {
 }
 
 /// Lets a schedule happen; `trace` is told of each event and of what the log says after it.
-pub fn run(schedule: &Schedule, mut trace: impl FnMut(&str)) -> Report {
+pub fn run(schedule: &Schedule, trace: impl FnMut(&str)) -> Report {
+    run_watched(schedule, trace, |_, _| {})
+}
+
+/// The same; `watch` is told of the state that each event meets, with the event's place.
+pub fn run_watched(
+    schedule: &Schedule,
+    mut trace: impl FnMut(&str),
+    mut watch: impl FnMut(usize, &FleetState),
+) -> Report {
     let mut run = Run::new(schedule);
     let mut broken = None;
     for (at, event) in schedule.events.iter().enumerate() {
         let before = run.world.log.len();
+        watch(at, run.world.state());
         run.coverage.meet(run.world.state(), event.kind());
         run.apply(*event);
         trace(&format!("{at}: {event}"));

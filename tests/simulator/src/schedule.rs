@@ -51,6 +51,45 @@ impl Schedule {
         }
     }
 
+    /// The same, slower: before each round the first controller looks and acts twice, so that other events can come between any two
+    /// of its decisions.
+    #[must_use]
+    pub fn step_by_step(&self) -> Self {
+        let mut events = Vec::new();
+        for event in &self.events {
+            match *event {
+                Event::Rounds(rounds, order) => {
+                    let (look, act) = (Event::Decide(0), Event::Act(0));
+                    for _ in 0..rounds {
+                        events.extend([look, act, look, act, Event::Rounds(1, order)]);
+                    }
+                }
+                other => events.push(other),
+            }
+        }
+        Self {
+            events,
+            ..self.clone()
+        }
+    }
+
+    /// The same with an event of this kind before the one at this place, always the same one; `None` where there is no such kind.
+    #[must_use]
+    pub fn meeting(&self, at: usize, kind: &str) -> Option<Self> {
+        let place = u64::try_from(at).unwrap_or(u64::MAX);
+        let mut random = Rng::with_seed(self.seed.rotate_left(32) ^ place);
+        let weights = Weights::equal();
+        let found = (0..MOST_DRAWS)
+            .map(|_| event(&mut random, &weights, self.controllers))
+            .find(|event| event.kind() == kind)?;
+        let mut events = self.events.clone();
+        events.insert(at.min(events.len()), found);
+        Some(Self {
+            events,
+            ..self.clone()
+        })
+    }
+
     /// The same with these of its events alone.
     #[must_use]
     pub fn only(&self, kept: &[usize]) -> Self {
@@ -112,6 +151,9 @@ fn spec(random: &mut Rng) -> Spec {
     spec
 }
 
+/// So many draws until an event of some kind is given up: the rarest comes up once in a few thousand.
+const MOST_DRAWS: usize = 200_000;
+
 /// How often each group of events comes up.
 struct Weights {
     groups: Vec<(Group, u32)>,
@@ -134,21 +176,37 @@ enum Group {
     Requests,
 }
 
+/// What some schedules leave out.
+const SOMETIMES: [Group; 10] = [
+    Group::OddCommits,
+    Group::Health,
+    Group::Network,
+    Group::Deliveries,
+    Group::Races,
+    Group::Crashes,
+    Group::Stops,
+    Group::Clocks,
+    Group::Vandals,
+    Group::Requests,
+];
+
 impl Weights {
+    /// Everything comes up equally often.
+    fn equal() -> Self {
+        let always = [Group::Rounds, Group::Commits];
+        Self {
+            groups: always
+                .into_iter()
+                .chain(SOMETIMES)
+                .map(|group| (group, 1))
+                .collect(),
+            bad: 30,
+        }
+    }
+
     fn new(random: &mut Rng) -> Self {
         let mut groups = vec![(Group::Rounds, 12), (Group::Commits, 4)];
-        for group in [
-            Group::OddCommits,
-            Group::Health,
-            Group::Network,
-            Group::Deliveries,
-            Group::Races,
-            Group::Crashes,
-            Group::Stops,
-            Group::Clocks,
-            Group::Vandals,
-            Group::Requests,
-        ] {
+        for group in SOMETIMES {
             groups.push((group, pick(random, &[0, 0, 1, 3, 6], 1)));
         }
         Self {

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_simulator::aiming::Aimed;
 use tidegate_simulator::coverage::{every_pair, pairs_of};
 use tidegate_simulator::exploring::explore;
-use tidegate_simulator::run::run;
+use tidegate_simulator::run::{Report, run};
 use tidegate_simulator::schedule::Schedule;
 
 /// As many as the build for tests gets through in less than a minute on two cores.
 const SEEDS: u64 = 2_000;
 
-/// The pairs that these seeds never bring together, and why.
+/// Schedules for pairs that these seeds never bring together: `simulator aim` prints them.
+const AIMED: &str = include_str!("../aimed.txt");
+
+/// The pairs that none of all these brings together, and why.
 const UNSEEN: &str = include_str!("../unseen.txt");
 
 #[test]
@@ -27,7 +31,31 @@ fn no_seed_breaks_a_promise_and_the_pairs_never_seen_are_the_ones_listed() {
         broken.join("\n")
     );
     assert_eq!(all.seeds, SEEDS);
-    let unseen: BTreeSet<String> = all.coverage.unseen().into_iter().collect();
+    let mut coverage = all.coverage;
+    let seen_by_seeds: BTreeSet<String> = every_pair()
+        .into_iter()
+        .filter(|pair| !coverage.unseen().contains(pair))
+        .collect();
+    let mut wrong = Vec::new();
+    for (aimed, report) in run_all(aimed()) {
+        if let Some(broken) = &report.broken {
+            wrong.push(format!("{aimed}: {}", broken.wrong.join("; ")));
+        }
+        if report.coverage.unseen().contains(&aimed.pair) {
+            wrong.push(format!("{aimed}: they do not meet there"));
+        }
+        if seen_by_seeds.contains(&aimed.pair) {
+            wrong.push(format!("{aimed}: the seeds bring them together"));
+        }
+        coverage.add(&report.coverage);
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\n`simulator simulate --trace --seed SEED --meet PLACE:KIND` shows one of them; where the rules have changed, `simulator aim` \
+         prints the list anew",
+        wrong.join("\n")
+    );
+    let unseen: BTreeSet<String> = coverage.unseen().into_iter().collect();
     let listed = listed();
     let not_listed: Vec<&String> = unseen.difference(&listed).collect();
     let seen_by_now: Vec<&String> = listed.difference(&unseen).collect();
@@ -48,6 +76,29 @@ fn a_seed_repeats_and_no_two_are_alike() {
         histories.insert(first.history);
     }
     assert_eq!(histories.len(), 20);
+}
+
+fn aimed() -> Vec<Aimed> {
+    AIMED
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.parse().unwrap())
+        .collect()
+}
+
+/// Runs them on two threads.
+fn run_all(aimed: Vec<Aimed>) -> Vec<(Aimed, Report)> {
+    let run = |part: &[Aimed]| -> Vec<(Aimed, Report)> {
+        let run = |aimed: &Aimed| (aimed.clone(), aimed.run().unwrap());
+        part.iter().map(run).collect()
+    };
+    let (first, second) = aimed.split_at(aimed.len() / 2);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| run(first));
+        let mut all = run(second);
+        all.extend(first.join().unwrap());
+        all
+    })
 }
 
 /// The list's lines, `*` standing for everything that can meet a state.
