@@ -18,8 +18,10 @@ pub struct Shape {
     pub waves: usize,
     /// How many manifests each region gets, each of about 1 KB.
     pub manifests: usize,
-    /// Where each region's health is asked, without the region's name at its end; `None`: no gate.
+    /// Where each region's health is asked, without the region's name at its end; `None`: no such gate.
     pub health: Option<String>,
+    /// Whether a gate asks the regions' clusters.
+    pub asks_clusters: bool,
     /// How often a gate is asked.
     pub every: Duration,
     /// What the texts are drawn from.
@@ -44,6 +46,7 @@ impl Shape {
             waves: waves.min(regions),
             manifests: 20,
             health: None,
+            asks_clusters: false,
             every: Duration::from_secs(1),
             seed,
         }
@@ -54,6 +57,16 @@ impl Shape {
     pub fn gated(self, server: &str, every: Duration) -> Self {
         Self {
             health: Some(server.to_owned()),
+            every,
+            ..self
+        }
+    }
+
+    /// The same with a gate that asks the regions' clusters for what was rendered.
+    #[must_use]
+    pub fn asking_clusters(self, every: Duration) -> Self {
+        Self {
+            asks_clusters: true,
             every,
             ..self
         }
@@ -146,15 +159,25 @@ impl Shape {
                 "  - {{ name: {name}, selector: {{ matchLabels: {{ ring: {name} }} }}, maxConcurrent: 100%, bake: 0s }}"
             );
         }
-        match &self.health {
-            None => text.push_str("gates: []\n"),
-            Some(url) => {
-                let every = self.every.as_millis();
-                let _ = write!(
-                    text,
-                    "gates:\n  - name: healthz\n    http: {{ url: \"{url}/{{{{name}}}}/healthz\" }}\n    settle: 0s\n    every: {every}ms\n    timeout: {every}ms\n    successes: 1\n    failures: 1\n"
-                );
-            }
+        let http = self.health.as_ref().map(|url| {
+            format!("  - name: healthz\n    http: {{ url: \"{url}/{{{{name}}}}/healthz\" }}\n")
+        });
+        let workloads = self.asks_clusters.then(|| {
+            "  - name: workloads\n    workloads: { namespace: platform, stableFor: 0s }\n"
+                .to_owned()
+        });
+        let mut gates = http.into_iter().chain(workloads).peekable();
+        if gates.peek().is_none() {
+            text.push_str("gates: []\n");
+            return text;
+        }
+        text.push_str("gates:\n");
+        let every = self.every.as_millis();
+        for gate in gates {
+            let _ = write!(
+                text,
+                "{gate}    settle: 0s\n    every: {every}ms\n    timeout: {every}ms\n    successes: 1\n    failures: 1\n"
+            );
         }
         text
     }

@@ -13,6 +13,7 @@
 )]
 
 mod chart;
+mod clusters;
 mod counting;
 mod process;
 mod scenarios;

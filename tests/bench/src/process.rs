@@ -49,6 +49,13 @@ pub(crate) fn peak_memory(id: u32) -> f64 {
     mebibytes(id, "VmHWM:")
 }
 
+/// The same; `None` where the process has ended.
+#[expect(clippy::cast_precision_loss, reason = "kibibytes fit")]
+pub(crate) fn peak_memory_if_it_runs(id: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    Some(field(&status, "VmHWM:")? as f64 / 1024.0)
+}
+
 /// The memory that a process holds now, in MiB.
 pub(crate) fn memory(id: u32) -> f64 {
     mebibytes(id, "VmRSS:")

@@ -1,5 +1,6 @@
 //! What is measured, one subject a file. Each gives figures; what cannot run here says so and gives none.
 
+pub(crate) mod clusters;
 pub(crate) mod commands;
 pub(crate) mod growth;
 pub(crate) mod idle;
@@ -51,7 +52,7 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios in the order in which they run.
-pub(crate) const ALL: [Scenario; 9] = [
+pub(crate) const ALL: [Scenario; 10] = [
     Scenario {
         name: "render",
         about: "a whole fleet rendered, checked and written, against git fast-import and kubectl kustomize",
@@ -91,6 +92,11 @@ pub(crate) const ALL: [Scenario; 9] = [
         name: "neighbours",
         about: "what a fleet waits beside others that render without end",
         run: neighbours::run,
+    },
+    Scenario {
+        name: "clusters",
+        about: "gates that ask clusters: a thousand at once, and from harm to the give-back",
+        run: clusters::run,
     },
     Scenario {
         name: "growth",

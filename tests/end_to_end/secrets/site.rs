@@ -208,7 +208,7 @@ fn clusters(received: Received) -> HttpServer {
             let list = serde_json::json!({ "kind": "SecretList", "items": [secret] });
             return Some(Response::json(200, list.to_string()));
         }
-        let message = format!("{} may not ask, and cannot get what {asks} wants", asks);
+        let message = format!("{asks} may not ask, and cannot get what {asks} wants");
         let status = serde_json::json!({ "kind": "Status", "message": message }).to_string();
         Some(match before % 6 {
             0 => Response::json(500, status),

@@ -69,6 +69,36 @@ impl FromStr for Aimed {
     }
 }
 
+/// Reads a list: a line each, but for empty ones and those that begin with `#`.
+pub fn read(list: &str) -> Result<Vec<Aimed>, String> {
+    list.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::parse)
+        .collect()
+}
+
+/// Lets all of them happen, on so many threads; a report is missing where a line names no kind of event.
+#[must_use]
+pub fn run_all(aimed: &[Aimed], threads: usize) -> Vec<(&Aimed, Option<Report>)> {
+    let share = aimed.len().div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = aimed
+            .chunks(share)
+            .map(|part| {
+                scope.spawn(move || -> Vec<_> {
+                    part.iter().map(|aimed| (aimed, aimed.run())).collect()
+                })
+            })
+            .collect();
+        // A run that panics is a report, so that no thread does.
+        running
+            .into_iter()
+            .filter_map(|part| part.join().ok())
+            .flatten()
+            .collect()
+    })
+}
+
 /// Looks for a schedule for each of these pairs among so many seeds, and leaves out those of which there is none.
 #[must_use]
 pub fn aim(wanted: &BTreeSet<String>, from: u64, seeds: u64, threads: usize) -> Vec<Aimed> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_simulator::aiming::Aimed;
+use tidegate_simulator::aiming::{read, run_all};
 use tidegate_simulator::coverage::{every_pair, pairs_of};
 use tidegate_simulator::exploring::explore;
-use tidegate_simulator::run::{Report, run};
+use tidegate_simulator::run::run;
 use tidegate_simulator::schedule::Schedule;
 
 /// As many as the build for tests gets through in less than a minute on two cores.
@@ -37,7 +37,14 @@ fn no_seed_breaks_a_promise_and_the_pairs_never_seen_are_the_ones_listed() {
         .filter(|pair| !coverage.unseen().contains(pair))
         .collect();
     let mut wrong = Vec::new();
-    for (aimed, report) in run_all(aimed()) {
+    let aimed = read(AIMED).unwrap();
+    let reports = run_all(&aimed, 2);
+    assert_eq!(reports.len(), aimed.len());
+    for (aimed, report) in reports {
+        let Some(report) = report else {
+            wrong.push(format!("{aimed}: there is no such kind of event"));
+            continue;
+        };
         if let Some(broken) = &report.broken {
             wrong.push(format!("{aimed}: {}", broken.wrong.join("; ")));
         }
@@ -76,29 +83,6 @@ fn a_seed_repeats_and_no_two_are_alike() {
         histories.insert(first.history);
     }
     assert_eq!(histories.len(), 20);
-}
-
-fn aimed() -> Vec<Aimed> {
-    AIMED
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.parse().unwrap())
-        .collect()
-}
-
-/// Runs them on two threads.
-fn run_all(aimed: Vec<Aimed>) -> Vec<(Aimed, Report)> {
-    let run = |part: &[Aimed]| -> Vec<(Aimed, Report)> {
-        let run = |aimed: &Aimed| (aimed.clone(), aimed.run().unwrap());
-        part.iter().map(run).collect()
-    };
-    let (first, second) = aimed.split_at(aimed.len() / 2);
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| run(first));
-        let mut all = run(second);
-        all.extend(first.join().unwrap());
-        all
-    })
 }
 
 /// The list's lines, `*` standing for everything that can meet a state.

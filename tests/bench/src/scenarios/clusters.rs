@@ -1,0 +1,120 @@
+//! Gates that ask clusters: every region of a large fleet once, and from evidence of harm to the give-back.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_testkit::tidegate::Running;
+use tidegate_testkit::wait::wait_until;
+
+use super::Setting;
+use super::latency::milliseconds;
+use crate::clusters::Clusters;
+use crate::generator::{Shape, fleet_values};
+use crate::process;
+use crate::site::{PATIENCE, Site};
+use crate::table::{Figure, Unit, percentile};
+
+pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
+    let mut figures = sweep(setting);
+    figures.extend(verdicts(setting));
+    figures
+}
+
+/// A fleet whose gate asks the regions' clusters, four objects in each.
+fn site(setting: &Setting<'_>, regions: usize, waves: usize, every: Duration) -> (Site, Clusters) {
+    let shape = Shape {
+        manifests: 4,
+        ..Shape::new(regions, waves, setting.seed)
+    };
+    let site = Site::new(shape.asking_clusters(every), std::sync::Arc::default());
+    let clusters = Clusters::start(&site.shape, &site.repo());
+    let folder = site.folder();
+    fs::write(folder.join("kubeconfig"), clusters.kubeconfig()).unwrap();
+    let settings = format!(
+        "dataDir: data\npoll: 30s\nfleets:\n  - name: {}\n    repo: {}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n",
+        site.shape.name,
+        site.repo().display()
+    );
+    fs::write(folder.join("settings.yaml"), settings).unwrap();
+    (site, clusters)
+}
+
+fn start(setting: &Setting<'_>, site: &Site) -> Running {
+    let settings = site.folder().join("settings.yaml");
+    let settings = settings.to_str().unwrap();
+    let mut controller = setting.program.start(&["run", "--settings", settings]);
+    site.wait_for_entry("Succeeded", &mut controller);
+    controller
+}
+
+/// `gates test` on a fleet of which every region is healthy.
+fn sweep(setting: &Setting<'_>) -> Vec<Figure> {
+    let regions = setting.size(1000, 20);
+    let (site, _clusters) = site(setting, regions, 2, Duration::from_secs(10));
+    let mut controller = start(setting, &site);
+    controller.terminate();
+    wait_until("the controller's end", PATIENCE, || {
+        !controller.is_running()
+    });
+    let settings = site.folder().join("settings.yaml");
+    let settings = settings.to_str().unwrap();
+    let begun = Instant::now();
+    let mut asking =
+        setting
+            .program
+            .start(&["gates", "test", "--settings", settings, "-o", "json"]);
+    let mut memory: f64 = 0.0;
+    while asking.is_running() {
+        memory = memory.max(process::peak_memory_if_it_runs(asking.id()).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    let said: Vec<Value> = serde_json::from_str(&asking.stdout()).unwrap();
+    let healthy = said.iter().filter(|said| said["says"] == "healthy").count();
+    assert_eq!(
+        healthy,
+        regions,
+        "{:?}",
+        said.iter().find(|said| said["says"] != "healthy")
+    );
+    let name = format!("{regions} clusters, 4 objects each: every gate asked once, whole process");
+    vec![
+        Figure::time(name.clone(), took.as_secs_f64() * 1000.0).limit(10_000.0),
+        Figure::new(format!("{name}, peak memory"), memory, Unit::Mebibytes).limit(150.0),
+    ]
+}
+
+/// From the answer in which a Deployment has failed to the moment at which every wave's branch has its last good trees back.
+/// One such answer is enough for the gate.
+fn verdicts(setting: &Setting<'_>) -> Vec<Figure> {
+    let rounds = setting.size(10, 1);
+    let (site, clusters) = site(setting, 10, 3, Duration::from_secs(1));
+    let mut controller = start(setting, &site);
+    let waves: Vec<usize> = (0..site.shape.waves).collect();
+    let sick = site.shape.regions_of(2);
+    let mut times = Vec::new();
+    for round in 0..rounds {
+        let before = site.wave_tips();
+        let version = format!("1.1.{round}");
+        site.publish(&[("values/fleet.yaml", &fleet_values(&version))], &version);
+        site.wait_for_moves(&waves, &before, &mut controller);
+        let bad = site.wave_tips();
+        clusters.make_sick(sick.first().map(String::as_str));
+        let moved = site.wait_for_moves(&waves, &bad, &mut controller);
+        let all = moved.values().max().unwrap();
+        times.push(milliseconds(clusters.first_sick_answer().unwrap(), *all));
+        clusters.make_sick(None);
+        // The revert of the commit comes to the config branch, and changes nothing.
+        site.wait_for_entry("NoChange", &mut controller);
+        site.work.pull("main");
+    }
+    let name = "10 clusters, 3 waves: a failed Deployment answered → all branches given back";
+    vec![
+        Figure::time(format!("{name}, p50"), percentile(&times, 50)),
+        Figure::time(
+            format!("{name}, slowest of {rounds}"),
+            percentile(&times, 100),
+        ),
+    ]
+}
