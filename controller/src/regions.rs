@@ -5,6 +5,7 @@
 //! Nothing is reached through one lock: a cluster that does not answer delays nobody else's.
 
 mod argocd_secret;
+mod azure;
 mod client;
 mod kubeconfig;
 pub mod request;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
+use self::azure::{SignIns, SignedIn};
 use self::client::{Credentials, build};
 use self::kubeconfig::KubeconfigFiles;
 use self::rights::Right;
@@ -69,12 +71,15 @@ pub struct Clusters {
     making: Arc<Mutex<BTreeSet<String>>>,
     /// One of them was made, or could not be.
     made: Arc<Notify>,
+    sign_ins: Arc<SignIns>,
 }
 
 /// A cluster that was found before.
 struct Known {
     /// What its client was made from.
     credentials: Credentials,
+    /// The same, where it is we who signed in.
+    signed_in: Option<SignedIn>,
     client: kube::Client,
     read_at: Instant,
     /// Whether reading it again means asking another cluster.
@@ -97,6 +102,7 @@ impl Clusters {
             known: Arc::default(),
             making: Arc::default(),
             made: Arc::default(),
+            sign_ins: Arc::new(SignIns::new()),
         }
     }
 
@@ -122,8 +128,10 @@ impl Clusters {
 
     /// Reads a cluster's credentials anew at the next question, files that its kubeconfig names among them: they were refused.
     pub fn refused(&self, cluster: &str) {
-        let mut known = lock(&self.known);
-        known.remove(cluster);
+        let known = lock(&self.known).remove(cluster);
+        if let Some(signed_in) = known.and_then(|known| known.signed_in) {
+            self.sign_ins.refused(&signed_in);
+        }
     }
 
     /// `asking` are the clusters whose Secrets led here, so that two that point at each other end in an error.
@@ -155,12 +163,17 @@ impl Clusters {
         })
     }
 
-    /// The client that was made from these very credentials, which were just read again.
+    /// The client that was made from these very credentials, which were just read again, and from a token that is still
+    /// the one to use.
     fn unchanged(&self, cluster: &str, credentials: &Credentials) -> Option<kube::Client> {
         let mut known = lock(&self.known);
         let known = known
             .get_mut(cluster)
-            .filter(|known| known.credentials == *credentials)?;
+            .filter(|known| known.credentials == *credentials)
+            .filter(|known| {
+                let signed_in = known.signed_in.as_ref();
+                signed_in.is_none_or(|signed_in| self.sign_ins.is_current(signed_in))
+            })?;
         known.read_at = Instant::now();
         Some(known.client.clone())
     }
@@ -186,18 +199,20 @@ impl Clusters {
         // Whoever asks may give up before a plugin ends; only its end lets another one begin.
         let name = cluster.to_owned();
         let (known, making) = (Arc::clone(&self.known), Arc::clone(&self.making));
-        let made = Arc::clone(&self.made);
+        let (made, sign_ins) = (Arc::clone(&self.made), Arc::clone(&self.sign_ins));
         let task = tokio::spawn(async move {
-            let client = build(&credentials).await;
-            if let Ok(client) = &client {
+            let built = build(&credentials, &sign_ins).await;
+            let client = built.map(|(client, signed_in)| {
                 let found = Known {
                     credentials,
+                    signed_in,
                     client: client.clone(),
                     read_at: Instant::now(),
                     is_remote,
                 };
                 lock(&known).insert(name.clone(), found);
-            }
+                client
+            });
             lock(&making).remove(&name);
             made.notify_waiters();
             client

@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod azure;
 mod bad_input;
 mod cli_help;
 mod clusters;

@@ -42,6 +42,11 @@ impl Wait {
     pub fn until(returns: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(returns))
     }
+
+    /// Waits.
+    pub fn pass(&self) {
+        (self.0)();
+    }
 }
 
 impl fmt::Debug for Wait {

@@ -9,6 +9,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::Layer as _;
 
 use super::ClusterError;
+use super::azure::{SignIns, SignedIn};
 use super::kubeconfig::FileVersion;
 use super::sent;
 
@@ -68,14 +69,18 @@ impl PartialEq for Credentials {
     }
 }
 
-/// A client whose calls are not retried behind our back: the next sample is the retry.
+/// A client whose calls are not retried behind our back: the next sample is the retry. If we signed in for it, with what.
 ///
 /// Getting it may run a kubeconfig's plugin, which takes as long as it likes: that is done on a thread of its own.
-pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterError> {
+pub(super) async fn build(
+    credentials: &Credentials,
+    sign_ins: &Arc<SignIns>,
+) -> Result<(Client, Option<SignedIn>), ClusterError> {
     let unusable = |place: &str, message: &str| ClusterError::Unusable {
         place: place.to_owned(),
         message: message.to_owned(),
     };
+    let mut signed_in = None;
     let (mut config, place) = match credentials {
         Credentials::InCluster => {
             let place = "the service account of the controller's pod";
@@ -85,9 +90,9 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
         }
         Credentials::Kubeconfig {
             place,
+            version,
             context,
             kubeconfig,
-            ..
         } => {
             let has_proxy = kubeconfig
                 .clusters
@@ -104,9 +109,17 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
                 context: context.clone(),
                 ..KubeConfigOptions::default()
             };
-            let config = Config::from_custom_kubeconfig(Kubeconfig::clone(kubeconfig), &options)
-                .await
-                .map_err(|error| unusable(place, in_words(&error)))?;
+            let mut config =
+                Config::from_custom_kubeconfig(Kubeconfig::clone(kubeconfig), &options)
+                    .await
+                    .map_err(|error| unusable(place, in_words(&error)))?;
+            // Files are the operator's. Whoever writes a Secret must not have our token sent anywhere.
+            if let Version::File(_) = version {
+                signed_in = sign_ins
+                    .replace_plugin(&mut config.auth_info)
+                    .await
+                    .map_err(|error| unusable(place, &error.to_string()))?;
+            }
             (config, place.as_str())
         }
     };
@@ -118,7 +131,7 @@ pub(super) async fn build(credentials: &Credentials) -> Result<Client, ClusterEr
     config.reset_reader_on_write = true;
     config.default_retry = false;
     match tokio::task::spawn_blocking(move || stack(config)).await {
-        Ok(Ok(client)) => Ok(client),
+        Ok(Ok(client)) => Ok((client, signed_in)),
         Ok(Err(kube::Error::Auth(_))) => Err(unusable(
             place,
             "the credentials cannot be got: its plugin failed, or its files cannot be read",
