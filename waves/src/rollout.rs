@@ -41,8 +41,8 @@ pub use observation::{
 };
 pub use opening::{create, would_be_held};
 pub use state::{
-    Asked, Baseline, Branch, Failure, FailureReason, FleetIdentity, FleetState, Hold, HoldReason,
-    Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState,
+    Asked, Baseline, Branch, EarlierTree, Failure, FailureReason, FleetIdentity, FleetState, Hold,
+    HoldReason, Inherited, LastGood, LeftOut, Owed, Placement, Quarantined, RegionRun, RegionState,
     RevertObstacle, Rollout, RolloutState, Sealing, Settled, SourceCommit, SourceRevert, Timestamp,
     Waiver, WaveRun, WaveState,
 };

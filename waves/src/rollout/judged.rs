@@ -36,7 +36,21 @@ impl<'a> Judged<'a> {
         let good = state.last_good.get(region);
         let mut older: Vec<&[Gate]> = good.map(|good| good.gates.as_slice()).into_iter().collect();
         let mut older_trees: Vec<Oid> = good.map(|good| good.tree).into_iter().collect();
-        if run.state == RegionState::Pending {
+        let is_judged_by_inherited = run.state == RegionState::Pending;
+        if let Some(inherited) = inherited {
+            if !is_judged_by_inherited {
+                older.push(inherited.gates.as_slice());
+                older_trees.push(inherited.tree);
+            }
+            older.extend(
+                inherited
+                    .earlier
+                    .iter()
+                    .map(|earlier| earlier.gates.as_slice()),
+            );
+            older_trees.extend(inherited.earlier.iter().map(|earlier| earlier.tree));
+        }
+        if is_judged_by_inherited {
             return inherited.map(|inherited| Self {
                 tree: inherited.tree,
                 gates: inherited.gates.iter().collect(),
@@ -46,8 +60,6 @@ impl<'a> Judged<'a> {
                 was_healthy: inherited.was_healthy,
             });
         }
-        older.extend(inherited.map(|inherited| inherited.gates.as_slice()));
-        older_trees.extend(inherited.map(|inherited| inherited.tree));
         Some(Self {
             tree: rollout.plan.regions.get(region)?.tree,
             gates: rollout.gates_of(region).collect(),

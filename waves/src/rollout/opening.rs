@@ -9,13 +9,16 @@ use super::holds::{Reach, reach, stops_opening};
 use super::observation::{Candidate, CandidateOutcome, ValidCandidate};
 use super::quarantine::{quarantined, waived};
 use super::state::{
-    FleetIdentity, FleetState, Hold, HoldReason, Inherited, LeftOut, RegionRun, RegionState,
-    Rollout, RolloutState, Sealing, Settled, SourceRevert, Waiver, WaveRun, WaveState,
+    EarlierTree, FleetIdentity, FleetState, Hold, HoldReason, Inherited, LeftOut, RegionRun,
+    RegionState, Rollout, RolloutState, Sealing, Settled, SourceRevert, Waiver, WaveRun, WaveState,
 };
 use super::turn::{Turn, Writing};
 use crate::log::{DraftIntent, Entry, EntryKind, MoveKind, SCHEMA};
 use crate::oid::Oid;
 use crate::plan::Wanted;
+
+/// So many trees of superseded rollouts are known as older ones of a region; whoever is further behind is not slow.
+const MOST_EARLIER_TREES: usize = 4;
 
 /// Entry 0: the log begins, with the first valid head.
 ///
@@ -695,6 +698,7 @@ fn inherited(state: &FleetState, wanted: &Wanted) -> BTreeMap<String, Inherited>
                     before: run.before,
                     was_healthy: run.was_healthy,
                     judged: run.state.is_watched() && run.state != RegionState::Held,
+                    earlier: earlier(old, region, actual),
                 },
             );
         } else if let Some(known) = old
@@ -706,6 +710,22 @@ fn inherited(state: &FleetState, wanted: &Wanted) -> BTreeMap<String, Inherited>
         }
     }
     taken
+}
+
+/// The trees that a region may still run though its branch went from them to this one within rollouts that were superseded.
+fn earlier(old: &Rollout, region: &str, actual: Oid) -> Vec<EarlierTree> {
+    let Some(known) = old.inherited.get(region) else {
+        return Vec::new();
+    };
+    let before = EarlierTree {
+        tree: known.tree,
+        gates: known.gates.clone(),
+    };
+    std::iter::once(before)
+        .chain(known.earlier.iter().cloned())
+        .filter(|earlier| earlier.tree != actual)
+        .take(MOST_EARLIER_TREES)
+        .collect()
 }
 
 /// Where a region begins: unchanged, left out because of what it failed with alone, or waiting.

@@ -326,6 +326,19 @@ pub struct Inherited {
     pub was_healthy: bool,
     /// Whether harm is still news: it had not failed, nor been held, in the superseded rollout.
     pub judged: bool,
+    /// The trees of rollouts that were superseded in turn, which the region may not have followed yet; newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierTree>,
+}
+
+/// A tree that a region may still run instead of the one that its branch holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlierTree {
+    /// The tree.
+    pub tree: Oid,
+    /// The gates that judge that tree.
+    pub gates: Vec<Gate>,
 }
 
 /// Where a rollout stands.

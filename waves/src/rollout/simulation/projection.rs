@@ -602,6 +602,11 @@ fn inherited_of(inherited: &Inherited) -> u64 {
         inherited.before,
         inherited.was_healthy,
         inherited.judged,
+        inherited
+            .earlier
+            .iter()
+            .map(|earlier| earlier.tree)
+            .collect::<Vec<_>>(),
     ))
 }
 

@@ -196,27 +196,26 @@ fn what_a_region_still_runs_is_held_against_no_rollout_that_takes_over() {
             && world.state().active().is_some()
             && world.region("r1") == RegionState::Applying
     });
-    let now = Now {
-        monotonic: world.monotonic(0),
-        wall: world.wall(),
-    };
-    let seen = world.observe(0);
-    let step = decide(world.state(), &world.controllers[0].watch, &seen, now);
-    let probe = step.probes.iter().find(|probe| probe.region == "r1");
-    let versions: Vec<&str> = probe
-        .unwrap()
-        .older
-        .iter()
-        .map(|gate| {
-            let GateCheck::Http(check) = &gate.check else {
-                panic!("the world\'s fleets have gates over HTTP alone");
-            };
-            check.expect.json["/version"].as_str().unwrap()
-        })
-        .collect();
+    let versions = known_as_older(&mut world, "r1");
     assert_eq!(
         versions,
-        [settled, world.tree(slow, "r1").to_string()],
+        [settled.clone(), world.tree(slow, "r1").to_string()],
+        "{}",
+        world.story()
+    );
+    // Not even where it followed none of two in turn.
+    let other = world.commit(&[("all", "v4")]);
+    world.request(Verb::Hotfix).to = Some(other);
+    world.run_until("v4 in the pilot", |world| {
+        world.count(EntryKind::Superseded) == 2
+            && world.state().active().is_some()
+            && world.region("r1") == RegionState::Applying
+    });
+    let versions = known_as_older(&mut world, "r1");
+    let (second, first) = (world.tree(fix, "r1"), world.tree(slow, "r1"));
+    assert_eq!(
+        versions,
+        [settled, second.to_string(), first.to_string()],
         "{}",
         world.story()
     );
@@ -225,7 +224,25 @@ fn what_a_region_still_runs_is_held_against_no_rollout_that_takes_over() {
     world.run();
     assert_eq!(world.count(EntryKind::Failed), 0, "{}", world.story());
     assert_eq!(world.last(), EntryKind::Succeeded);
-    assert_eq!(world.last_good("r1"), Some(world.tree(fix, "r1")));
+    assert_eq!(world.last_good("r1"), Some(world.tree(other, "r1")));
+}
+
+/// The versions that a region may still show, as whoever asks it is told.
+fn known_as_older(world: &mut World, region: &str) -> Vec<String> {
+    let now = Now {
+        monotonic: world.monotonic(0),
+        wall: world.wall(),
+    };
+    let seen = world.observe(0);
+    let step = decide(world.state(), &world.controllers[0].watch, &seen, now);
+    let probe = step.probes.iter().find(|probe| probe.region == region);
+    let version = |gate: &crate::fleet::Gate| {
+        let GateCheck::Http(check) = &gate.check else {
+            panic!("the world's fleets have gates over HTTP alone");
+        };
+        check.expect.json["/version"].as_str().unwrap().to_owned()
+    };
+    probe.unwrap().older.iter().map(version).collect()
 }
 
 #[test]
