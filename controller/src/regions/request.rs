@@ -17,6 +17,8 @@ const PAGE: usize = 500;
 const LARGEST_ANSWER: usize = 64 << 20;
 /// The most bytes of a refusal that are read.
 const LARGEST_REFUSAL: usize = 64 << 10;
+/// How often a list is begun that grows too old between two of its pages; whoever asks comes again later.
+const MOST_BEGINNINGS: u32 = 3;
 /// The most objects of one list: beyond that something is wrong with the question.
 const MOST_OBJECTS: usize = 100_000;
 
@@ -90,10 +92,17 @@ fn without_user(message: &str) -> String {
 }
 
 /// The innermost cause: the others say the same with fewer facts.
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+    }
+    let is_cut = cause
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
+    if is_cut {
+        // The library's own words are about TLS, and lead to its manual.
+        return "the connection ended before the whole answer was there".to_owned();
     }
     cause.to_string()
 }
@@ -155,6 +164,7 @@ pub async fn get(client: &Client, path: &str) -> Result<Option<Value>, RequestEr
 pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>, RequestError> {
     let mut objects = Vec::new();
     let mut next = String::new();
+    let mut beginnings = 1;
     loop {
         let mut uri = format!("{path}?limit={PAGE}");
         for part in [query, next.as_str()] {
@@ -166,7 +176,8 @@ pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>
         let mut page = match ask(client, Method::GET, &uri, None, Vec::new()).await {
             Err(RequestError::Answered { code: 404, .. }) => return Ok(Vec::new()),
             // The list grew too old between two of its pages: what was read does not belong together.
-            Err(RequestError::Answered { code: 410, .. }) => {
+            Err(RequestError::Answered { code: 410, .. }) if beginnings < MOST_BEGINNINGS => {
+                beginnings += 1;
                 objects.clear();
                 next.clear();
                 continue;
