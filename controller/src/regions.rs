@@ -22,10 +22,14 @@ use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
 use self::client::{Credentials, build};
 use self::kubeconfig::KubeconfigFiles;
+use self::request::RequestError;
 use self::rights::Right;
 
 /// How long a Secret that was read is taken for unchanged, unless its credentials are refused.
 const SECRETS_ARE_READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// The longest that a cluster is left alone because it asks for patience.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why there is no client for a cluster.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -49,6 +53,12 @@ pub enum ClusterError {
         /// What is wrong with it; never what it says.
         message: String,
     },
+    /// Its API server has asked for patience, which is not over.
+    #[error("the API server asks for patience (429), for {seconds} s more")]
+    Patience {
+        /// For how long, rounded up.
+        seconds: u64,
+    },
     /// The cluster that has the Secrets cannot be asked.
     #[error("{place}: {message}")]
     Unreachable {
@@ -64,6 +74,8 @@ pub struct Clusters {
     sources: Vec<ClusterSource>,
     files: KubeconfigFiles,
     known: Arc<Mutex<BTreeMap<String, Known>>>,
+    /// Until when API servers want to be left alone.
+    patience: Mutex<BTreeMap<String, Instant>>,
     /// Those whose client is being made: a plugin that hangs is not run once more for every question.
     making: Arc<Mutex<BTreeSet<String>>>,
     /// One of them was made, or could not be.
@@ -94,6 +106,7 @@ impl Clusters {
             sources,
             files: KubeconfigFiles::default(),
             known: Arc::default(),
+            patience: Mutex::default(),
             making: Arc::default(),
             made: Arc::default(),
         }
@@ -119,10 +132,34 @@ impl Clusters {
         self.find(cluster, &BTreeSet::new()).await
     }
 
-    /// Reads a cluster's credentials anew at the next question, files that its kubeconfig names among them: they were refused.
-    pub fn refused(&self, cluster: &str) {
-        let mut known = lock(&self.known);
-        known.remove(cluster);
+    /// Takes notice of why a question to a cluster came to nothing. Credentials that were refused are read anew at the next
+    /// question, files that its kubeconfig names among them; who asks for patience is left alone for so long.
+    pub fn failed(&self, cluster: &str, error: &RequestError) {
+        match error {
+            RequestError::Unauthorized => {
+                lock(&self.known).remove(cluster);
+            }
+            RequestError::TooManyRequests { after } if !after.is_zero() => {
+                let until = Instant::now() + (*after).min(LONGEST_PATIENCE);
+                lock(&self.patience).insert(cluster.to_owned(), until);
+            }
+            _ => {}
+        }
+    }
+
+    /// Fails while a cluster wants to be left alone.
+    fn be_patient(&self, cluster: &str) -> Result<(), ClusterError> {
+        let mut patience = lock(&self.patience);
+        let Some(until) = patience.get(cluster) else {
+            return Ok(());
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            patience.remove(cluster);
+            return Ok(());
+        }
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Err(ClusterError::Patience { seconds })
     }
 
     /// `asking` are the clusters whose Secrets led here, so that two that point at each other end in an error.
@@ -132,6 +169,7 @@ impl Clusters {
         asking: &'a BTreeSet<&'a str>,
     ) -> Finding<'a, kube::Client> {
         Box::pin(async move {
+            self.be_patient(cluster)?;
             if let Some(client) = self.recent(cluster) {
                 return Ok(client);
             }

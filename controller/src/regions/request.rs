@@ -2,7 +2,10 @@
 //!
 //! Answers are read here and not by the client, which logs what it cannot read: that may be a Secret.
 
-use http::{Method, Request};
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
@@ -33,7 +36,10 @@ pub enum RequestError {
     Forbidden(String),
     /// We ask too much (429).
     #[error("the API server asks for patience (429)")]
-    TooManyRequests,
+    TooManyRequests {
+        /// For how long, by its `Retry-After`; zero where it does not say.
+        after: Duration,
+    },
     /// Somebody else changed the object at the same time (409), or a test within a patch failed (422).
     #[error("the object was changed by somebody else meanwhile")]
     Conflict,
@@ -67,7 +73,7 @@ impl RequestError {
     }
 
     /// What a status that is no success means; of its body only the message of a `Status` of Kubernetes is shown.
-    fn refusal(code: u16, body: &[u8]) -> Self {
+    fn refusal(code: u16, after: Duration, body: &[u8]) -> Self {
         let message = serde_json::from_slice::<Value>(body)
             .ok()
             .filter(|status| status.get("kind").and_then(Value::as_str) == Some("Status"))
@@ -76,11 +82,20 @@ impl RequestError {
         match code {
             401 => Self::Unauthorized,
             403 => Self::Forbidden(without_user(&message)),
-            429 => Self::TooManyRequests,
+            429 => Self::TooManyRequests { after },
             409 | 422 => Self::Conflict,
             code => Self::Answered { code, message },
         }
     }
+}
+
+/// For how long an API server wants to be left alone; it writes whole seconds.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs)
 }
 
 /// The message of a refusal begins with the object and tells who we are; what we may not do stands behind.
@@ -126,6 +141,7 @@ async fn ask(
         .await
         .map_err(RequestError::of)?;
     let status = response.status();
+    let after = retry_after(response.headers());
     let limit = if status.is_success() {
         LARGEST_ANSWER
     } else {
@@ -144,7 +160,7 @@ async fn ask(
         })?
         .to_bytes();
     if !status.is_success() {
-        return Err(RequestError::refusal(status.as_u16(), &bytes));
+        return Err(RequestError::refusal(status.as_u16(), after, &bytes));
     }
     serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)
 }

@@ -304,6 +304,51 @@ async fn a_list_that_grows_too_old_is_begun_anew_and_not_without_end() {
 }
 
 #[tokio::test]
+async fn who_asks_for_patience_is_left_alone_for_so_long_and_nobody_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (wait, waits) in [
+        (Some("7"), true),
+        (Some("86400"), true),
+        (Some("soon"), false),
+        (None, false),
+    ] {
+        let server = HttpServer::start(move |_| {
+            let busy = Response::text(429, "Too many requests, please try again later.");
+            Some(
+                wait.iter()
+                    .fold(busy, |busy, wait| busy.with("Retry-After", wait)),
+            )
+        });
+        for name in ["aks-a", "aks-b"] {
+            std::fs::write(
+                folder.path().join(name),
+                kubeconfig(&server.url(""), &["x"]),
+            )
+            .unwrap();
+        }
+        let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+        let client = clusters
+            .client("aks-a")
+            .await
+            .map_err(|error| error.to_string());
+        let error = request::get(&client.unwrap(), "/version")
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the API server asks for patience (429)");
+        clusters.failed("aks-a", &error);
+        clusters.client("aks-b").await.map(|_| ()).unwrap();
+        if waits {
+            let said = why(&clusters, "aks-a").await;
+            let longest = if wait == Some("7") { "7" } else { "60" };
+            let words = format!("the API server asks for patience (429), for {longest} s more");
+            assert_eq!(said, words);
+        } else {
+            clusters.client("aks-a").await.map(|_| ()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_ends_in_the_middle_is_told_in_words_of_ours() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::generate().expect("openssl");
