@@ -4,6 +4,7 @@
 //! client is kept for as long as that did not change, so that rotated credentials are taken up at the next question.
 //! Nothing is reached through one lock: a cluster that does not answer delays nobody else's.
 
+mod argocd_list;
 mod argocd_secret;
 mod azure;
 mod client;
@@ -22,13 +23,18 @@ use tokio::sync::Notify;
 
 use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
+use self::argocd_list::ArgocdList;
 use self::azure::{SignIns, SignedIn};
 use self::client::{Credentials, build};
 use self::kubeconfig::KubeconfigFiles;
+use self::request::RequestError;
 use self::rights::Right;
 
 /// How long a Secret that was read is taken for unchanged, unless its credentials are refused.
 const SECRETS_ARE_READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// The longest that a cluster is left alone because it asks for patience.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why there is no client for a cluster.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,6 +58,12 @@ pub enum ClusterError {
         /// What is wrong with it; never what it says.
         message: String,
     },
+    /// Its API server has asked for patience, which is not over.
+    #[error("the API server asks for patience (429), for {seconds} s more")]
+    Patience {
+        /// For how long, rounded up.
+        seconds: u64,
+    },
     /// The cluster that has the Secrets cannot be asked.
     #[error("{place}: {message}")]
     Unreachable {
@@ -67,6 +79,12 @@ pub struct Clusters {
     sources: Vec<ClusterSource>,
     files: KubeconfigFiles,
     known: Arc<Mutex<BTreeMap<String, Known>>>,
+    /// The Secrets of Argo CDs, by where they are.
+    lists: Mutex<BTreeMap<String, Arc<ArgocdList>>>,
+    /// When clusters refused their credentials last.
+    refused: Mutex<BTreeMap<String, Instant>>,
+    /// Until when API servers want to be left alone.
+    patience: Mutex<BTreeMap<String, Instant>>,
     /// Those whose client is being made: a plugin that hangs is not run once more for every question.
     making: Arc<Mutex<BTreeSet<String>>>,
     /// One of them was made, or could not be.
@@ -100,6 +118,9 @@ impl Clusters {
             sources,
             files: KubeconfigFiles::default(),
             known: Arc::default(),
+            lists: Mutex::default(),
+            refused: Mutex::default(),
+            patience: Mutex::default(),
             making: Arc::default(),
             made: Arc::default(),
             sign_ins: Arc::new(SignIns::new()),
@@ -126,12 +147,38 @@ impl Clusters {
         self.find(cluster, &BTreeSet::new()).await
     }
 
-    /// Reads a cluster's credentials anew at the next question, files that its kubeconfig names among them: they were refused.
-    pub fn refused(&self, cluster: &str) {
-        let known = lock(&self.known).remove(cluster);
-        if let Some(signed_in) = known.and_then(|known| known.signed_in) {
-            self.sign_ins.refused(&signed_in);
+    /// Takes notice of why a question to a cluster came to nothing. Credentials that were refused are read anew at the next
+    /// question, files that its kubeconfig names among them; who asks for patience is left alone for so long.
+    pub fn failed(&self, cluster: &str, error: &RequestError) {
+        match error {
+            RequestError::Unauthorized => {
+                lock(&self.refused).insert(cluster.to_owned(), Instant::now());
+                let known = lock(&self.known).remove(cluster);
+                if let Some(signed_in) = known.and_then(|known| known.signed_in) {
+                    self.sign_ins.refused(&signed_in);
+                }
+            }
+            RequestError::TooManyRequests { after } if !after.is_zero() => {
+                let until = Instant::now() + (*after).min(LONGEST_PATIENCE);
+                lock(&self.patience).insert(cluster.to_owned(), until);
+            }
+            _ => {}
         }
+    }
+
+    /// Fails while a cluster wants to be left alone.
+    fn be_patient(&self, cluster: &str) -> Result<(), ClusterError> {
+        let mut patience = lock(&self.patience);
+        let Some(until) = patience.get(cluster) else {
+            return Ok(());
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            patience.remove(cluster);
+            return Ok(());
+        }
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Err(ClusterError::Patience { seconds })
     }
 
     /// `asking` are the clusters whose Secrets led here, so that two that point at each other end in an error.
@@ -141,6 +188,7 @@ impl Clusters {
         asking: &'a BTreeSet<&'a str>,
     ) -> Finding<'a, kube::Client> {
         Box::pin(async move {
+            self.be_patient(cluster)?;
             if let Some(client) = self.recent(cluster) {
                 return Ok(client);
             }
@@ -326,19 +374,19 @@ impl Clusters {
     ) -> Result<Option<Credentials>, ClusterError> {
         let place = secrets.to_string();
         let client = self.holder(&secrets.cluster, asking, &place).await?;
-        let path = format!("/api/v1/namespaces/{}/secrets", secrets.namespace);
-        let query = format!(
-            "labelSelector={}",
-            request::escaped(argocd_secret::SELECTOR)
-        );
-        let list = request::list(&client, &path, &query)
+        let list = Arc::clone(lock(&self.lists).entry(place.clone()).or_default());
+        let refused = lock(&self.refused).get(cluster).copied();
+        match list
+            .find(client, &secrets.namespace, cluster, refused)
             .await
-            .map_err(|error| ClusterError::Unreachable {
-                place: place.clone(),
-                message: error.to_string(),
-            })?;
-        argocd_secret::find(&list, cluster)
-            .map_err(|message| ClusterError::Unusable { place, message })
+        {
+            Ok(found) => found.map_err(|message| ClusterError::Unusable { place, message }),
+            Err(error) => {
+                self.failed(&secrets.cluster, &error);
+                let message = error.to_string();
+                Err(ClusterError::Unreachable { place, message })
+            }
+        }
     }
 
     /// The client of a cluster that has Secrets which are asked for on the way to another one.

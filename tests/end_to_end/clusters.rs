@@ -2,6 +2,9 @@
 //! kubelet is played.
 
 mod argocd;
+mod by_hand;
+mod faults;
 mod fixture;
+mod fleet;
 mod follower;
 mod workloads;

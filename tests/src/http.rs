@@ -1,11 +1,16 @@
-//! A small HTTP/1.1 server: one thread for each connection.
+//! A small HTTP/1.1 server, with or without TLS: one thread for each connection.
+
+mod tls;
 
 use std::fmt::{self, Write as _};
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+
+use self::tls::Identity;
+use crate::certificates::Certificates;
 
 /// A request with its whole body, chunks already joined.
 #[derive(Debug, Clone)]
@@ -147,16 +152,33 @@ impl HttpServer {
         Self::with(|_| Reading::Whole, handler, true)
     }
 
-    /// The same as one of the two above; `reading` is asked with the head of each request before its body is read.
+    /// The same over TLS, by the server's certificate.
+    pub fn over_tls(
+        certificates: &Certificates,
+        handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        let identity = Identity::read(certificates);
+        Self::accept(move |connection| {
+            let connection = identity.greet(connection)?;
+            serve(connection, &|_| Reading::Whole, &handler, true)
+        })
+    }
+
+    /// The same as one of the first two; `reading` is asked with the head of each request before its body is read.
     pub fn with(
         reading: impl Fn(&Request) -> Reading + Send + Sync + 'static,
         handler: impl Fn(Request) -> Option<Response> + Send + Sync + 'static,
         keep_alive: bool,
     ) -> Self {
+        Self::accept(move |connection| serve(connection, &reading, &handler, keep_alive))
+    }
+
+    /// Serves each connection in a thread of its own.
+    fn accept(serving: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the port");
         let stopped = Arc::new(AtomicBool::new(false));
-        let serving = Arc::new((reading, handler));
+        let serving = Arc::new(serving);
         let accepting = thread::spawn({
             let stopped = Arc::clone(&stopped);
             move || {
@@ -168,7 +190,8 @@ impl HttpServer {
                     let serving = Arc::clone(&serving);
                     // A client that goes away in the middle is part of the tests.
                     thread::spawn(move || {
-                        drop(serve(&connection, &serving.0, &serving.1, keep_alive));
+                        drop(connection.set_nodelay(true));
+                        drop(serving(connection));
                     });
                 }
             }
@@ -205,18 +228,17 @@ impl Drop for HttpServer {
 }
 
 fn serve(
-    connection: &TcpStream,
+    connection: impl Read + Write,
     reading: &impl Fn(&Request) -> Reading,
     handler: &impl Fn(Request) -> Option<Response>,
     keep_alive: bool,
 ) -> io::Result<()> {
-    connection.set_nodelay(true)?;
-    let mut reader = BufReader::new(connection);
-    while let Some(mut request) = read_head(&mut reader)? {
+    let mut connection = BufReader::new(connection);
+    while let Some(mut request) = read_head(&mut connection)? {
         match reading(&request) {
-            Reading::Whole => read_body(&mut request, &mut reader, connection)?,
+            Reading::Whole => read_body(&mut request, &mut connection)?,
             Reading::Half(wait) => {
-                read_half(&request, &mut reader, connection)?;
+                read_half(&request, &mut connection)?;
                 wait.0();
                 break;
             }
@@ -224,7 +246,7 @@ fn serve(
         let Some(response) = handler(request) else {
             break;
         };
-        write_response(connection, &response, keep_alive)?;
+        write_response(connection.get_mut(), &response, keep_alive)?;
         if !keep_alive || !matches!(response.sending, Sending::Whole) {
             break;
         }
@@ -272,9 +294,10 @@ fn says(request: &Request, name: &str, value: &str) -> bool {
         .is_some_and(|header| header.eq_ignore_ascii_case(value))
 }
 
-fn ask_for_the_body(request: &Request, mut connection: &TcpStream) -> io::Result<()> {
+fn ask_for_the_body(request: &Request, connection: &mut impl Write) -> io::Result<()> {
     if says(request, "expect", "100-continue") {
         connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        connection.flush()?;
     }
     Ok(())
 }
@@ -284,12 +307,8 @@ fn length_of(request: &Request) -> io::Result<usize> {
     length.parse().map_err(|_| malformed())
 }
 
-fn read_body(
-    request: &mut Request,
-    reader: &mut impl BufRead,
-    connection: &TcpStream,
-) -> io::Result<()> {
-    ask_for_the_body(request, connection)?;
+fn read_body(request: &mut Request, reader: &mut BufReader<impl Read + Write>) -> io::Result<()> {
+    ask_for_the_body(request, reader.get_mut())?;
     if says(request, "transfer-encoding", "chunked") {
         request.body = read_chunks(reader)?;
     } else {
@@ -300,12 +319,8 @@ fn read_body(
 }
 
 /// Reads half of a body, or half of its first chunk, and forgets it.
-fn read_half(
-    request: &Request,
-    reader: &mut impl BufRead,
-    connection: &TcpStream,
-) -> io::Result<()> {
-    ask_for_the_body(request, connection)?;
+fn read_half(request: &Request, reader: &mut BufReader<impl Read + Write>) -> io::Result<()> {
+    ask_for_the_body(request, reader.get_mut())?;
     let length = if says(request, "transfer-encoding", "chunked") {
         read_length_of_chunk(reader)?
     } else {
@@ -337,7 +352,7 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn write_response(
-    mut connection: &TcpStream,
+    connection: &mut impl Write,
     response: &Response,
     keep_alive: bool,
 ) -> io::Result<()> {

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 
+pub(crate) use client::http_client;
 pub use client::{Client, Failure};
 
 use crate::stack::{Server, answers_ok, free_port, installed, stack_file};
@@ -266,6 +267,27 @@ impl Cluster {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The kubeconfig of whoever has this token in a cluster at this address, whose certificate is by this authority (PEM);
+/// its only and current context has the name of the cluster.
+pub fn kubeconfig_of(cluster: &str, url: &str, authority: &str, token: &str) -> String {
+    let authority = STANDARD.encode(authority);
+    format!(
+        "apiVersion: v1
+kind: Config
+current-context: {cluster}
+clusters:
+- name: {cluster}
+  cluster: {{ server: \"{url}\", certificate-authority-data: {authority} }}
+users:
+- name: user
+  user: {{ token: {token} }}
+contexts:
+- name: {cluster}
+  context: {{ cluster: {cluster}, user: user }}
+"
+    )
 }
 
 /// One kubeconfig with a context for each of these clusters and users; the first is the current one. A context has the

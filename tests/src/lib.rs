@@ -30,6 +30,7 @@ pub mod kubelet;
 pub mod kubernetes;
 pub mod process_sampler;
 pub mod regions;
+pub mod relay;
 pub mod requests;
 pub mod small_disk;
 pub mod small_fleet;

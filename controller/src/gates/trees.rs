@@ -43,6 +43,8 @@ pub struct ObjectPlace {
     pub is_generated: bool,
     /// Whether Argo CD or Helm runs it once instead of keeping it.
     pub is_hook: bool,
+    /// Whether Argo CD is told to leave it out.
+    pub is_skipped: bool,
 }
 
 /// One object that was rendered for a region.
@@ -86,6 +88,7 @@ impl RegionTrees {
                     path: path.clone(),
                     is_generated: object.generated,
                     is_hook: is_hook(&manifest),
+                    is_skipped: is_skipped(&manifest),
                     id: object.id,
                 };
                 objects.push(RenderedObject { place, manifest });
@@ -121,12 +124,21 @@ impl RegionTrees {
     }
 }
 
+/// Argo CD's annotation for hooks.
+const HOOK: &str = "argocd.argoproj.io/hook";
+
 /// Whether an object is a hook, by the annotations of Argo CD and Helm.
 fn is_hook(manifest: &Value) -> bool {
     let annotations = manifest.pointer("/metadata/annotations");
-    ["argocd.argoproj.io/hook", "helm.sh/hook"]
-        .iter()
-        .any(|name| annotations.and_then(|all| all.get(name)).is_some())
+    let has = |name: &str| annotations.and_then(|all| all.get(name)).is_some();
+    (has(HOOK) || has("helm.sh/hook")) && !is_skipped(manifest)
+}
+
+/// Whether an object is one that Argo CD neither applies nor compares.
+fn is_skipped(manifest: &Value) -> bool {
+    let annotations = manifest.pointer("/metadata/annotations");
+    let hook = annotations.and_then(|all| all.get(HOOK)?.as_str());
+    hook.is_some_and(|hook| hook.trim() == "Skip")
 }
 
 /// How commits stand to the tree that a region should run.

@@ -2,7 +2,10 @@
 //!
 //! Answers are read here and not by the client, which logs what it cannot read: that may be a Secret.
 
-use http::{Method, Request};
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
@@ -19,6 +22,8 @@ const PAGE: usize = 500;
 const LARGEST_ANSWER: usize = 64 << 20;
 /// The most bytes of a refusal that are read.
 const LARGEST_REFUSAL: usize = 64 << 10;
+/// How often a list is begun that grows too old between two of its pages; whoever asks comes again later.
+const MOST_BEGINNINGS: u32 = 3;
 /// The most objects of one list: beyond that something is wrong with the question.
 const MOST_OBJECTS: usize = 100_000;
 
@@ -33,7 +38,10 @@ pub enum RequestError {
     Forbidden(String),
     /// We ask too much (429).
     #[error("the API server asks for patience (429)")]
-    TooManyRequests,
+    TooManyRequests {
+        /// For how long, by its `Retry-After`; zero where it does not say.
+        after: Duration,
+    },
     /// Somebody else changed the object at the same time (409), or a test within a patch failed (422).
     #[error("the object was changed by somebody else meanwhile")]
     Conflict,
@@ -67,7 +75,7 @@ impl RequestError {
     }
 
     /// What a status that is no success means; of its body only the message of a `Status` of Kubernetes is shown.
-    fn refusal(code: u16, body: &[u8], mask: &Mask) -> Self {
+    fn refusal(code: u16, after: Duration, body: &[u8], mask: &Mask) -> Self {
         let message = serde_json::from_slice::<Value>(body)
             .ok()
             .filter(|status| status.get("kind").and_then(Value::as_str) == Some("Status"))
@@ -76,11 +84,20 @@ impl RequestError {
         match code {
             401 => Self::Unauthorized,
             403 => Self::Forbidden(without_user(&message)),
-            429 => Self::TooManyRequests,
+            429 => Self::TooManyRequests { after },
             409 | 422 => Self::Conflict,
             code => Self::Answered { code, message },
         }
     }
+}
+
+/// For how long an API server wants to be left alone; it writes whole seconds.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs)
 }
 
 /// The message of a refusal begins with the object and tells who we are; what we may not do stands behind.
@@ -92,10 +109,17 @@ fn without_user(message: &str) -> String {
 }
 
 /// The innermost cause: the others say the same with fewer facts.
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+    }
+    let is_cut = cause
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
+    if is_cut {
+        // The library's own words are about TLS, and lead to its manual.
+        return "the connection ended before the whole answer was there".to_owned();
     }
     cause.to_string()
 }
@@ -120,6 +144,7 @@ async fn ask(
         .map_err(RequestError::of)?;
     let status = response.status();
     let mask = sent::mask(&response);
+    let after = retry_after(response.headers());
     let limit = if status.is_success() {
         LARGEST_ANSWER
     } else {
@@ -138,7 +163,7 @@ async fn ask(
         })?
         .to_bytes();
     if !status.is_success() {
-        return Err(RequestError::refusal(status.as_u16(), &bytes, &mask));
+        return Err(RequestError::refusal(status.as_u16(), after, &bytes, &mask));
     }
     let mut answer = serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)?;
     if std::str::from_utf8(&bytes).is_ok_and(|text| mask.is_needed_in(text)) {
@@ -177,6 +202,7 @@ pub async fn get(client: &Client, path: &str) -> Result<Option<Value>, RequestEr
 pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>, RequestError> {
     let mut objects = Vec::new();
     let mut next = String::new();
+    let mut beginnings = 1;
     loop {
         let mut uri = format!("{path}?limit={PAGE}");
         for part in [query, next.as_str()] {
@@ -188,7 +214,8 @@ pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>
         let mut page = match ask(client, Method::GET, &uri, None, Vec::new()).await {
             Err(RequestError::Answered { code: 404, .. }) => return Ok(Vec::new()),
             // The list grew too old between two of its pages: what was read does not belong together.
-            Err(RequestError::Answered { code: 410, .. }) => {
+            Err(RequestError::Answered { code: 410, .. }) if beginnings < MOST_BEGINNINGS => {
+                beginnings += 1;
                 objects.clear();
                 next.clear();
                 continue;

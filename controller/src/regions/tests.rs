@@ -1,6 +1,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tidegate_testkit::certificates::Certificates;
+use tidegate_testkit::http::{HttpServer, Response, Sending};
 
 use super::*;
 
@@ -345,6 +347,134 @@ fn a_kubeconfig_in_a_secret_runs_and_reads_nothing_here() {
         };
         assert!(error.to_string().contains("a Secret may not"), "{error}");
     }
+}
+
+/// A client of a server that answers so.
+async fn client_of(server: &HttpServer, folder: &std::path::Path) -> kube::Client {
+    std::fs::write(folder.join("aks-a"), kubeconfig(&server.url(""), &["x"])).unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.to_owned())]);
+    let client = clusters.client("aks-a").await;
+    client.map_err(|error| error.to_string()).unwrap()
+}
+
+/// The second page of a list is forgotten for so many beginnings of it; gives what came of it and how often was asked.
+async fn list_that_is_forgotten(
+    times: usize,
+) -> (Result<Vec<serde_json::Value>, request::RequestError>, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let server = HttpServer::start({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            let mut asked = lock(&asked);
+            let is_next = request.query.contains("continue=more");
+            asked.push(is_next);
+            let forgotten = asked.iter().filter(|is_next| **is_next).count();
+            Some(if !is_next {
+                let page =
+                    json!({ "metadata": { "continue": "more" }, "items": [{ "name": "a" }] });
+                Response::json(200, page.to_string())
+            } else if forgotten <= times {
+                let status = json!({ "kind": "Status", "code": 410, "message": "too old" });
+                Response::json(410, status.to_string())
+            } else {
+                let page = json!({ "metadata": {}, "items": [{ "name": "b" }] });
+                Response::json(200, page.to_string())
+            })
+        }
+    });
+    let client = client_of(&server, folder.path()).await;
+    let listed = request::list(&client, "/api/v1/pods", "").await;
+    let count = lock(&asked).len();
+    (listed, count)
+}
+
+#[tokio::test]
+async fn a_list_that_grows_too_old_is_begun_anew_and_not_without_end() {
+    let all = vec![json!({ "name": "a" }), json!({ "name": "b" })];
+    assert_eq!(list_that_is_forgotten(0).await, (Ok(all.clone()), 2));
+    assert_eq!(list_that_is_forgotten(2).await, (Ok(all), 6));
+    let too_old = request::RequestError::Answered {
+        code: 410,
+        message: "too old".to_owned(),
+    };
+    assert_eq!(list_that_is_forgotten(usize::MAX).await, (Err(too_old), 6));
+}
+
+#[tokio::test]
+async fn who_asks_for_patience_is_left_alone_for_so_long_and_nobody_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (wait, waits) in [
+        (Some("7"), true),
+        (Some("86400"), true),
+        (Some("soon"), false),
+        (None, false),
+    ] {
+        let server = HttpServer::start(move |_| {
+            let busy = Response::text(429, "Too many requests, please try again later.");
+            Some(
+                wait.iter()
+                    .fold(busy, |busy, wait| busy.with("Retry-After", wait)),
+            )
+        });
+        for name in ["aks-a", "aks-b"] {
+            std::fs::write(
+                folder.path().join(name),
+                kubeconfig(&server.url(""), &["x"]),
+            )
+            .unwrap();
+        }
+        let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+        let client = clusters
+            .client("aks-a")
+            .await
+            .map_err(|error| error.to_string());
+        let error = request::get(&client.unwrap(), "/version")
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the API server asks for patience (429)");
+        clusters.failed("aks-a", &error);
+        clusters.client("aks-b").await.map(|_| ()).unwrap();
+        if waits {
+            let said = why(&clusters, "aks-a").await;
+            let longest = if wait == Some("7") { "7" } else { "60" };
+            let words = format!("the API server asks for patience (429), for {longest} s more");
+            assert_eq!(said, words);
+        } else {
+            clusters.client("aks-a").await.map(|_| ()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_in_the_middle_is_told_in_words_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::generate().expect("openssl");
+    let server = HttpServer::over_tls(&certificates, |_| {
+        let mut answer = Response::json(200, json!({ "items": [] }).to_string());
+        answer.sending = Sending::Cut(5);
+        Some(answer)
+    });
+    let mut text: serde_json::Value =
+        serde_json::from_str(&kubeconfig("https://127.0.0.1:1", &["x"])).unwrap();
+    let authority = std::fs::read(certificates.authority()).unwrap();
+    text["clusters"][0]["cluster"] = json!({
+        "server": format!("https://{}", server.address()),
+        "certificate-authority-data": STANDARD.encode(authority),
+    });
+    std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+    let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
+    let client = clusters
+        .client("aks-a")
+        .await
+        .map_err(|error| error.to_string());
+    let error = request::list(&client.unwrap(), "/api/v1/pods", "")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the API server cannot be reached: the connection ended before the whole answer was there"
+    );
 }
 
 #[test]

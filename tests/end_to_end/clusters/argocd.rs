@@ -4,7 +4,8 @@ use serde_json::json;
 use tidegate_testkit::argocd::Part;
 use tidegate_testkit::wait::wait_until;
 
-use super::fixture::{Gates, LONG, Stage};
+use super::fixture::{LONG, Stage};
+use super::fleet::Gates;
 
 #[test]
 fn good_commits_go_through_all_waves_and_bad_ones_come_back() {

@@ -1,7 +1,8 @@
-//! A fleet of six regions, which are namespaces of one cluster, with Argo CD in it.
+//! A fleet on a real cluster, with or without Argo CD in it, and the program that rolls it out.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -9,16 +10,16 @@ use tidegate_testkit::argocd::ArgoCd;
 use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
 use tidegate_testkit::kubelet::{Kubelet, Player, by_image};
 use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd, Options, User};
+use tidegate_testkit::requests;
 use tidegate_testkit::stack::STACK_VARIABLE;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate, built};
 use tidegate_testkit::work::Work;
 
+use super::fleet::{Fleet, Gates, REGIONS, write_region};
 use super::follower::Follower;
 
 /// How long anything may take on a slow machine.
 pub(super) const LONG: Duration = Duration::from_secs(240);
-/// The regions, in the order in which they go.
-pub(super) const REGIONS: [&str; 6] = ["west", "east", "north", "south", "up", "down"];
 const REPO: &str = "fleet.git";
 /// The user of the cluster who has only what the doctor's roles give.
 const ACCOUNT: &str = "tidegate";
@@ -29,58 +30,25 @@ const APPLICATION_SET: &str = include_str!("../../../repo-template/argocd/applic
 pub(super) struct Stage {
     // In the order of their end.
     pub(super) argocd: Option<ArgoCd>,
-    _player: Player,
+    pub(super) player: Player,
     pub(super) cluster: Cluster,
     _etcd: Etcd,
     pub(super) server: GitServer,
     pub(super) work: Work,
+    fleet: Fleet,
     folder: tempfile::TempDir,
     begun: Instant,
 }
 
-/// How a fleet is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gates {
-    Argocd,
-    Workloads,
-}
-
-const ARGOCD_GATE: &str = "  - name: argocd
-    argocd: { stableFor: 2s, degradedFor: 2s, syncDeadline: 12s, missingFor: 5s, driftGrace: 5s }
-    every: 500ms
-    timeout: 500ms
-";
-
-const WORKLOADS_GATE: &str = "  - name: workloads
-    workloads: { namespace: \"{{name}}\", stableFor: 2s, imagePullFor: 3s, waitingFor: 3s, replicaFailureFor: 3s }
-    every: 500ms
-    timeout: 500ms
-";
-
-/// The workload of a region: a Deployment that gives up after a while, and a ConfigMap.
-pub(super) const TEMPLATE: &str = r#"apiVersion: apps/v1
-kind: Deployment
-metadata: { name: web, namespace: "{{name}}" }
-spec:
-  replicas: {{values.replicas}}
-  progressDeadlineSeconds: 4
-  selector: { matchLabels: { app: web } }
-  template:
-    metadata: { labels: { app: web } }
-    spec:
-      containers:
-        - { name: web, image: {{quote values.image}} }
----
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: settings, namespace: "{{name}}" }
-data: { greeting: {{quote values.greeting}}, farewell: bye }
-"#;
-
 impl Stage {
     /// Starts all of it, and commits a fleet that is fine; `None`, loudly, where something is missing.
     pub(super) fn set_up(gates: Gates) -> Option<Self> {
-        let stage = Self::try_set_up(gates);
+        Self::set_up_with(Fleet::of(gates))
+    }
+
+    /// The same with a fleet of the story's own.
+    pub(super) fn set_up_with(fleet: Fleet) -> Option<Self> {
+        let stage = Self::try_set_up(fleet);
         if stage.is_none() {
             eprintln!(
                 "SKIPPED: a test on a real cluster; set {STACK_VARIABLE} to the folder with kubernetes/ and argocd/, and install redis-server and openssl"
@@ -89,7 +57,7 @@ impl Stage {
         stage
     }
 
-    fn try_set_up(gates: Gates) -> Option<Self> {
+    fn try_set_up(fleet: Fleet) -> Option<Self> {
         let begun = Instant::now();
         let etcd = Etcd::start()?;
         let options = Options {
@@ -101,7 +69,7 @@ impl Stage {
             cluster.client().create_namespace(region);
         }
         let player = Player::start(cluster.client(), &REGIONS, by_image);
-        let argocd = match gates {
+        let argocd = match fleet.gates {
             Gates::Argocd => Some(ArgoCd::start(&cluster)?),
             Gates::Workloads => None,
         };
@@ -110,61 +78,26 @@ impl Stage {
         let work = Work::new(&server.url_with_password(REPO));
         let stage = Self {
             argocd,
-            _player: player,
+            player,
             cluster,
             _etcd: etcd,
             server,
             work,
+            fleet,
             folder: tempfile::tempdir().unwrap(),
             begun,
         };
-        stage.write_fleet(gates);
+        fleet.write(&stage.work);
         stage.write_settings();
-        if gates == Gates::Argocd {
+        if stage.argocd.is_some() {
             stage.apply_set();
         }
         Some(stage)
     }
 
-    fn write_fleet(&self, gates: Gates) {
-        let gates = match gates {
-            Gates::Argocd => ARGOCD_GATE,
-            Gates::Workloads => WORKLOADS_GATE,
-        };
-        let fleet = format!(
-            "apiVersion: tidegate.dev/v1alpha1
-kind: Fleet
-name: shop
-values: [values/fleet.yaml, {{ path: \"values/{{{{name}}}}.yaml\", optional: true }}]
-waves:
-  - {{ name: canary, regions: [west], bake: 1s, progressDeadline: 60s }}
-  - {{ name: pilot, selector: {{ matchLabels: {{ ring: pilot }} }}, bake: 1s, maxConcurrent: 2, progressDeadline: 60s }}
-  - {{ name: broad, selector: {{ matchLabels: {{ ring: broad }} }}, bake: 1s, maxConcurrent: 4, progressDeadline: 60s }}
-gates:
-{gates}"
-        );
-        self.work.write("tidegate.yaml", fleet);
-        self.work.write("templates/app.yaml.hbs", TEMPLATE);
-        self.work.write(
-            "values/fleet.yaml",
-            "{ image: \"web:1\", replicas: 2, greeting: hello }\n",
-        );
-        for (index, region) in REGIONS.iter().enumerate() {
-            let ring = match index {
-                0 => "canary",
-                1 | 2 => "pilot",
-                _ => "broad",
-            };
-            self.write_region(region, ring);
-        }
-    }
-
     /// Puts a region into a ring.
     pub(super) fn write_region(&self, region: &str, ring: &str) {
-        let document = format!(
-            "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\ncluster: home\nlabels: {{ ring: {ring} }}\n"
-        );
-        self.work.write(&format!("regions/{region}.yaml"), document);
+        write_region(&self.work, region, ring);
     }
 
     fn write_settings(&self) {
@@ -309,10 +242,23 @@ gates:
         Tidegate::new(built(), self.folder.path())
     }
 
-    /// A controller that runs until it is told to end.
+    /// Reaches the cluster by another kubeconfig, which a controller that runs takes up.
+    pub(super) fn reach_by(&self, kubeconfig: &str) {
+        let at = |name: &str| self.folder.path().join(name);
+        // Nobody must read half of it.
+        fs::write(at("kubeconfig.new"), kubeconfig).unwrap();
+        fs::set_permissions(at("kubeconfig.new"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(at("kubeconfig.new"), at("kubeconfig")).unwrap();
+    }
+
+    /// A controller that runs until it is told to end, and logs every sample.
     pub(super) fn controller(&self) -> Running {
         let settings = self.folder.path().join("settings.yaml");
         self.tidegate()
+            .env(
+                "TIDEGATE_LOG",
+                "info,tidegate_controller::engine::sampling=debug",
+            )
             .start(&["run", "--settings", settings.to_str().unwrap()])
     }
 
@@ -375,6 +321,12 @@ gates:
         self.tidegate().call(&all)
     }
 
+    /// Calls a command that reads the work tree.
+    pub(super) fn validate(&self) -> Answer {
+        let work = self.work.path("");
+        self.tidegate().call(&["validate", work.to_str().unwrap()])
+    }
+
     /// Everything that tells why something did not come.
     pub(super) fn state(&self) -> String {
         let mut text = String::new();
@@ -409,8 +361,26 @@ gates:
 
     /// The images of all regions, in their order.
     pub(super) fn images(&self) -> Vec<String> {
-        let of = |region: &&str| self.image(region).unwrap_or_default();
-        REGIONS.iter().map(of).collect()
+        let of = |region: &str| self.image(region).unwrap_or_default();
+        self.fleet.regions().map(of).collect()
+    }
+
+    /// Asks for something as a person without the command line does.
+    pub(super) fn request(&self, verb: &str, trailers: &[(&str, &str)]) {
+        requests::ask(
+            &self.server,
+            REPO,
+            &self.work,
+            verb,
+            trailers,
+            "it is meant",
+        );
+    }
+
+    /// The newest commit of a wave branch.
+    pub(super) fn tip(&self, wave: &str) -> String {
+        let branch = format!("refs/heads/tidegate/{wave}");
+        self.server.tip(REPO, &branch).expect("a wave branch")
     }
 
     /// Argo CD.
@@ -433,6 +403,29 @@ gates:
         let region = rollout["waves"][wave]["regions"][0]["state"].as_str();
         let state = region.filter(|_| rollout["source"] == commit);
         state.unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the rollout of a commit is held because of a region, for this reason and with these words, of which
+    /// people are told.
+    #[track_caller]
+    pub(super) fn held(
+        &self,
+        controller: &mut Running,
+        commit: &str,
+        region: &str,
+        (reason, words): (&str, &str),
+    ) {
+        controller.wait_until("it comes to a hold or an end", LONG, || {
+            !["", "Running"].contains(&self.state_of(commit).as_str())
+        });
+        assert_eq!(self.state_of(commit), "Held", "{}", self.state());
+        let hold = self.status()["holds"][0].clone();
+        self.say(hold["message"].as_str().unwrap_or_default());
+        assert_eq!(hold["reason"], reason, "{hold}");
+        assert_eq!(hold["regions"], json!([region]), "{hold}");
+        assert!(hold["message"].as_str().unwrap().contains(words), "{hold}");
+        let explained = self.call(&["explain"]).stdout;
+        assert!(explained.contains(words), "{explained}");
     }
 
     /// Which Application a region has; another one of the same name is not the same.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tidegate_testkit::wait::{wait_for, wait_until};
 
-use super::fixture::{Gates, LONG, Stage, TEMPLATE};
+use super::fixture::{LONG, Stage};
+use super::fleet::{Gates, TEMPLATE};
 
 #[test]
 fn good_commits_go_through_and_bad_ones_come_back_without_argo_cd() {

@@ -48,15 +48,20 @@ struct Shared {
     runtime: tokio::runtime::Runtime,
 }
 
+/// Asks servers whose certificate is by one of these authorities (PEM).
+pub(crate) fn http_client(authority: &str) -> reqwest::Client {
+    let authorities = reqwest::Certificate::from_pem_bundle(authority.as_bytes());
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(authorities.expect("certificates"))
+        .build()
+        .unwrap()
+}
+
 impl Client {
     /// A client of a server whose certificate is by one of these authorities (PEM).
     pub(super) fn new(server: &str, authority: &str, token: &str) -> Self {
-        let authorities = reqwest::Certificate::from_pem_bundle(authority.as_bytes());
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only(authorities.expect("certificates"))
-            .build()
-            .unwrap();
+        let client = http_client(authority);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

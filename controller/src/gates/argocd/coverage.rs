@@ -17,13 +17,22 @@ fn is_below(object: &ObjectPlace, folders: &[String]) -> bool {
     })
 }
 
-/// What was rendered below the folders that an Application reads, without what is run once.
+/// What was rendered below the folders that an Application reads, without what is run once or left out.
 pub(super) fn objects_of(rendered: &[ObjectPlace], folders: &[String]) -> BTreeSet<ObjectKey> {
+    let is_compared =
+        |object: &&ObjectPlace| !object.is_hook && !object.is_generated && !object.is_skipped;
     rendered
         .iter()
-        .filter(|object| !object.is_hook && !object.is_generated && is_below(object, folders))
+        .filter(|object| is_below(object, folders))
+        .filter(is_compared)
         .map(|object| ObjectKey::from(&object.id))
         .collect()
+}
+
+/// How many objects were rendered below these folders that Argo CD is told to leave out.
+pub(super) fn skipped(rendered: &[ObjectPlace], folders: &[String]) -> usize {
+    let objects = rendered.iter().filter(|object| object.is_skipped);
+    objects.filter(|object| is_below(object, folders)).count()
 }
 
 /// What no Application reads is not there, however healthy they are. Harm goes before it.
@@ -38,7 +47,7 @@ pub(super) fn uncovered(
     }
     let object = rendered
         .iter()
-        .find(|object| !object.is_hook && !is_below(object, folders))?;
+        .find(|object| !object.is_hook && !object.is_skipped && !is_below(object, folders))?;
     Some(RegionVerdict {
         row: 25,
         kind: Kind::Blocked,
@@ -69,6 +78,7 @@ mod tests {
             },
             is_generated: false,
             is_hook: false,
+            is_skipped: false,
         }
     }
 
@@ -115,6 +125,20 @@ mod tests {
         ] {
             let folders = expected().folders_of(&application(path));
             assert_eq!(objects_of(&all, &folders).len(), count, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_not_looked_for() {
+        let left_out = ObjectPlace {
+            is_skipped: true,
+            ..rendered("app/b.yaml")
+        };
+        let all = [rendered("app/a.yaml"), left_out];
+        for (folder, objects, count) in [("", 1, 1), ("app", 1, 1), ("infra", 0, 0)] {
+            let folders = [folder.to_owned()];
+            assert_eq!(objects_of(&all, &folders).len(), objects, "{folder}");
+            assert_eq!(skipped(&all, &folders), count, "{folder}");
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Expected {
     pub folder: String,
     /// What was rendered for this Application, without hooks; the items of a `List`, not the list.
     pub objects: BTreeSet<ObjectKey>,
+    /// How many more were rendered for it that Argo CD is told to leave out.
+    pub skipped: usize,
     /// Whether what was promoted gives back a last good tree.
     pub is_rollback: bool,
     /// How the Application was before the promotion, if it was seen.

@@ -11,7 +11,7 @@ use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::Phase;
 
 use super::chosen::Chosen;
-use super::coverage::{objects_of, uncovered};
+use super::coverage::{objects_of, skipped, uncovered};
 use super::instance::{Instance, Listed};
 use super::judged::{Judged, find};
 use super::{Action, Before, Expected, Health, Limits, Memory, SyncStatus, judge, judge_region};
@@ -188,6 +188,7 @@ impl ArgocdGate {
                 .unwrap_or_default();
             expected.application.clone_from(name);
             expected.objects = objects_of(&rendered, &folders);
+            expected.skipped = skipped(&rendered, &folders);
             expected.before = earlier.get(name).cloned();
             covered.extend(folders);
             // Only what was once the region's own is missed when it is gone.

@@ -266,9 +266,7 @@ impl Reached {
     }
 
     fn failed(&self, source: RequestError) -> InstanceError {
-        if source == RequestError::Unauthorized {
-            self.clusters.refused(&self.settings.cluster);
-        }
+        self.clusters.failed(&self.settings.cluster, &source);
         InstanceError::Request {
             name: self.settings.name.clone(),
             source,

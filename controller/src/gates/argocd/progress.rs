@@ -228,6 +228,14 @@ pub(super) fn lacks_objects(case: &Case) -> Option<Finding> {
     if !case.is_at_ours() {
         return None;
     }
+    // What is neither applied nor compared is Synced whatever runs.
+    let skipped = case.expected.skipped;
+    if case.expected.objects.is_empty() && skipped > 0 {
+        let objects = if skipped == 1 { "object" } else { "objects" };
+        return Some(Finding::blocked(format!(
+            "Argo CD is told to leave out all that was rendered, {skipped} {objects} (argocd.argoproj.io/hook: Skip), so that nothing shows what runs"
+        )));
+    }
     let application = case.application;
     let lacking: Vec<String> = case
         .expected

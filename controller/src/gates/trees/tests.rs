@@ -129,7 +129,7 @@ fn what_is_not_known_is_not_judged() {
 #[test]
 fn objects_come_with_what_they_are() {
     let world = World::new();
-    let text = "apiVersion: batch/v1\nkind: Job\nmetadata: { generateName: migrate-, annotations: { argocd.argoproj.io/hook: PreSync } }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: settings, namespace: shop }\n";
+    let text = "apiVersion: batch/v1\nkind: Job\nmetadata: { generateName: migrate-, annotations: { argocd.argoproj.io/hook: PreSync } }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: settings, namespace: shop }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: notes, namespace: shop, annotations: { argocd.argoproj.io/hook: Skip } }\n";
     let tree = world.tree("app.yaml", text);
     let trees = RegionTrees::new(world.folder.path().to_owned());
     let objects = trees.objects(from_git(tree)).unwrap();
@@ -140,14 +140,16 @@ fn objects_come_with_what_they_are() {
                 object.place.id.to_string(),
                 object.place.is_hook,
                 object.place.is_generated,
+                object.place.is_skipped,
             )
         })
         .collect();
     assert_eq!(
         told,
         [
-            ("Job.batch migrate-".to_owned(), true, true),
-            ("ConfigMap shop/settings".to_owned(), false, false),
+            ("Job.batch migrate-".to_owned(), true, true, false),
+            ("ConfigMap shop/settings".to_owned(), false, false, false),
+            ("ConfigMap shop/notes".to_owned(), false, false, true),
         ]
     );
     let broken = world.tree("app.yaml", "a: [");

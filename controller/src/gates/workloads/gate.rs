@@ -111,9 +111,7 @@ impl WorkloadsGate {
         let (wanted, older, live) = match asked.look(newest, older).await {
             Ok(found) => found,
             Err(error) => {
-                if error == RequestError::Unauthorized {
-                    self.clusters.refused(&place.cluster);
-                }
+                self.clusters.failed(&place.cluster, &error);
                 return Sample::new(Sampled::Unreachable, error.to_string());
             }
         };
@@ -407,7 +405,9 @@ const UNREADABLE: &str = "the answer is no object";
 fn is_of_all(error: &RequestError) -> bool {
     matches!(
         error,
-        RequestError::Unauthorized | RequestError::TooManyRequests | RequestError::Unreachable(_)
+        RequestError::Unauthorized
+            | RequestError::TooManyRequests { .. }
+            | RequestError::Unreachable(_)
     )
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::regions::client::{Credentials, Version};
-use crate::regions::request::{self, RequestError};
+use crate::regions::request;
 use crate::regions::{ClusterError, Clusters};
 use crate::settings::ClusterSource;
 
@@ -170,9 +170,7 @@ impl Stage {
         match request::get(&client, "/version").await {
             Ok(_) => Ok(()),
             Err(error) => {
-                if error == RequestError::Unauthorized {
-                    self.clusters.refused(cluster);
-                }
+                self.clusters.failed(cluster, &error);
                 Err(error.to_string())
             }
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::ending::end_with;
 use super::isolation::{is_isolated, isolate};
-use crate::fleet::{Gate, OnFailure, OnUnreachable};
+use crate::fleet::{Gate, GateCheck, OnFailure, OnUnreachable};
 use crate::gate::{GateFold, GateState};
 use crate::log::EntryKind;
 use crate::plan::PlannedWave;
@@ -396,10 +396,16 @@ pub(in crate::rollout) fn slowest_gate<'a>(
         .or_else(|| gates.first().copied())
 }
 
+/// Whether a gate has learnt something that still counts. What became of a region is unknown while its cluster is silent,
+/// whatever was seen there before; a region that answers no HTTP gate any more may well be silent by its own doing.
 fn has_answered(turn: &Turn<'_>, region: &str, gate: &Gate) -> bool {
+    let reads_cluster = match gate.check {
+        GateCheck::Http(_) => false,
+        GateCheck::Argocd(_) | GateCheck::Workloads(_) => true,
+    };
     turn.watch
         .gate(region, &gate.name)
-        .is_some_and(GateFold::answered)
+        .is_some_and(|fold| fold.answered() && !(reads_cluster && fold.is_silent()))
 }
 
 /// Those of a region's gates that are not healthy now.

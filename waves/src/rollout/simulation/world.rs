@@ -130,8 +130,8 @@ pub struct World {
     pub outage: BTreeSet<String>,
     /// Regions that do not answer.
     pub dark: BTreeSet<String>,
-    /// Regions of which the gate `workloads` can tell nothing.
-    pub blind: BTreeSet<String>,
+    /// What the gate `workloads` says of regions, whatever is so there.
+    pub blind: BTreeMap<String, Reading>,
     /// Regions that the egress rules forbid.
     pub denied: BTreeSet<String>,
     /// Regions whose follower does not move: they answer with the old revision.
@@ -187,7 +187,7 @@ impl World {
             bad_words: BTreeSet::new(),
             outage: BTreeSet::new(),
             dark: BTreeSet::new(),
-            blind: BTreeSet::new(),
+            blind: BTreeMap::new(),
             denied: BTreeSet::new(),
             lagging: BTreeSet::new(),
             requests: Vec::new(),
@@ -570,8 +570,8 @@ impl World {
 
     fn answer(&self, probe: &Probe) -> Sample {
         let GateCheck::Http(check) = &probe.gate.check else {
-            let reading = if self.blind.contains(&probe.region) {
-                Reading::Unknown
+            let reading = if let Some(reading) = self.blind.get(&probe.region) {
+                *reading
             } else if self.running(&probe.region) == Some(probe.place.tree) {
                 Reading::Healthy { proven: true }
             } else {

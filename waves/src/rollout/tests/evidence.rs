@@ -213,7 +213,7 @@ fn a_gate_that_is_healthy_turns_another_that_knows_nothing_into_no_failure() {
     let mut spec = Spec::small();
     spec.doubly_gated = true;
     let mut world = World::settled(spec);
-    world.blind.insert("r0".to_owned());
+    world.blind.insert("r0".to_owned(), Reading::Unknown);
     world.commit(&[("all", "v2")]);
     world.run_until_last(EntryKind::Held);
     assert_eq!(
@@ -229,12 +229,47 @@ fn a_gate_that_is_healthy_turns_another_that_knows_nothing_into_no_failure() {
 }
 
 #[test]
+fn a_cluster_that_fell_silent_before_the_deadline_is_held_whatever_it_said_before() {
+    for (last, held) in [
+        (Reading::Unreachable, true),
+        (Reading::Unknown, false),
+        (Reading::Progressing, false),
+    ] {
+        let mut spec = Spec::small();
+        spec.doubly_gated = true;
+        let mut world = World::settled(spec);
+        world.commit(&[("all", "v2")]);
+        world.run_until("applying", |world| {
+            world.count(EntryKind::RolloutOpened) == 2
+                && world.region("r0") == RegionState::Applying
+        });
+        world.blind.insert("r0".to_owned(), Reading::Progressing);
+        world.run_for(60);
+        world.blind.insert("r0".to_owned(), last);
+        world.run_for(600);
+        if held {
+            assert_eq!(
+                world.holds(),
+                [HoldReason::Unreachable],
+                "{}",
+                world.story()
+            );
+            world.blind.clear();
+            world.run();
+            assert_eq!(world.last(), EntryKind::Succeeded, "{}", world.story());
+        } else {
+            assert_eq!(failure(&world).reason, FailureReason::TimedOut, "{last:?}");
+        }
+    }
+}
+
+#[test]
 fn a_hold_tells_what_every_gate_said_that_is_not_healthy() {
     let mut spec = Spec::small();
     spec.doubly_gated = true;
     let mut world = World::settled(spec);
     world.dark.insert("r0".to_owned());
-    world.blind.insert("r0".to_owned());
+    world.blind.insert("r0".to_owned(), Reading::Unknown);
     world.commit(&[("all", "v2")]);
     world.run_until_last(EntryKind::Held);
     let rollout = world.state().rollout.as_ref().unwrap();

@@ -26,7 +26,7 @@
 //! | 22 | `outcome::row_22_sync_not_begun` |
 //! | 23 | `outcome::row_23_awaits_pruning` |
 //! | 24 | `outcome::row_24_drifted` |
-//! | 25 | `outcome::row_25_lacks_objects` |
+//! | 25 | `outcome::row_25_lacks_objects`, `outcome::row_25_what_is_left_out_on_purpose_blocks_where_nothing_else_is_there` |
 //! | 26 | `outcome::row_26_not_fresh` |
 //! | 27 | `outcome::row_27_progressing` |
 //! | 28 | `outcome::row_28_missing` |

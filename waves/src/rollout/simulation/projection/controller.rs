@@ -229,6 +229,7 @@ impl Projection<'_> {
                 fold.is_sick(),
                 fold.is_proven(),
             ),
+            // Whether it is silent counts for gates that read clusters, which no projected fleet has.
             fold.last().map(|(_, sample)| sample.reading),
             fold.last_healthy
                 .map(|at| self.age(at, limits.sampling.every.saturating_mul(3) + BEYOND)),

@@ -118,6 +118,16 @@ fn row_25_lacks_objects() {
     is(&case_25(None), 25, Kind::Blocked, None, evidence);
 }
 
+#[test]
+fn row_25_what_is_left_out_on_purpose_blocks_where_nothing_else_is_there() {
+    let mut watch = Watch::fresh(None);
+    watch.expected.skipped = 2;
+    assert_eq!(watch.look().row, 30, "there is more to judge by");
+    watch.expected.objects.clear();
+    let evidence = "Argo CD is told to leave out all that was rendered, 2 objects (argocd.argoproj.io/hook: Skip), so that nothing shows what runs";
+    is(&watch.look(), 25, Kind::Blocked, None, evidence);
+}
+
 pub(super) fn case_26(without: Option<u8>) -> Verdict {
     Watch::new(without).look()
 }
