@@ -8,6 +8,7 @@ use serde::Serialize;
 use tidegate_renderer::suggest::nearest;
 use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Probe, present_probes};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::error::{CommandError, ErrorKind};
@@ -17,7 +18,7 @@ use super::run::prober;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
 use crate::explain::regions_of;
-use crate::gates::{Memory, Prober, Target, Watch};
+use crate::gates::{CONCURRENT_PROBES, Memory, Prober, Target, Watch};
 
 /// Ask the gates how regions are
 #[derive(Debug, Args)]
@@ -165,12 +166,14 @@ fn ending(readings: impl IntoIterator<Item = Reading>) -> Option<ErrorKind> {
     worst
 }
 
-/// Takes one sample of each, all side by side.
+/// Takes one sample of each, many side by side.
 async fn ask(prober: &Arc<dyn Prober>, probes: Vec<Probe>) -> Result<Vec<Said>, CommandError> {
+    let slots = Arc::new(Semaphore::new(CONCURRENT_PROBES));
     let mut asked = JoinSet::new();
     for probe in probes {
-        let prober = Arc::clone(prober);
+        let (prober, slots) = (Arc::clone(prober), Arc::clone(&slots));
         asked.spawn(async move {
+            let _slot = slots.acquire().await;
             let target = Target {
                 region: probe.region,
                 gate: probe.gate.name,

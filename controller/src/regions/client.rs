@@ -10,7 +10,7 @@ use tower::Layer as _;
 
 use super::ClusterError;
 use super::azure::{SignIns, SignedIn};
-use super::kubeconfig::FileVersion;
+use super::kubeconfig::{FileVersion, narrowed};
 use super::sent;
 
 /// How long it may take until a connection stands.
@@ -109,10 +109,13 @@ pub(super) async fn build(
                 context: context.clone(),
                 ..KubeConfigOptions::default()
             };
-            let mut config =
-                Config::from_custom_kubeconfig(Kubeconfig::clone(kubeconfig), &options)
-                    .await
-                    .map_err(|error| unusable(place, in_words(&error)))?;
+            let meant = match context {
+                Some(context) => narrowed(kubeconfig, context),
+                None => Kubeconfig::clone(kubeconfig),
+            };
+            let mut config = Config::from_custom_kubeconfig(meant, &options)
+                .await
+                .map_err(|error| unusable(place, in_words(&error)))?;
             // Files are the operator's. Whoever writes a Secret must not have our token sent anywhere.
             if let Version::File(_) = version {
                 signed_in = sign_ins

@@ -111,6 +111,39 @@ fn of_file(
     }
 }
 
+/// What a kubeconfig says of one context. The library takes a copy for itself, and a thousand copies of a thousand clusters
+/// are too many.
+pub(super) fn narrowed(whole: &Kubeconfig, context: &str) -> Kubeconfig {
+    let contexts: Vec<_> = whole
+        .contexts
+        .iter()
+        .filter(|named| named.name == context)
+        .cloned()
+        .collect();
+    let meant = || contexts.iter().filter_map(|named| named.context.as_ref());
+    let is_meant = |name: &str| meant().any(|context| context.cluster == name);
+    let is_user = |name: &str| meant().any(|context| context.user.as_deref() == Some(name));
+    let clusters = whole.clusters.iter();
+    let users = whole.auth_infos.iter();
+    Kubeconfig {
+        clusters: clusters
+            .filter(|named| is_meant(&named.name))
+            .cloned()
+            .collect(),
+        auth_infos: users
+            .filter(|named| is_user(&named.name))
+            .cloned()
+            .collect(),
+        contexts,
+        current_context: None,
+        preferences: None,
+        extensions: None,
+        kind: whole.kind.clone(),
+        api_version: whole.api_version.clone(),
+        other: BTreeMap::new(),
+    }
+}
+
 /// What the text of a kubeconfig says that stands in a Secret; its current context counts.
 ///
 /// Whoever may write Secrets in another cluster is not the operator: nothing of this machine is run or read for it.

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tidegate_testkit::certificates::Certificates;
 use tidegate_testkit::http::{HttpServer, Request, Response};
 
 use crate::generator::Shape;
@@ -66,8 +69,10 @@ impl Clusters {
         Self { server, behind }
     }
 
-    /// A kubeconfig with a context for each region.
+    /// A kubeconfig with a context for each region, and an authority for each, as clusters have their own.
     pub(crate) fn kubeconfig(&self) -> String {
+        let certificates = Certificates::generate().expect("openssl");
+        let authority = STANDARD.encode(std::fs::read(certificates.authority()).unwrap());
         let regions = || self.behind.branches.keys();
         let contexts: Vec<Value> = regions()
             .map(|name| json!({ "name": name, "context": { "cluster": name, "user": "bench" } }))
@@ -75,7 +80,7 @@ impl Clusters {
         let clusters: Vec<Value> = regions()
             .map(|name| {
                 let server = self.server.url(&format!("/{name}"));
-                json!({ "name": name, "cluster": { "server": server } })
+                json!({ "name": name, "cluster": { "server": server, "certificate-authority-data": authority } })
             })
             .collect();
         json!({

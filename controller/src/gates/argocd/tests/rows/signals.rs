@@ -157,6 +157,13 @@ pub(super) fn case_16(without: Option<u8>) -> Verdict {
 fn row_16_nothing_rendered() {
     let evidence = "Argo CD finds nothing to apply; 3 objects were rendered";
     is(&case_16(None), 16, Kind::Fail, None, evidence);
+    // What Argo CD's own settings leave out is no commit's doing.
+    let mut watch = Watch::fresh(None);
+    watch.set("/status/resources", json!([]));
+    let excluded = "Resource apps/Deployment web is excluded in the settings";
+    watch.condition("ExcludedResourceWarning", excluded);
+    let verdict = watch.look();
+    assert_eq!((verdict.row, verdict.kind), (25, Kind::Blocked));
     // What was there before the promotion is no evidence against it.
     let mut watch = Watch::new(None);
     watch.set("/status/resources", json!([]));
