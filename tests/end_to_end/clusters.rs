@@ -2,6 +2,7 @@
 //! kubelet is played.
 
 mod argocd;
+mod argocd_api;
 mod fixture;
 mod follower;
 mod workloads;

@@ -16,7 +16,7 @@ use crate::secret::Mask;
 /// So many objects are asked for at once.
 const PAGE: usize = 500;
 /// The most bytes of one answer.
-const LARGEST_ANSWER: usize = 64 << 20;
+pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
 /// The most bytes of a refusal that are read.
 const LARGEST_REFUSAL: usize = 64 << 10;
 /// The most objects of one list: beyond that something is wrong with the question.

@@ -50,7 +50,7 @@ struct Shared {
 
 impl Client {
     /// A client of a server whose certificate is by one of these authorities (PEM).
-    pub(super) fn new(server: &str, authority: &str, token: &str) -> Self {
+    pub(crate) fn new(server: &str, authority: &str, token: &str) -> Self {
         let authorities = reqwest::Certificate::from_pem_bundle(authority.as_bytes());
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -113,6 +113,11 @@ impl Client {
     /// Makes an object in a collection.
     pub fn create(&self, path: &str, object: &Value) -> Value {
         self.must(Method::POST, path, Some((JSON, &object.to_string())))
+    }
+
+    /// Makes an object in a collection, if the server does it.
+    pub fn try_create(&self, path: &str, object: &Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, Some((JSON, &object.to_string())))
     }
 
     /// Replaces an object.
