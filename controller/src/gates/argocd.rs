@@ -50,6 +50,7 @@ mod gate;
 mod instance;
 mod judged;
 mod limits;
+mod look;
 mod memory;
 mod messages;
 mod progress;

@@ -122,8 +122,8 @@ fn good_commits_pass_and_bad_ones_come_back_with_a_token_and_no_cluster() {
     stage.work.write("templates/hook.yaml.hbs", ENDLESS_HOOK);
     stage.publish_values("web:3", "hello");
     let answer = stage.settle(4);
+    is_clean(&stage, &answer);
     stage.say(stage.rollout()["reason"].as_str().unwrap_or_default());
-    println!("DEBUG {}", answer.stderr);
     assert_eq!(stage.rollout()["state"], "RolledBack", "{}", stage.state());
     let application = stage.argocd().application("shop-west").unwrap();
     let phase = application["status"]["operationState"]["phase"].clone();

@@ -130,3 +130,99 @@ impl Looking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tidegate_testkit::http::{HttpServer, Response};
+    use tidegate_waves::oid::Oid;
+
+    use super::super::examine_instances;
+    use super::*;
+    use crate::doctor::{ReadRegion, Severity};
+    use crate::regions::Clusters;
+    use crate::settings::{Argocd, ArgocdWay};
+
+    const REPO: &str = "https://git.example.com/acme/shop.git";
+
+    /// What is said of an Argo CD with an Application whose token may do these things.
+    async fn found(may: &'static [&'static str]) -> Report {
+        let server = HttpServer::start(move |request| {
+            let answer = match request.path.strip_prefix("/api/v1/").unwrap_or_default() {
+                "applications" => json!({ "items": [{
+                    "metadata": { "name": "shop-westus3" },
+                    "spec": {
+                        "project": "shop",
+                        "source": { "repoURL": REPO, "targetRevision": "tidegate/canary", "path": "westus3" },
+                        "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
+                    },
+                }] }),
+                "applicationsets" => json!({ "items": null }),
+                other => {
+                    let asked = other.strip_prefix("account/can-i/applications/").unwrap();
+                    let action = asked.strip_suffix("/shop/argocd/shop-westus3").unwrap();
+                    json!({ "value": if may.contains(&action) { "yes" } else { "no" } })
+                }
+            };
+            Some(Response::json(200, answer.to_string()))
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        std::fs::write(&token_file, "token").unwrap();
+        let settings = Argocd {
+            name: "far".to_owned(),
+            way: ArgocdWay::Server(ArgocdServer {
+                url: server.url("/").parse().unwrap(),
+                token_file,
+                ca_file: None,
+            }),
+            namespace: "argocd".to_owned(),
+            repo_urls: Vec::new(),
+            sync: false,
+        };
+        let regions = [ReadRegion {
+            region: "westus3".to_owned(),
+            cluster: "westus3".to_owned(),
+            branch: "tidegate/canary".to_owned(),
+            tree: Oid::ZERO,
+            workloads: None,
+            argocd: true,
+        }];
+        let clusters = Arc::new(Clusters::new(Vec::new()));
+        examine_instances(&clusters, &[settings], REPO, "tidegate/log", &regions).await
+    }
+
+    fn has(report: &Report, severity: Severity, part: &str) -> bool {
+        let mut findings = report.findings.iter();
+        findings.any(|finding| finding.severity == severity && finding.message.contains(part))
+    }
+
+    #[tokio::test]
+    async fn what_the_token_may_do_and_what_is_not_seen_is_told() {
+        let report = found(&["sync"]).await;
+        assert_eq!(report.count(Severity::Problem), 0, "{report:?}");
+        for part in [
+            "shows the token 1 Applications in argocd",
+            "lets the token get and sync shop-westus3",
+            "no ApplicationSet",
+            "does not show its ConfigMaps",
+        ] {
+            assert!(has(&report, Severity::Ok, part), "{part}: {report:?}");
+        }
+        assert!(has(&report, Severity::Advice, "without encryption"));
+        assert!(!has(&report, Severity::Advice, "delete"));
+        let projects = BTreeSet::from(["shop".to_owned()]);
+        assert_eq!(
+            report.policies,
+            BTreeMap::from([("far".to_owned(), projects)])
+        );
+
+        let report = found(&[]).await;
+        assert_eq!(report.count(Severity::Problem), 1, "{report:?}");
+        assert!(has(&report, Severity::Problem, "not let the token sync"));
+        let report = found(&["sync", "delete"]).await;
+        assert!(has(&report, Severity::Advice, "lets the token delete"));
+    }
+}

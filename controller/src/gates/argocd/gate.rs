@@ -13,13 +13,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::chosen::Chosen;
 use super::coverage::{objects_of, uncovered};
-use super::instance::{Instance, InstanceError, Listed, Refresh};
+use super::instance::{Instance, InstanceError};
 use super::judged::Judged;
+use super::look::Look;
 use super::region_memory::RegionMemory;
-use super::{
-    Action, Application, Before, Expected, Health, Kind, Limits, Memory, SyncStatus, judge,
-    judge_region,
-};
+use super::{Before, Expected, Health, Kind, Limits, Memory, SyncStatus, judge, judge_region};
 use crate::blocking::in_place;
 use crate::clock::Clock;
 use crate::gates::trees::{ObjectPlace, RegionTrees};
@@ -42,16 +40,6 @@ pub struct ArgocdGate {
     clock: Arc<dyn Clock>,
     /// By gate of a region.
     before: Mutex<BTreeMap<Target, SeenBefore>>,
-}
-
-/// One look at a region: what is asked, and what was listed.
-struct Look<'a> {
-    instance: &'a Instance,
-    check: &'a ArgocdCheck,
-    target: &'a Target,
-    watch: &'a Watch,
-    listed: &'a [Listed],
-    now: Duration,
 }
 
 impl ArgocdGate {
@@ -103,6 +91,13 @@ impl ArgocdGate {
             Ok(Err(error)) => return unreachable(Some(error)),
             Err(_) => return unreachable(None),
         };
+        if listed.is_empty() && instance.lists_may_lag() {
+            let name = &instance.settings().name;
+            let evidence = format!(
+                "Argo CD {name}: its API shows the token no Application; `tidegate doctor` says what it needs"
+            );
+            return Sample::new(Reading::Unknown, evidence);
+        }
         memory.take_answers(&target.region);
         let look = Look {
             instance,
@@ -301,83 +296,6 @@ impl ArgocdGate {
             }
             Err(error) => {
                 tracing::warn!(region, %error, "Argo CD was not asked to generate its Applications anew");
-            }
-        }
-    }
-}
-
-impl Look<'_> {
-    /// Reads these Applications one by one; tells whether one is not any more as it was judged.
-    async fn read_anew(
-        &self,
-        names: &[String],
-        memory: &mut RegionMemory,
-    ) -> Result<bool, InstanceError> {
-        let judged: Vec<Application> = names
-            .iter()
-            .filter_map(|name| memory.read.newest(self.listed, name))
-            .map(|listed| listed.application.clone())
-            .collect();
-        let mut changed = false;
-        for read in self.instance.current(&judged).await? {
-            changed |= judged.iter().any(|judged| {
-                read.application.is_newer_than(judged) && read.application.name == judged.name
-            });
-            memory.read.keep(read);
-        }
-        Ok(changed)
-    }
-
-    /// Does what a verdict asks for; what does not work is asked for again by a later one.
-    async fn act(&self, action: Action, name: &str, memory: &mut RegionMemory) {
-        let RegionMemory {
-            applications,
-            refreshing,
-            read,
-            ..
-        } = memory;
-        let (Some(memory), Some(listed)) =
-            (applications.get_mut(name), read.newest(self.listed, name))
-        else {
-            return;
-        };
-        let application = &listed.application;
-        let done = match action {
-            // One that is slow is waited for: others would only be slower.
-            Action::Refresh if refreshing.contains_key(name) => return,
-            Action::Refresh => match self.instance.refresh(application).await {
-                Ok(Refresh::Asked(version)) => {
-                    memory.refresh_requested(&version, self.now);
-                    Ok(())
-                }
-                Ok(Refresh::UnderWay(under_way)) => {
-                    memory.refresh_under_way(self.now);
-                    refreshing.insert(name.to_owned(), under_way);
-                    Ok(())
-                }
-                Err(error) => {
-                    if error.is_forbidden() {
-                        memory.refresh_refused();
-                    }
-                    Err(error)
-                }
-            },
-            Action::Terminate => {
-                memory.terminate_requested(self.now);
-                self.instance.terminate(application).await
-            }
-            Action::Sync => {
-                memory.sync_requested(self.now);
-                self.instance.sync(application).await
-            }
-        };
-        let region = &self.target.region;
-        match done {
-            Ok(()) => {
-                tracing::info!(region, application = name, action = ?action, "asked Argo CD");
-            }
-            Err(error) => {
-                tracing::warn!(region, application = name, action = ?action, %error, "Argo CD was not asked");
             }
         }
     }

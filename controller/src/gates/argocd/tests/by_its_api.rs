@@ -29,6 +29,8 @@ struct Truth {
     version: u64,
     second: u32,
     refreshes: u32,
+    /// Whether the token may get it.
+    shown: bool,
 }
 
 impl Truth {
@@ -102,14 +104,19 @@ impl World {
             version: 10,
             second: 0,
             refreshes: 0,
+            shown: true,
         }));
         let server = HttpServer::start({
             let truth = Arc::clone(&truth);
             move |request| {
-                if request.path.ends_with("/applications") {
-                    return Some(Response::json(200, list.clone()));
-                }
                 let mut truth = truth.lock().unwrap();
+                if request.path.ends_with("/applications") {
+                    let nothing = "{\"items\": []}";
+                    return Some(Response::json(
+                        200,
+                        if truth.shown { list.as_str() } else { nothing },
+                    ));
+                }
                 if request.query.contains("refresh=normal") {
                     truth.compare();
                 }
@@ -246,4 +253,16 @@ async fn a_promotion_passes_by_what_a_refresh_answers_and_by_what_is_so_then() {
             "{sample:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_shown_nothing_is_told_apart_from_a_region_without_an_application() {
+    let mut world = World::new(Phase::After);
+    world.truth().shown = false;
+    let sample = world.sample().await;
+    assert_eq!(sample.reading, Reading::Unknown);
+    assert!(
+        sample.evidence.contains("shows the token no Application"),
+        "{sample:?}"
+    );
 }

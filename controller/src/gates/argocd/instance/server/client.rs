@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Response, Url, redirect};
 use serde_json::Value;
 
@@ -69,9 +69,11 @@ impl ServerClient {
         let client = self.client()?;
         let mut request = client
             .request(method, self.endpoint(path, query))
-            .header(AUTHORIZATION, authorization(&token)?);
+            .header(AUTHORIZATION, authorization(&token)?)
+            // Argo CD refuses whatever changes something without it, body or none: so no web page of others' can ask (415).
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.body(body.to_string());
         }
         let response = request.send().await.map_err(|error| unreached(&error))?;
         let status = response.status();
