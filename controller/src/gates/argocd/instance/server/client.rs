@@ -186,7 +186,16 @@ fn build(ca: Option<&[u8]>) -> Result<Client, ServerError> {
         ))
     };
     let Some(ca) = ca else {
-        return builder().build().map_err(no_client);
+        return builder()
+            .build()
+            .or_else(|error| {
+                tracing::warn!(
+                    error = %root_cause(&error),
+                    "no certificates of this system can be read, an Argo CD over https will not be reached; install ca-certificates, or write a caFile"
+                );
+                builder().tls_certs_only([]).build()
+            })
+            .map_err(no_client);
     };
     match Certificate::from_pem_bundle(ca) {
         Ok(certificates) if !certificates.is_empty() => {
