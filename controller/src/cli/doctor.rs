@@ -29,7 +29,7 @@ Examples:
   tidegate doctor --settings settings.yaml                                   what is wrong, and what to do about it
   tidegate doctor --settings settings.yaml --roles | kubectl apply -f -      grant what the gates need, and no more")]
 pub struct DoctorArgs {
-    /// Print the roles that the gates need, as manifests for each cluster, instead of what was found
+    /// Print the roles that the gates need, as manifests for each cluster and as comments for each Argo CD's own API, instead of what was found
     #[arg(long, conflicts_with = "output")]
     roles: bool,
 
