@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::{ServerError, pause};
 use crate::git::trailers::one_line;
-use crate::regions::request::LARGEST_ANSWER;
+use crate::regions::request::{LARGEST_ANSWER, read_answer};
 use crate::secret::{Mask, Secret, SecretSource};
 use crate::settings::ArgocdServer;
 
@@ -77,9 +77,10 @@ impl ServerClient {
         }
         let response = request.send().await.map_err(|error| unreached(&error))?;
         let status = response.status();
+        let mask = Mask::of([token.reveal().trim()]);
         if status.is_success() {
             let answer = read(response, LARGEST_ANSWER).await?;
-            return serde_json::from_slice(&answer).map_err(|_| ServerError::Unreadable);
+            return read_answer(&answer, &mask).ok_or(ServerError::Unreadable);
         }
         if status.as_u16() == 429 {
             let retry_after = response.headers().get(RETRY_AFTER);
@@ -88,7 +89,6 @@ impl ServerClient {
         }
         // What it says helps, but is not needed to know what its status means.
         let said = read(response, LARGEST_REFUSAL).await.unwrap_or_default();
-        let mask = Mask::of([token.reveal()]);
         Err(ServerError::refusal(status, &said, &mask))
     }
 

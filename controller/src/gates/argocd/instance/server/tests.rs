@@ -134,6 +134,17 @@ async fn all_applications_are_listed_with_the_token_that_is_there_now() {
 }
 
 #[tokio::test]
+async fn what_an_application_repeats_of_the_token_is_hidden() {
+    let mut repeating = object(7, 0);
+    repeating["status"]["health"] = json!({ "message": format!("asked by Bearer {TOKEN}") });
+    let list = json!({ "items": [repeating] }).to_string();
+    let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
+    let listed = fake.instance.applications().await.unwrap();
+    let message = &listed[0].application.health.message;
+    assert_eq!(message, "asked by Bearer ***");
+}
+
+#[tokio::test]
 async fn none_at_all_is_a_list_too() {
     for items in [Value::Null, json!([])] {
         let list = json!({ "metadata": {}, "items": items }).to_string();
