@@ -6,6 +6,7 @@
 mod argocd;
 mod clusters;
 mod instances;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use crate::regions::rights::Right;
 
 pub use self::clusters::examine_clusters;
 pub use self::instances::examine_instances;
+pub use self::policy::policy;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -138,6 +140,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// By cluster, the rights that its gates need.
     pub needed: BTreeMap<String, BTreeSet<Right>>,
+    /// By Argo CD that is reached through its own API, the projects of the Applications that its gates read.
+    pub policies: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Report {
@@ -146,6 +150,9 @@ impl Report {
         self.findings.extend(other.findings);
         for (cluster, rights) in other.needed {
             self.needed.entry(cluster).or_default().extend(rights);
+        }
+        for (argocd, projects) in other.policies {
+            self.policies.entry(argocd).or_default().extend(projects);
         }
     }
 

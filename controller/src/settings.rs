@@ -5,7 +5,9 @@
 mod check;
 mod clusters;
 
-pub use clusters::{Argocd, ArgocdSecrets, ClusterSource, KubeconfigSecrets};
+pub use clusters::{
+    Argocd, ArgocdSecrets, ArgocdServer, ArgocdWay, ClusterSource, KubeconfigSecrets,
+};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -475,6 +477,12 @@ impl Settings {
                     ClusterSource::InCluster(_)
                     | ClusterSource::Secrets(_)
                     | ClusterSource::ArgocdSecrets(_) => {}
+                }
+            }
+            for argocd in &mut fleet.argocd {
+                if let ArgocdWay::Server(server) = &mut argocd.way {
+                    files.push(&mut server.token_file);
+                    files.extend(server.ca_file.as_mut());
                 }
             }
             if let Some(forge) = &mut fleet.forge {

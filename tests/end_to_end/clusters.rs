@@ -2,6 +2,7 @@
 //! kubelet is played.
 
 mod argocd;
+mod argocd_api;
 mod by_hand;
 mod faults;
 mod fixture;

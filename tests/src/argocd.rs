@@ -1,5 +1,9 @@
 //! A real Argo CD on a real Kubernetes: the application controller, the repo server, the application set controller and
-//! a Redis, without its web server.
+//! a Redis; its API server where a test asks for it.
+
+mod account;
+
+pub use account::Access;
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -37,6 +41,8 @@ pub enum Part {
     ApplicationController,
     /// What makes Applications of application sets.
     ApplicationSetController,
+    /// The API for people and programs.
+    ApiServer,
 }
 
 /// An Argo CD. All its processes end when it is dropped: before its cluster, please.
@@ -57,6 +63,8 @@ struct Ports {
     sets_metrics: u16,
     sets_probe: u16,
     sets_hook: u16,
+    api: u16,
+    api_metrics: u16,
 }
 
 /// An Application to be made.
@@ -111,6 +119,8 @@ impl ArgoCd {
                 sets_metrics: free_port(),
                 sets_probe: free_port(),
                 sets_hook: free_port(),
+                api: free_port(),
+                api_metrics: free_port(),
             },
             folder,
         };
@@ -198,6 +208,14 @@ impl ArgoCd {
                     .args(["--probe-addr", &at(ports.sets_probe)])
                     .args(["--webhook-addr", &at(ports.sets_hook)]);
             }
+            Part::ApiServer => {
+                command
+                    .args(["--kubeconfig", "kubeconfig", "--namespace", NAMESPACE])
+                    .args(["--address", "127.0.0.1", "--port", &ports.api.to_string()])
+                    .args(["--metrics-port", &ports.api_metrics.to_string()])
+                    .args(["--repo-server", &at(ports.repo_server)])
+                    .args(["--repo-server-plaintext", "--redis", &at(ports.redis)]);
+            }
         }
         Server::start(name_of(part), command, self.folder.path())
     }
@@ -209,6 +227,7 @@ impl ArgoCd {
             Part::RepoServer => (ports.repo_server_metrics, Some("/healthz?full=true")),
             Part::ApplicationController => (ports.controller_metrics, Some("/healthz")),
             Part::ApplicationSetController => (ports.sets_metrics, Some("/metrics")),
+            Part::ApiServer => (ports.api_metrics, Some("/metrics")),
         };
         let server = self.parts.get_mut(&part).expect("a part that was started");
         server.wait_until_ready(|| match path {
@@ -350,6 +369,7 @@ fn name_of(part: Part) -> &'static str {
         Part::RepoServer => "argocd-repo-server",
         Part::ApplicationController => "argocd-application-controller",
         Part::ApplicationSetController => "argocd-applicationset-controller",
+        Part::ApiServer => "argocd-server",
     }
 }
 

@@ -11,14 +11,15 @@ use super::log_view::{LogArgs, LogView};
 use super::output::{OutputFormat, lines, plain_table, print_structured};
 use super::terminal::Terminal;
 use crate::doctor::{
-    Finding, ReadRegion, Report, Severity, examine_clusters, examine_instances, read_regions,
+    Finding, ReadRegion, Report, Severity, examine_clusters, examine_instances, policy,
+    read_regions,
 };
 use crate::gates::trees::RegionTrees;
 use crate::regions::Clusters;
 use crate::regions::rights::roles;
 use crate::settings::FleetSettings;
 
-/// The name of the roles that are printed.
+/// The name of the roles that are printed, and of the account of an Argo CD.
 const ROLE: &str = "tidegate";
 
 /// Look at what gates rest on: ways to clusters, rights there, settings of Argo CD; changes nothing, and ends with 1 if there is a problem
@@ -28,7 +29,7 @@ Examples:
   tidegate doctor --settings settings.yaml                                   what is wrong, and what to do about it
   tidegate doctor --settings settings.yaml --roles | kubectl apply -f -      grant what the gates need, and no more")]
 pub struct DoctorArgs {
-    /// Print the roles that the gates need, as manifests for each cluster, instead of what was found
+    /// Print the roles that the gates need, as manifests for each cluster and as comments for each Argo CD's own API, instead of what was found
     #[arg(long, conflicts_with = "output")]
     roles: bool,
 
@@ -147,6 +148,16 @@ fn print_roles(report: &Report, terminal: &Terminal) -> Result<(), CommandError>
         for role in roles {
             let yaml = serde_yaml::to_string(&role).map_err(CommandError::failed)?;
             let _ = write!(text, "---\n{yaml}");
+        }
+    }
+    // Comments: what is printed is applied to clusters.
+    for (argocd, projects) in &report.policies {
+        let _ = writeln!(
+            text,
+            "# In Argo CD {argocd}: `policy.csv` of its ConfigMap argocd-rbac-cm, for the account `{ROLE}`."
+        );
+        for line in policy(ROLE, projects) {
+            let _ = writeln!(text, "#   {line}");
         }
     }
     if text.is_empty() {

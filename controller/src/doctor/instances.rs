@@ -1,5 +1,7 @@
 //! The Argo CDs: whether they can be asked, and how they are set up.
 
+mod server;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use crate::gates::argocd::{
 use crate::regions::Clusters;
 use crate::regions::request::{self, RequestError};
 use crate::regions::rights::Right;
-use crate::settings::Argocd;
+use crate::settings::{Argocd, ArgocdWay};
 
 /// How long one Argo CD may take, with all questions.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -68,6 +70,9 @@ pub async fn examine_instances(
     whole
 }
 
+/// An Application that reads a region's folder: all of it, what rules read of it, and the revision that it follows.
+type Reader<'v> = (&'v Value, Application, String);
+
 struct Looking<'a> {
     clusters: &'a Arc<Clusters>,
     settings: &'a Argocd,
@@ -93,9 +98,17 @@ impl Looking<'_> {
 
     /// Looks at one; adds the regions that have an Application, and tells whether all Applications were seen.
     async fn examine(&self, found: &mut BTreeSet<String>) -> (Report, bool) {
+        match &self.settings.way {
+            ArgocdWay::Cluster(cluster) => self.examine_cluster(cluster, found).await,
+            ArgocdWay::Server(server) => self.examine_server(server, found).await,
+        }
+    }
+
+    /// Looks at one through the API of its cluster.
+    async fn examine_cluster(&self, cluster: &str, found: &mut BTreeSet<String>) -> (Report, bool) {
         let namespace = self.settings.namespace.as_str();
         let mut report = Report::default();
-        let client = match self.clusters.client(&self.settings.cluster).await {
+        let client = match self.clusters.client(cluster).await {
             Ok(client) => client,
             Err(error) => return (self.unreachable(error.to_string()), false),
         };
@@ -105,7 +118,7 @@ impl Looking<'_> {
             Ok(applications) => applications,
             Err(RequestError::Forbidden(_)) => {
                 report.findings = rights(&client, &self.subject, &needed).await;
-                report.needed.insert(self.settings.cluster.clone(), needed);
+                report.needed.insert(cluster.to_owned(), needed);
                 return (report, false);
             }
             Err(error) => return (self.unreachable(error.to_string()), false),
@@ -121,7 +134,7 @@ impl Looking<'_> {
         report
             .findings
             .extend(rights(&client, &self.subject, &needed).await);
-        report.needed.insert(self.settings.cluster.clone(), needed);
+        report.needed.insert(cluster.to_owned(), needed);
         report
             .findings
             .extend(self.of_applications(&applications, found));
@@ -166,18 +179,17 @@ impl Looking<'_> {
         request::list(client, &path, "").await
     }
 
-    /// What is found of the Applications that read regions' folders; adds those regions.
-    fn of_applications(
-        &self,
-        applications: &[Value],
-        found: &mut BTreeSet<String>,
-    ) -> Vec<Finding> {
-        let regions: BTreeMap<&str, &ReadRegion> = self
-            .regions
-            .iter()
+    fn regions_by_name(&self) -> BTreeMap<&str, &ReadRegion> {
+        let regions = self.regions.iter();
+        regions
             .map(|region| (region.region.as_str(), region))
-            .collect();
-        let mut readers: BTreeMap<&str, Vec<(&Value, Application, String)>> = BTreeMap::new();
+            .collect()
+    }
+
+    /// The Applications that read regions' folders, by region.
+    fn readers<'v>(&self, applications: &'v [Value]) -> BTreeMap<&str, Vec<Reader<'v>>> {
+        let regions = self.regions_by_name();
+        let mut readers: BTreeMap<&str, Vec<Reader<'v>>> = BTreeMap::new();
         for value in applications {
             let Ok(application) = Application::read(value) else {
                 continue;
@@ -193,8 +205,18 @@ impl Looking<'_> {
                 all.push((value, application, followed));
             }
         }
+        readers
+    }
+
+    /// What is found of the Applications that read regions' folders; adds those regions.
+    fn of_applications(
+        &self,
+        applications: &[Value],
+        found: &mut BTreeSet<String>,
+    ) -> Vec<Finding> {
+        let regions = self.regions_by_name();
         let mut findings = Vec::new();
-        for (name, mut own) in readers {
+        for (name, mut own) in self.readers(applications) {
             let Some(region) = regions.get(name) else {
                 continue;
             };

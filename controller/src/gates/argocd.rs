@@ -50,10 +50,12 @@ mod gate;
 mod instance;
 mod judged;
 mod limits;
+mod look;
 mod memory;
 mod messages;
 mod progress;
 mod read;
+mod region_memory;
 mod rows;
 mod sight;
 mod verdict;
@@ -64,12 +66,16 @@ pub use self::application::{
 };
 pub use self::expected::{Before, Expected, Revisions, Standing, is_same_repository};
 pub(crate) use self::expected::{branch_name, trim_folder};
-pub use self::gate::{ArgocdGate, RegionMemory};
+pub use self::gate::ArgocdGate;
+pub(crate) use self::instance::Server;
 pub(crate) use self::instance::objects_path;
-pub use self::instance::{Instance, InstanceError, Listed};
+pub use self::instance::{
+    Instance, InstanceError, Listed, Refresh, Refreshed, Refreshing, ServerError,
+};
 pub use self::limits::Limits;
 pub use self::memory::Memory;
 pub use self::read::ReadError;
+pub use self::region_memory::RegionMemory;
 pub use self::verdict::{Action, Kind, RegionVerdict, Verdict, judge, judge_region};
 
 #[cfg(test)]

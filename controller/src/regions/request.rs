@@ -19,7 +19,7 @@ use crate::secret::Mask;
 /// So many objects are asked for at once.
 const PAGE: usize = 500;
 /// The most bytes of one answer.
-const LARGEST_ANSWER: usize = 64 << 20;
+pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
 /// The most bytes of a refusal that are read.
 const LARGEST_REFUSAL: usize = 64 << 10;
 /// How often a list is begun that grows too old between two of its pages; whoever asks comes again later.
@@ -165,11 +165,16 @@ async fn ask(
     if !status.is_success() {
         return Err(RequestError::refusal(status.as_u16(), after, &bytes, &mask));
     }
-    let mut answer = serde_json::from_slice(&bytes).map_err(|_| RequestError::Unreadable)?;
-    if std::str::from_utf8(&bytes).is_ok_and(|text| mask.is_needed_in(text)) {
-        hide(&mask, &mut answer);
+    read_answer(&bytes, &mask).ok_or(RequestError::Unreadable)
+}
+
+/// The JSON of an answer, in which what it repeats of what we sent is hidden; `None` if it is none.
+pub(crate) fn read_answer(bytes: &[u8], mask: &Mask) -> Option<Value> {
+    let mut answer = serde_json::from_slice(bytes).ok()?;
+    if std::str::from_utf8(bytes).is_ok_and(|text| mask.is_needed_in(text)) {
+        hide(mask, &mut answer);
     }
-    Ok(answer)
+    Some(answer)
 }
 
 /// Hides in all texts of an answer what we were authorised with. What Secrets hold is never shown, and may well be that.

@@ -176,19 +176,22 @@ pub struct ArgocdSecrets {
     pub namespace: Option<String>,
 }
 
-/// One Argo CD.
+/// One Argo CD: exactly one of `cluster` and `server`.
 #[derive(Debug, JsonSchema)]
 #[schemars(
     rename = "ArgocdInstance",
     rename_all = "camelCase",
-    deny_unknown_fields
+    deny_unknown_fields,
+    extend("oneOf" = [{ "required": ["cluster"] }, { "required": ["server"] }])
 )]
 pub struct Argocd {
     /// The name by which gates know it.
     #[schemars(extend("default" = "argocd"))]
     pub name: Option<String>,
-    /// The cluster in which it runs.
-    pub cluster: String,
+    /// The cluster in which it runs, through whose API it is asked.
+    pub cluster: Option<String>,
+    /// Its own API, through which it is asked where there is no access to its cluster.
+    pub server: Option<ArgocdServer>,
     /// The namespace of its Applications.
     #[schemars(extend("default" = "argocd"))]
     pub namespace: Option<String>,
@@ -197,6 +200,18 @@ pub struct Argocd {
     /// Whether syncs may be started where an Application does not sync by itself.
     #[schemars(extend("default" = false))]
     pub sync: Option<bool>,
+}
+
+/// The API of an Argo CD.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgocdServer {
+    /// Where it is, with the path that it was told by `--rootpath`, if any.
+    pub url: String,
+    /// The file with the token of an account of it.
+    pub token_file: String,
+    /// The file with the only certificates that may vouch for it; else the system's.
+    pub ca_file: Option<String>,
 }
 
 /// Where commit statuses and pull requests go.

@@ -302,7 +302,7 @@ fn the_books_documents_are_accepted() {
 
 #[test]
 fn a_setting_is_known_to_both_or_to_neither() {
-    let settings = "poll: 10s\negress: { loopback: true }\nfleets:\n  - name: a\n    repo: https://git.example.com/a.git\n    requests: { allowedSigners: s, unsigned: refuse }\n    endpoints: [{ name: e, url: \"https://e/\", caFile: c }]\n    clusters: [{ kubeconfigs: d }, { kubeconfig: f }, { inCluster: own }, { secrets: { cluster: own, namespace: kcm-system, name: \"{cluster}-kubeconfig\", key: value } }, { argocdSecrets: { cluster: own } }]\n    argocd: [{ cluster: own, repoUrls: [u], sync: true }]\n    forge: { kind: azureDevOps, api: \"https://f/\", repository: a/b, tokenFile: t }\n    alerts: [{ name: x, slack: { webhookUrlFile: w }, on: [revertIncomplete] }]\n";
+    let settings = "poll: 10s\negress: { loopback: true }\nfleets:\n  - name: a\n    repo: https://git.example.com/a.git\n    requests: { allowedSigners: s, unsigned: refuse }\n    endpoints: [{ name: e, url: \"https://e/\", caFile: c }]\n    clusters: [{ kubeconfigs: d }, { kubeconfig: f }, { inCluster: own }, { secrets: { cluster: own, namespace: kcm-system, name: \"{cluster}-kubeconfig\", key: value } }, { argocdSecrets: { cluster: own } }]\n    argocd: [{ cluster: own, repoUrls: [u], sync: true }, { name: far, server: { url: \"https://d/\", tokenFile: t, caFile: c } }]\n    forge: { kind: azureDevOps, api: \"https://f/\", repository: a/b, tokenFile: t }\n    alerts: [{ name: x, slack: { webhookUrlFile: w }, on: [revertIncomplete] }]\n";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.yaml");
     let reads = |text: &str| {
@@ -324,8 +324,12 @@ fn a_setting_is_known_to_both_or_to_neither() {
         ("argocdSecrets", "argoSecrets"),
         ("sync: true", "sync: perhaps"),
         ("argocd: [{ cluster: own, ", "argocd: [{ "),
+        ("name: far, ", "name: far, cluster: own, "),
+        ("server: {", "service: {"),
+        ("\"https://d/\", tokenFile", "\"https://d/\", token"),
+        ("\"https://d/\", tokenFile: t", "\"https://d/\""),
         ("azureDevOps", "azure"),
-        ("tokenFile", "token"),
+        ("repository: a/b, tokenFile", "repository: a/b, token"),
         ("webhookUrlFile", "webhookUrl"),
         ("revertIncomplete", "lost"),
     ] {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use reqwest::Url;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tidegate_waves::fleet::is_dns_label;
@@ -77,22 +78,83 @@ impl fmt::Display for ArgocdSecrets {
 
 /// One Argo CD.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(try_from = "ArgocdFields")]
 pub struct Argocd {
     /// The name by which gates know it.
-    #[serde(default = "default_argocd_name")]
     pub name: String,
-    /// The cluster in which it runs.
-    pub cluster: String,
+    /// How it is reached.
+    pub way: ArgocdWay,
     /// The namespace of its Applications.
-    #[serde(default = "default_argocd_namespace")]
     pub namespace: String,
     /// Other URLs under which its Applications know the rendered repo.
-    #[serde(default)]
     pub repo_urls: Vec<String>,
     /// Whether syncs may be started where an Application does not sync by itself.
-    #[serde(default)]
     pub sync: bool,
+}
+
+/// How an Argo CD is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArgocdWay {
+    /// Through the API of the cluster in which it runs, which goes by this name.
+    Cluster(String),
+    /// Through its own API.
+    Server(ArgocdServer),
+}
+
+/// The API of an Argo CD.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArgocdServer {
+    /// Where it is, with the path that it was told by `--rootpath`, if any.
+    #[serde(deserialize_with = "super::check::url")]
+    pub url: Url,
+    /// The file with the token of an account of it.
+    pub token_file: PathBuf,
+    /// The file with the only certificates that may vouch for it; else the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// An Argo CD as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ArgocdFields {
+    #[serde(default = "default_argocd_name")]
+    name: String,
+    #[serde(default)]
+    cluster: Option<String>,
+    #[serde(default)]
+    server: Option<ArgocdServer>,
+    #[serde(default = "default_argocd_namespace")]
+    namespace: String,
+    #[serde(default)]
+    repo_urls: Vec<String>,
+    #[serde(default)]
+    sync: bool,
+}
+
+impl TryFrom<ArgocdFields> for Argocd {
+    type Error = String;
+
+    fn try_from(fields: ArgocdFields) -> Result<Self, String> {
+        let way = match (fields.cluster, fields.server) {
+            (Some(cluster), None) => ArgocdWay::Cluster(cluster),
+            (None, Some(server)) => ArgocdWay::Server(server),
+            _ => {
+                return Err(format!(
+                    "the Argo CD {:?} needs one of cluster (the cluster in which it runs) and server (its own API)",
+                    fields.name
+                ));
+            }
+        };
+        Ok(Self {
+            name: fields.name,
+            way,
+            namespace: fields.namespace,
+            repo_urls: fields.repo_urls,
+            sync: fields.sync,
+        })
+    }
 }
 
 fn default_secret_name() -> String {

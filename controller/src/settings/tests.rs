@@ -17,6 +17,8 @@ fleets:
     requests: { allowedSigners: signers, unsigned: refuse }
     endpoints:
       - { name: payments-api, url: 'https://api.example.com/v1', caFile: ca.pem, tokenFile: token, clientCertFile: c.pem, clientKeyFile: k.pem }
+    argocd:
+      - { server: { url: 'https://argocd.example.com/argo', tokenFile: argocd, caFile: /etc/argocd.pem } }
     forge: { kind: azureDevOps, api: 'https://git.example.com/api/v1', repository: acme/payments-config, tokenFile: forge, caFile: forge-ca.pem }
     alerts:
       - { name: oncall, slack: { webhookUrlFile: slack }, on: [reverted, failed, held] }
@@ -57,6 +59,21 @@ fn every_documented_field_is_read_and_paths_stand_on_the_settings_folder() {
     );
     assert_eq!(payments.requests.unsigned, Unsigned::Refuse);
     assert_eq!(payments.endpoints[0].ca_file, Some(here("ca.pem")));
+    let [argocd] = payments.argocd.as_slice() else {
+        panic!("one Argo CD")
+    };
+    assert_eq!(
+        argocd.way,
+        ArgocdWay::Server(ArgocdServer {
+            url: Url::parse("https://argocd.example.com/argo").unwrap(),
+            token_file: here("argocd"),
+            ca_file: Some("/etc/argocd.pem".into()),
+        })
+    );
+    assert_eq!(
+        (argocd.name.as_str(), argocd.namespace.as_str()),
+        ("argocd", "argocd")
+    );
     assert_eq!(
         payments.forge.as_ref().unwrap().kind,
         ForgeKind::AzureDevOps
@@ -189,6 +206,26 @@ fn errors_have_a_place_and_say_what_would_be_right() {
             "fleets:\n- name: a\n  repo: x\n  argocd: [{ cluster: m }, { cluster: n }]\n",
             4,
             "two Argo CDs",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  argocd: [{ name: far }]\n",
+            4,
+            "the Argo CD \"far\" needs one of cluster",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  argocd: [{ cluster: m, server: { url: 'https://d', tokenFile: t } }]\n",
+            4,
+            "needs one of cluster",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  argocd: [{ server: { url: 'https://d' } }]\n",
+            4,
+            "tokenFile",
+        ),
+        (
+            "fleets:\n- name: a\n  repo: x\n  argocd: [{ server: { url: 'd:443', tokenFile: t } }]\n",
+            4,
+            "https://",
         ),
         (
             "fleets:\n- name: a\n  repo: x\n  requests: { unsigned: maybe }\n",

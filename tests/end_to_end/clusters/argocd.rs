@@ -61,7 +61,7 @@ fn good_commits_go_through_all_waves_and_bad_ones_come_back() {
 }
 
 /// A hook whose pod runs and never ends.
-const ENDLESS_HOOK: &str = "apiVersion: batch/v1
+pub(super) const ENDLESS_HOOK: &str = "apiVersion: batch/v1
 kind: Job
 metadata:
   name: migrate

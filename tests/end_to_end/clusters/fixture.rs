@@ -1,12 +1,15 @@
 //! A fleet on a real cluster, with or without Argo CD in it, and the program that rolls it out.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate_testkit::argocd::ArgoCd;
+use tidegate_testkit::canaries::{Canaries, Leak};
 use tidegate_testkit::git_server::{GitServer, PASSWORD, USERNAME};
 use tidegate_testkit::kubelet::{Kubelet, Player, by_image};
 use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd, Options, User};
@@ -101,27 +104,46 @@ impl Stage {
     }
 
     fn write_settings(&self) {
-        let at = |name: &str| self.folder.path().join(name);
-        fs::write(at("username"), USERNAME).unwrap();
-        fs::write(at("password"), PASSWORD).unwrap();
-        self.cluster.write_kubeconfig(&at("kubeconfig"), ADMIN);
-        let mut settings = format!(
-            "dataDir: data\npoll: 1s\nfleets:\n  - name: shop\n    repo: {}\n    credentials: {{ usernameFile: username, passwordFile: password }}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n",
+        self.write_file("username", USERNAME);
+        self.write_file("password", PASSWORD);
+        self.cluster
+            .write_kubeconfig(&self.file("kubeconfig"), ADMIN);
+        let mut ways = "clusters: [{ kubeconfig: kubeconfig }]".to_owned();
+        if self.argocd.is_some() {
+            let argocd = format!("{{ cluster: home, repoUrls: [{:?}] }}", self.repo_url());
+            write!(ways, "\n    argocd: [{argocd}]").unwrap();
+        }
+        self.write_ways(&ways);
+    }
+
+    /// Writes the operator's settings, with these ways to clusters and Argo CDs.
+    pub(super) fn write_ways(&self, ways: &str) {
+        let settings = format!(
+            "dataDir: data\npoll: 1s\nfleets:\n  - name: shop\n    repo: {}\n    credentials: {{ usernameFile: username, passwordFile: password }}\n    {ways}\n",
             self.server.url(REPO)
         );
-        if self.argocd.is_some() {
-            writeln!(
-                settings,
-                "    argocd: [{{ cluster: home, repoUrls: [{:?}] }}]",
-                self.repo_url()
-            )
-            .unwrap();
-        }
-        fs::write(at("settings.yaml"), settings).unwrap();
+        self.write_file("settings.yaml", &settings);
+    }
+
+    /// A file beside the operator's settings.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file beside the operator's settings.
+    pub(super) fn write_file(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    /// What of these secrets is where none may be: in the repo, or beside the settings but for the files of that name.
+    pub(super) fn leaks(&self, canaries: &Canaries, file: &str) -> Vec<Leak> {
+        let mut leaks = canaries.find_in_folder(self.folder.path(), &|path| path.ends_with(file));
+        leaks.extend(canaries.find_in_objects(&self.server.path(REPO), &BTreeSet::new()));
+        leaks
     }
 
     /// How Argo CD reads the repo.
-    fn repo_url(&self) -> String {
+    pub(super) fn repo_url(&self) -> String {
         format!("file://{}", self.server.path(REPO).display())
     }
 
@@ -211,6 +233,11 @@ impl Stage {
         self.by_settings(&[&["doctor"], arguments].concat(), code)
     }
 
+    /// What `tidegate doctor` says, however it ends.
+    pub(super) fn found_by_doctor(&self) -> String {
+        self.call_by_settings(&["doctor"]).stdout
+    }
+
     /// What `tidegate gates test` says.
     pub(super) fn gates(&self) -> Value {
         let said = self.by_settings(&["gates", "test", "-o", "json"], 0);
@@ -219,13 +246,16 @@ impl Stage {
 
     /// What a command says that reads the operator's settings and ends with this code.
     fn by_settings(&self, arguments: &[&str], code: i32) -> String {
-        let settings = self.folder.path().join("settings.yaml");
-        let settings = ["--settings", settings.to_str().unwrap()];
-        let answer = self
-            .with_git(self.tidegate())
-            .call(&[arguments, &settings].concat());
+        let answer = self.call_by_settings(arguments);
         assert_eq!(answer.code, Some(code), "{answer:?}");
         answer.stdout
+    }
+
+    fn call_by_settings(&self, arguments: &[&str]) -> Answer {
+        let settings = self.file("settings.yaml");
+        let settings = ["--settings", settings.to_str().unwrap()];
+        self.with_git(self.tidegate())
+            .call(&[arguments, &settings].concat())
     }
 
     /// With git's own credentials for the server, as a user has them.

@@ -38,6 +38,8 @@ const CHAT_SECRET: &str = "T5RwX2kQz8/B9LmVd4nYc/7uJh1GtSe6PoKa3FbNi0WxZv";
 const CLUSTER_TOKEN: &str = "eyKb3Wv8Hn5Tq.1Yx6Zc9Lp2Rd4Mf-7Gs0JuAeOi";
 /// In the Secret by which an Argo CD knows another cluster.
 const OTHER_CLUSTER_TOKEN: &str = "k8sQ4nZt7Xw1Pe9.Vb3Ru6Ly2Cm5Hj8Df0-KgSaTo";
+/// For an Argo CD's own API.
+const ARGOCD_TOKEN: &str = "eyArg0Lp7Zw.Xk3Ty9Bn5Rc1Vd8Mh-Q6Gf2JsWoUe";
 /// Values of a Secret that is rendered: at first, and from the second commit on.
 const PLAIN: [&str; 2] = [
     "Kw9s\"Vq4+Zt7/Rb1%Xm8=Lf3Yc6Hd",
@@ -82,11 +84,15 @@ gates:
     workloads: { namespace: app }
     every: 500ms
     timeout: 500ms
+  - name: argocd
+    argocd: { selector: { matchLabels: { region: far } } }
+    every: 500ms
+    timeout: 500ms
 ";
 const ANNEX_APP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app }\n";
 
 /// What the operator gave: nowhere.
-static GIVEN: [(&str, &str); 10] = [
+static GIVEN: [(&str, &str); 11] = [
     ("the git password", PASSWORD),
     ("a wrong git password", WRONG_PASSWORD),
     ("an unused git password", UNUSED_PASSWORD),
@@ -97,6 +103,7 @@ static GIVEN: [(&str, &str); 10] = [
     ("the chat's address", CHAT_SECRET),
     ("a kubeconfig's token", CLUSTER_TOKEN),
     ("the token of an Argo CD's Secret", OTHER_CLUSTER_TOKEN),
+    ("the token for an Argo CD's API", ARGOCD_TOKEN),
 ];
 
 /// Values of rendered Secrets: in the config's files and in rendered trees alone.
@@ -178,7 +185,8 @@ fn receivers(received: Received) -> HttpServer {
     })
 }
 
-/// Two clusters: one has an Argo CD's Secret that leads to the other, and both repeat who asks, in refusals and in objects.
+/// Two clusters, of which one has an Argo CD's Secret that leads to the other, and the API of an Argo CD: all repeat who asks, in refusals and in
+/// objects.
 fn clusters(received: Received) -> HttpServer {
     HttpServer::start(move |request| {
         let asks = request
@@ -187,6 +195,8 @@ fn clusters(received: Received) -> HttpServer {
             .to_owned();
         let to = if request.path.starts_with("/far/") {
             "far"
+        } else if request.path.starts_with("/argo/") {
+            "argo"
         } else {
             "near"
         };
@@ -207,6 +217,22 @@ fn clusters(received: Received) -> HttpServer {
             let secret = serde_json::json!({ "metadata": { "name": "cluster-far" }, "data": data });
             let list = serde_json::json!({ "kind": "SecretList", "items": [secret] });
             return Some(Response::json(200, list.to_string()));
+        }
+        if to == "argo" && before % 2 > 0 {
+            let application = serde_json::json!({
+                "metadata": { "name": "far", "uid": asks, "labels": { "region": "far" } },
+                "spec": { "project": asks, "source": { "repoURL": asks, "path": asks } },
+                "status": {
+                    "health": { "status": "Degraded", "message": asks },
+                    "conditions": [{ "type": "ComparisonError", "message": asks }],
+                },
+            });
+            let answer = if request.path.ends_with("/applications") {
+                serde_json::json!({ "items": [application] })
+            } else {
+                application
+            };
+            return Some(Response::json(200, answer.to_string()));
         }
         let message = format!("{asks} may not ask, and cannot get what {asks} wants");
         let status = serde_json::json!({ "kind": "Status", "message": message }).to_string();
@@ -273,6 +299,7 @@ impl Site {
             &this.receivers.url(&format!("/services/{CHAT_SECRET}")),
         );
         this.plant("clusters.yaml", &this.kubeconfig());
+        this.plant("argocd", ARGOCD_TOKEN);
         fs::write(this.home.path().join("settings.yaml"), this.settings()).unwrap();
         this.server.create(ANNEX);
         let region = "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: far\n";
@@ -332,12 +359,14 @@ fleets:
     repo: {}
     credentials: {{ usernameFile: planted/user, passwordFile: planted/password }}
     clusters: [{{ kubeconfig: planted/clusters.yaml }}, {{ argocdSecrets: {{ cluster: near }} }}]
+    argocd: [{{ server: {{ url: \"{}\", tokenFile: planted/argocd }} }}]
 ",
             self.server.url(REPO),
             self.regions.url("/"),
             self.forge.api(),
             self.receivers.url("/hook"),
             self.server.url(ANNEX),
+            self.clusters.url("/argo"),
         )
     }
 
@@ -415,10 +444,11 @@ fleets:
         state["rollout"]["state"] == wanted && state["rollout"]["source"] == self.work.head()
     }
 
-    /// Whether the cluster behind the other one was asked often enough to have answered in all its ways.
+    /// Whether the cluster behind the other one, and the Argo CD, were asked often enough to have answered in all its ways.
     pub(super) fn far_was_asked(&self) -> bool {
         let received = self.received.lock().unwrap();
-        received.iter().filter(|(to, _)| *to == "far").count() > 12
+        let count = |name| received.iter().filter(|(to, _)| *to == name).count();
+        count("far") > 12 && count("argo") > 12
     }
 
     /// Whether the hook was told an event of a type.
@@ -511,7 +541,7 @@ fleets:
             look(&format!("body to {to}"), &request.body);
             look(&format!("query to {to}"), request.query.as_bytes());
             for (name, value) in &request.headers {
-                let is_for_them = ["regions", "near", "far"].contains(to);
+                let is_for_them = ["regions", "near", "far", "argo"].contains(to);
                 if !(is_for_them && name == "authorization") {
                     look(&format!("header {name} to {to}"), value.as_bytes());
                 }
@@ -618,7 +648,7 @@ fleets:
         for name in ["tidegate", "git", "git-remote-http"] {
             assert!(seen.processes.contains_key(name), "no {name}: {seen:?}");
         }
-        for to in ["regions", "chat", "hook", "near", "far"] {
+        for to in ["regions", "chat", "hook", "near", "far", "argo"] {
             let received = self.received.lock().unwrap();
             let count = received.iter().filter(|(known, _)| *known == to).count();
             assert!(count > 4, "{to} was sent {count} requests");

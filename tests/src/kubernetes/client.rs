@@ -60,7 +60,7 @@ pub(crate) fn http_client(authority: &str) -> reqwest::Client {
 
 impl Client {
     /// A client of a server whose certificate is by one of these authorities (PEM).
-    pub(super) fn new(server: &str, authority: &str, token: &str) -> Self {
+    pub(crate) fn new(server: &str, authority: &str, token: &str) -> Self {
         let client = http_client(authority);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -118,6 +118,11 @@ impl Client {
     /// Makes an object in a collection.
     pub fn create(&self, path: &str, object: &Value) -> Value {
         self.must(Method::POST, path, Some((JSON, &object.to_string())))
+    }
+
+    /// Makes an object in a collection, if the server does it.
+    pub fn try_create(&self, path: &str, object: &Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, Some((JSON, &object.to_string())))
     }
 
     /// Replaces an object.

@@ -13,6 +13,8 @@ pub struct Application {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// The project whose rules hold for it; Argo CD takes none for `default`.
+    pub project: String,
     /// Its identity: another one of the same name has another.
     pub uid: String,
     /// The version of the object.
@@ -45,6 +47,35 @@ pub struct Application {
     pub resources: Vec<Resource>,
     /// When the newest full comparison began, by the clock of Argo CD.
     pub reconciled_at: Option<Timestamp>,
+}
+
+impl Application {
+    /// Whether the automated sync of its spec deletes what is no longer wanted, switched on or not.
+    pub(super) fn prunes(&self) -> bool {
+        self.automated.is_some_and(|automated| automated.prune)
+    }
+
+    /// Whether this was written after the other, which is of the same cluster.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        let version = |of: &Self| of.resource_version.parse::<u128>().ok();
+        version(self)
+            .zip(version(other))
+            .is_some_and(|(own, other)| own > other)
+    }
+
+    /// Whether the operation that the other shows, running or only asked for, goes on here.
+    pub(super) fn has_operation_of(&self, other: &Self) -> bool {
+        let runs_since = |of: &Self| {
+            let state = of.operation_state.as_ref();
+            let running = state.filter(|state| state.phase == Phase::Running);
+            running.map(|state| state.started_at)
+        };
+        let begun = runs_since(other);
+        self.uid == other.uid
+            && self.operation.is_some()
+            && self.operation == other.operation
+            && (begun.is_none() || runs_since(self) == begun)
+    }
 }
 
 /// One source of manifests.
@@ -93,7 +124,7 @@ pub struct Automated {
 /// A sync that somebody asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Operation {
-    /// Whether it was Argo CD's automated sync that asked.
+    /// Whether it was Argo CD's automated sync that asked, or a gate, and no person.
     pub automated: bool,
     /// What shall be synced, as it was asked for.
     pub revisions: RevisionList,

@@ -9,12 +9,15 @@ use tidegate_waves::fleet::ArgocdCheck;
 use tidegate_waves::gate::{Reading, Sample};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::Phase;
+use tokio::time::{Instant, timeout_at};
 
 use super::chosen::Chosen;
 use super::coverage::{objects_of, skipped, uncovered};
-use super::instance::{Instance, Listed};
-use super::judged::{Judged, find};
-use super::{Action, Before, Expected, Health, Limits, Memory, SyncStatus, judge, judge_region};
+use super::instance::{Instance, InstanceError};
+use super::judged::Judged;
+use super::look::Look;
+use super::region_memory::RegionMemory;
+use super::{Before, Expected, Health, Kind, Limits, Memory, SyncStatus, judge, judge_region};
 use crate::blocking::in_place;
 use crate::clock::Clock;
 use crate::gates::trees::{ObjectPlace, RegionTrees};
@@ -24,15 +27,6 @@ use crate::settings::Argocd;
 
 /// How long it may take to ask Argo CD for something.
 const ACTS_WITHIN: Duration = Duration::from_secs(10);
-
-/// What is remembered of a region's Applications from one sample to the next.
-#[derive(Debug, Default)]
-pub struct RegionMemory {
-    /// By name: those that were judged once are judged until the watch ends, even if they are not found any more.
-    applications: BTreeMap<String, Memory>,
-    /// What was rendered, and for which tree.
-    rendered: Option<(Oid, Arc<Vec<ObjectPlace>>)>,
-}
 
 /// The rollout that a region's Applications were looked at for before its promotion, and how they were, by name.
 type SeenBefore = (String, BTreeMap<String, Before>);
@@ -46,16 +40,6 @@ pub struct ArgocdGate {
     clock: Arc<dyn Clock>,
     /// By gate of a region.
     before: Mutex<BTreeMap<Target, SeenBefore>>,
-}
-
-/// One look at a region: what is asked, and what was listed.
-struct Look<'a> {
-    instance: &'a Instance,
-    check: &'a ArgocdCheck,
-    target: &'a Target,
-    watch: &'a Watch,
-    listed: &'a [Listed],
-    now: Duration,
 }
 
 impl ArgocdGate {
@@ -96,14 +80,25 @@ impl ArgocdGate {
             Ok(instance) => instance,
             Err(evidence) => return Sample::new(Reading::Unknown, evidence),
         };
-        let listed = match tokio::time::timeout(watch.timeout, instance.applications()).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return Sample::new(Reading::Unreachable, error.to_string()),
-            Err(_) => {
-                let evidence = format!("no answer within {}", duration::format(watch.timeout));
-                return Sample::new(Reading::Unreachable, evidence);
-            }
+        let deadline = Instant::now() + watch.timeout;
+        let unreachable = |error: Option<InstanceError>| {
+            let no_answer = || format!("no answer within {}", duration::format(watch.timeout));
+            let evidence = error.map_or_else(no_answer, |error| error.to_string());
+            Sample::new(Reading::Unreachable, evidence)
         };
+        let listed = match timeout_at(deadline, instance.applications()).await {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) => return unreachable(Some(error)),
+            Err(_) => return unreachable(None),
+        };
+        if listed.is_empty() && instance.lists_may_lag() {
+            let name = &instance.settings().name;
+            let evidence = format!(
+                "Argo CD {name}: its API shows the token no Application; `tidegate doctor` says what it needs"
+            );
+            return Sample::new(Reading::Unknown, evidence);
+        }
+        memory.take_answers(&target.region);
         let look = Look {
             instance,
             check,
@@ -112,10 +107,24 @@ impl ArgocdGate {
             listed: &listed,
             now: self.clock.monotonic(),
         };
-        let judged = match in_place(|| self.judge(&look, memory)) {
+        let mut judged = match in_place(|| self.judge(&look, memory)) {
             Ok(judged) => judged,
             Err(evidence) => return Sample::new(Reading::Unknown, evidence),
         };
+        // What decides must be so now, and not only have been so when it was listed.
+        let decides =
+            watch.phase == Phase::Before || matches!(judged.region.kind, Kind::Pass | Kind::Fail);
+        if decides && instance.lists_may_lag() {
+            match timeout_at(deadline, look.read_anew(&judged.names, memory)).await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => match in_place(|| self.judge(&look, memory)) {
+                    Ok(newer) => judged = newer,
+                    Err(evidence) => return Sample::new(Reading::Unknown, evidence),
+                },
+                Ok(Err(error)) => return unreachable(Some(error)),
+                Err(_) => return unreachable(None),
+            }
+        }
         if watch.phase == Phase::Before {
             return judged.before();
         }
@@ -172,7 +181,10 @@ impl ArgocdGate {
             tip_is_ours: revisions.tip_is_ours(),
             ..self.expected(target, watch)
         };
-        let known = memory.applications.keys();
+        let RegionMemory {
+            applications, read, ..
+        } = memory;
+        let known = applications.keys();
         let selector = look.check.selector.as_ref();
         let Chosen { names, are_own } = Chosen::of(listed, known, selector, &expected, &revisions);
         let limits = Limits::of(look.check, watch.phase, watch.every.unwrap_or_default());
@@ -182,7 +194,7 @@ impl ArgocdGate {
         let mut covered = Vec::new();
         let mut is_healthy = true;
         for name in &names {
-            let application = find(listed, name).map(|listed| &listed.application);
+            let application = read.newest(listed, name).map(|listed| &listed.application);
             let folders = application
                 .map(|application| expected.folders_of(application))
                 .unwrap_or_default();
@@ -194,7 +206,7 @@ impl ArgocdGate {
             // Only what was once the region's own is missed when it is gone.
             let mut passing = Memory::default();
             let memory = if are_own {
-                memory.applications.entry(name.clone()).or_default()
+                applications.entry(name.clone()).or_default()
             } else {
                 &mut passing
             };
@@ -265,12 +277,8 @@ impl ArgocdGate {
             self.refresh_sets(look).await;
         }
         for (name, verdict) in judged.names.iter().zip(&judged.verdicts) {
-            if let (Some(action), Some(memory), Some(listed)) = (
-                verdict.act,
-                memory.applications.get_mut(name),
-                find(look.listed, name),
-            ) {
-                look.act(action, listed, memory).await;
+            if let Some(action) = verdict.act {
+                look.act(action, name, memory).await;
             }
         }
     }
@@ -289,44 +297,6 @@ impl ArgocdGate {
             }
             Err(error) => {
                 tracing::warn!(region, %error, "Argo CD was not asked to generate its Applications anew");
-            }
-        }
-    }
-}
-
-impl Look<'_> {
-    /// Does what a verdict asks for; what does not work is asked for again by a later one.
-    async fn act(&self, action: Action, listed: &Listed, memory: &mut Memory) {
-        let application = &listed.application;
-        let done = match action {
-            Action::Refresh => match self.instance.refresh(&application.name).await {
-                Ok(version) => {
-                    memory.refresh_requested(&version, self.now);
-                    Ok(())
-                }
-                Err(error) => {
-                    if error.is_forbidden() {
-                        memory.refresh_refused();
-                    }
-                    Err(error)
-                }
-            },
-            Action::Terminate => {
-                memory.terminate_requested(self.now);
-                self.instance.terminate(application).await
-            }
-            Action::Sync => {
-                memory.sync_requested(self.now);
-                self.instance.sync(application).await
-            }
-        };
-        let (region, name) = (&self.target.region, &application.name);
-        match done {
-            Ok(()) => {
-                tracing::info!(region, application = name, action = ?action, "asked Argo CD");
-            }
-            Err(error) => {
-                tracing::warn!(region, application = name, action = ?action, %error, "Argo CD was not asked");
             }
         }
     }

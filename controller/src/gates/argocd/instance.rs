@@ -1,36 +1,41 @@
-//! One Argo CD, through the API of the cluster in which it runs.
+//! One Argo CD, through the API of the cluster in which it runs or through its own.
 //!
 //! All its Applications are read at once, and what was read serves all regions for a moment: at most one list is under way
 //! whatever the number of regions, and no verdict stands on anything older than that. A watch would cost less, and could
-//! show an old state for minutes when its connection dies silently.
+//! show an old state for minutes when its connection dies silently. Argo CD's own API lists what such a watch showed it:
+//! there, what a verdict rests on is read once more, by itself ([`Instance::current`]).
+
+mod kubernetes;
+mod refresh;
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::application::{Application, Phase};
-use crate::regions::request::{self, RequestError};
+use super::application::Application;
+use crate::regions::request::RequestError;
 use crate::regions::{ClusterError, Clusters};
-use crate::settings::Argocd;
+use crate::settings::{Argocd, ArgocdWay};
+
+use self::kubernetes::Kubernetes;
+pub(crate) use self::kubernetes::objects_path;
+pub use self::refresh::{Refresh, Refreshed, Refreshing};
+pub use self::server::ServerError;
+pub(crate) use self::server::{STARTED_BY_US, Server};
 
 /// How long a list serves other regions. It counts from when it was asked for.
 const LIST_SERVES_FOR: Duration = Duration::from_millis(700);
 /// How long a list may take.
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
-/// Where Applications are.
-const API: &str = "/apis/argoproj.io/v1alpha1";
-const APPLICATIONS: &str = "applications";
-/// Annotated with it, Argo CD compares an Application anew at once; it takes the annotation away.
-const REFRESH: &str = "argocd.argoproj.io/refresh";
-/// Tells two requests for a refresh apart.
-const REFRESH_TIMESTAMP: &str = "argocd.argoproj.io/refresh-timestamp";
-/// Annotated with it, an ApplicationSet is generated anew at once; Argo CD takes the annotation away.
-const REFRESH_SET: &str = "argocd.argoproj.io/application-set-refresh";
-/// The least time between two requests of that kind.
+/// The least time between two requests to generate `ApplicationSet`s anew.
 const SETS_ARE_REFRESHED_EVERY: Duration = Duration::from_secs(10);
+/// So many Applications are read by themselves at once.
+const READ_AT_ONCE: usize = 16;
 
 /// Why an Argo CD did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,10 +56,26 @@ pub enum InstanceError {
         /// Why.
         source: RequestError,
     },
+    /// Its own API did not answer.
+    #[error("Argo CD {name}: {source}")]
+    Server {
+        /// Its name in the settings.
+        name: String,
+        /// Why.
+        source: ServerError,
+    },
+    /// It took too long, or its task ended by itself.
+    #[error("Argo CD {name}: no answer")]
+    Silent {
+        /// Its name in the settings.
+        name: String,
+    },
 }
 
 impl InstanceError {
-    /// Whether we lack the right for what was asked.
+    /// Whether we lack the right for what was asked, and will lack it the next time.
+    ///
+    /// Argo CD's own API says 403 also of what is gone, so that this is never known of it.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         matches!(
@@ -67,13 +88,23 @@ impl InstanceError {
     }
 }
 
-/// One Application as it was listed.
+/// One Application as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     /// What rules read of it.
     pub application: Application,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Listed {
+    /// What is read of an Application as an API answers it.
+    pub(super) fn read(value: &Value) -> Result<Self, super::ReadError> {
+        Ok(Self {
+            application: Application::read(value)?,
+            labels: labels(value),
+        })
+    }
 }
 
 /// What came of a list.
@@ -84,21 +115,16 @@ type Newest = (Instant, watch::Receiver<Option<Outcome>>);
 
 /// One Argo CD.
 pub struct Instance {
-    reached: Arc<Reached>,
+    settings: Argocd,
+    way: Arc<Way>,
     newest: Mutex<Option<Newest>>,
     sets_refreshed: Mutex<Option<Instant>>,
 }
 
-/// The path of all objects of one of Argo CD's kinds in a namespace.
-pub(crate) fn objects_path(namespace: &str, plural: &str) -> String {
-    let namespace = request::escaped(namespace);
-    format!("{API}/namespaces/{namespace}/{plural}")
-}
-
-/// An Argo CD and the way to it.
-struct Reached {
-    settings: Argocd,
-    clusters: Arc<Clusters>,
+/// The way to an Argo CD.
+enum Way {
+    Kubernetes(Kubernetes),
+    Server(Server),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,8 +135,20 @@ impl Instance {
     /// The Argo CD of these settings.
     #[must_use]
     pub fn new(settings: Argocd, clusters: Arc<Clusters>) -> Self {
+        let way = match &settings.way {
+            ArgocdWay::Cluster(cluster) => Way::Kubernetes(Kubernetes {
+                name: settings.name.clone(),
+                cluster: cluster.clone(),
+                namespace: settings.namespace.clone(),
+                clusters,
+            }),
+            ArgocdWay::Server(server) => {
+                Way::Server(Server::new(&settings.name, &settings.namespace, server))
+            }
+        };
         Self {
-            reached: Arc::new(Reached { settings, clusters }),
+            settings,
+            way: Arc::new(way),
             newest: Mutex::new(None),
             sets_refreshed: Mutex::new(None),
         }
@@ -119,7 +157,7 @@ impl Instance {
     /// Its settings.
     #[must_use]
     pub fn settings(&self) -> &Argocd {
-        &self.reached.settings
+        &self.settings
     }
 
     /// All its Applications, by a list that was asked for at most a moment before this. What cannot be read as one is left
@@ -135,8 +173,7 @@ impl Instance {
             // It ends in any case; where its task died, nothing was learnt.
             let ended = outcome.wait_for(Option::is_some).await;
             let Some(ended) = ended.ok().and_then(|outcome| outcome.clone()) else {
-                let given_up = RequestError::Unreachable("the list was given up".to_owned());
-                return Err(self.reached.failed(given_up));
+                return Err(self.silent());
             };
             if asked_at >= oldest {
                 return ended;
@@ -154,40 +191,69 @@ impl Instance {
             }
         }
         let (tell, outcome) = watch::channel(None);
-        let reached = Arc::clone(&self.reached);
+        let (way, silent) = (Arc::clone(&self.way), self.silent());
         tokio::spawn(async move {
-            let listed = tokio::time::timeout(LISTS_WITHIN, reached.list()).await;
-            let no_answer = || RequestError::Unreachable("no answer".to_owned());
-            let outcome = listed.unwrap_or_else(|_| Err(reached.failed(no_answer())));
-            tell.send_replace(Some(outcome));
+            let listed = tokio::time::timeout(LISTS_WITHIN, way.list()).await;
+            tell.send_replace(Some(listed.unwrap_or(Err(silent))));
         });
         newest.insert((Instant::now(), outcome)).clone()
     }
 
-    /// Asks for a refresh of one Application; gives the version that the object has then.
-    pub async fn refresh(&self, name: &str) -> Result<String, InstanceError> {
-        let now = jiff::Timestamp::now();
-        let patch = json!({ "metadata": { "annotations": {
-            REFRESH: "normal",
-            REFRESH_TIMESTAMP: format!("{now:.9}"),
-        } } });
-        let client = self.reached.client().await?;
-        let object = request::merge_patch(&client, &self.reached.application(name), &patch)
-            .await
-            .map_err(|error| self.reached.failed(error))?;
-        Ok(object
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned())
+    /// Whether a list may show what was so a while ago, whenever it was asked for.
+    #[must_use]
+    pub fn lists_may_lag(&self) -> bool {
+        matches!(*self.way, Way::Server(_))
+    }
+
+    /// These Applications as they are now, whatever a list shows, where one may lag; in any order.
+    ///
+    /// One that is gone is an error.
+    pub async fn current(
+        &self,
+        applications: &[Application],
+    ) -> Result<Vec<Listed>, InstanceError> {
+        let mut current = Vec::new();
+        for some in applications.chunks(READ_AT_ONCE) {
+            let mut asked = JoinSet::new();
+            for application in some {
+                let (way, application) = (Arc::clone(&self.way), application.clone());
+                asked.spawn(async move {
+                    match &*way {
+                        Way::Kubernetes(_) => Ok(None),
+                        Way::Server(server) => server.current(&application).await.map(Some),
+                    }
+                });
+            }
+            while let Some(ended) = asked.join_next().await {
+                current.extend(ended.map_err(|_| self.silent())??);
+            }
+        }
+        Ok(current)
+    }
+
+    /// Asks for a refresh of one Application, and does not wait for it.
+    pub async fn refresh(&self, application: &Application) -> Result<Refresh, InstanceError> {
+        match &*self.way {
+            Way::Kubernetes(kubernetes) => kubernetes
+                .refresh(&application.name)
+                .await
+                .map(Refresh::Asked),
+            Way::Server(server) => server.refresh(application).await.map(Refresh::UnderWay),
+        }
     }
 
     /// Lets `ApplicationSet`s be generated anew that read one of these repositories; gives their names. Where that was asked
     /// for a moment ago, nothing is done.
+    ///
+    /// Nor is it through Argo CD's own API, which has no such question: there an ApplicationSet is changed by whoever may
+    /// write all of it. What Argo CD generates by itself, every few minutes or by a webhook, is waited for.
     pub async fn refresh_sets(
         &self,
         reads: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, InstanceError> {
+        let Way::Kubernetes(kubernetes) = &*self.way else {
+            return Ok(Vec::new());
+        };
         {
             let mut refreshed = lock(&self.sets_refreshed);
             if refreshed.is_some_and(|asked| asked.elapsed() < SETS_ARE_REFRESHED_EVERY) {
@@ -195,112 +261,45 @@ impl Instance {
             }
             *refreshed = Some(Instant::now());
         }
-        let client = self.reached.client().await?;
-        let path = self.reached.path("applicationsets");
-        let sets = request::list(&client, &path, "")
-            .await
-            .map_err(|error| self.reached.failed(error))?;
-        let mut asked = Vec::new();
-        for set in &sets {
-            let name = set.pointer("/metadata/name").and_then(Value::as_str);
-            let generators = set.pointer("/spec/generators").and_then(Value::as_array);
-            let is_ours = generators.into_iter().flatten().any(|generator| {
-                let url = generator.pointer("/git/repoURL").and_then(Value::as_str);
-                url.is_some_and(&reads)
-            });
-            if let (Some(name), true) = (name, is_ours) {
-                let patch = json!({ "metadata": { "annotations": { REFRESH_SET: "true" } } });
-                let path = format!("{path}/{}", request::escaped(name));
-                request::merge_patch(&client, &path, &patch)
-                    .await
-                    .map_err(|error| self.reached.failed(error))?;
-                asked.push(name.to_owned());
-            }
-        }
-        Ok(asked)
+        kubernetes.refresh_sets(reads).await
     }
 
-    /// Ends the operation that runs, as Argo CD's own API does: the phase `Terminating` is for the controller to act on.
-    /// Where an operation is asked for and none runs yet, the asking is taken back.
+    /// Ends the operation that this Application shows, unless something else is so by now.
     pub async fn terminate(&self, application: &Application) -> Result<(), InstanceError> {
-        let operation = application.operation_state.as_ref();
-        let is_running = operation.is_some_and(|state| state.phase == Phase::Running);
-        let change = if is_running {
-            json!({ "op": "replace", "path": "/status/operationState/phase", "value": "Terminating" })
-        } else {
-            json!({ "op": "remove", "path": "/operation" })
-        };
-        self.reached.change(application, change).await
+        match &*self.way {
+            Way::Kubernetes(kubernetes) => kubernetes.terminate(application).await,
+            Way::Server(server) => server.terminate(application).await,
+        }
     }
 
-    /// Starts a sync of what the Application follows.
+    /// Starts a sync of what the Application follows, unless something else is so by now.
     pub async fn sync(&self, application: &Application) -> Result<(), InstanceError> {
-        let automated = application.automated;
-        let prune = automated.is_some_and(|automated| automated.prune);
-        let operation = json!({
-            "initiatedBy": { "username": "tidegate", "automated": true },
-            "sync": { "prune": prune },
-        });
-        let change = json!({ "op": "add", "path": "/operation", "value": operation });
-        self.reached.change(application, change).await
+        match &*self.way {
+            Way::Kubernetes(kubernetes) => kubernetes.sync(application).await,
+            Way::Server(server) => server.sync(application).await,
+        }
+    }
+
+    fn silent(&self) -> InstanceError {
+        InstanceError::Silent {
+            name: self.settings.name.clone(),
+        }
     }
 }
 
-impl Reached {
-    async fn client(&self) -> Result<kube::Client, InstanceError> {
-        let client = self.clusters.client(&self.settings.cluster).await;
-        client.map_err(|source| InstanceError::Cluster {
-            name: self.settings.name.clone(),
-            source,
-        })
-    }
-
-    /// The path of all objects of this kind in the namespace of the Applications.
-    fn path(&self, plural: &str) -> String {
-        objects_path(&self.settings.namespace, plural)
-    }
-
-    /// The path of one Application.
-    fn application(&self, name: &str) -> String {
-        format!("{}/{}", self.path(APPLICATIONS), request::escaped(name))
-    }
-
-    fn failed(&self, source: RequestError) -> InstanceError {
-        self.clusters.failed(&self.settings.cluster, &source);
-        InstanceError::Request {
-            name: self.settings.name.clone(),
-            source,
-        }
-    }
-
-    /// Changes an Application, unless it changed since it was listed: then what is so now is judged anew.
-    async fn change(&self, application: &Application, change: Value) -> Result<(), InstanceError> {
-        let client = self.client().await?;
-        let path = self.application(&application.name);
-        let version = &application.resource_version;
-        let unchanged =
-            json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
-        match request::json_patch(&client, &path, &json!([unchanged, change])).await {
-            Ok(_) | Err(RequestError::Conflict) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
+impl Way {
     /// All Applications there are.
     async fn list(&self) -> Outcome {
-        let client = self.client().await?;
-        let listed = request::list(&client, &self.path(APPLICATIONS), "")
-            .await
-            .map_err(|error| self.failed(error))?;
+        let (name, listed) = match self {
+            Self::Kubernetes(kubernetes) => (kubernetes.name.as_str(), kubernetes.list().await?),
+            Self::Server(server) => (server.name(), server.list().await?),
+        };
         let applications = listed
             .iter()
-            .filter_map(|value| match Application::read(value) {
-                Ok(application) => Some(Listed {
-                    application,
-                    labels: labels(value),
-                }),
+            .filter_map(|value| match Listed::read(value) {
+                Ok(listed) => Some(listed),
                 Err(error) => {
-                    tracing::debug!(argocd = self.settings.name, %error, "an Application cannot be read");
+                    tracing::debug!(argocd = name, %error, "an Application cannot be read");
                     None
                 }
             })

@@ -98,8 +98,7 @@ struct Soak {
 impl Memory {
     /// The refresh that a verdict asked for was requested; the object then had this version.
     ///
-    /// It is answered once a later version has no annotation any more and a newer comparison. Where Argo CD's own API is
-    /// asked, whose answer is the compared object, this is the version that was known before.
+    /// It is answered once a later version has no annotation any more and a newer comparison.
     pub fn refresh_requested(&mut self, resource_version: &str, now: Duration) {
         let shared = match &self.request {
             Some(unanswered) => unanswered.shared,
@@ -113,6 +112,22 @@ impl Memory {
         });
         self.asked = Some(now);
         self.ask_at_once = false;
+    }
+
+    /// The refresh that a verdict asked for was requested of Argo CD's own API, whose answer is told to
+    /// [`Memory::refresh_answered`]. What is seen meanwhile is no answer: it may have been on its way before.
+    pub fn refresh_under_way(&mut self, now: Duration) {
+        self.asked = Some(now);
+        self.ask_at_once = false;
+    }
+
+    /// Argo CD's own API answered a refresh: the Application as it was read before the asking, and as it was compared since.
+    pub fn refresh_answered(&mut self, before: &Application, after: &Application) {
+        let is_ours = |seen: &Application| self.uid.as_ref() == Some(&seen.uid);
+        if is_ours(before) && is_ours(after) {
+            let moved = after.reconciled_at > before.reconciled_at;
+            self.answer(moved, before.refresh.is_some());
+        }
     }
 
     /// We may not request refreshes: from now on what Argo CD compares by itself is waited for.
@@ -211,14 +226,20 @@ impl Memory {
             return;
         }
         let moved = application.reconciled_at > request.reconciled;
-        if moved && !request.shared {
+        let shared = request.shared;
+        self.request = None;
+        self.answer(moved, shared);
+    }
+
+    /// Takes in an answer: whether it has a newer comparison, and whether somebody else had asked already.
+    fn answer(&mut self, moved: bool, shared: bool) {
+        if moved && !shared {
             self.answered = true;
         } else {
             // An equal second, a clock set back, or the answer to somebody else.
-            self.ask_at_once = request.shared || !self.asked_again;
+            self.ask_at_once = shared || !self.asked_again;
             self.asked_again = true;
         }
-        self.request = None;
     }
 
     /// Lets a clock run or stop.

@@ -7,6 +7,7 @@ use super::application::{
     Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
     OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
 };
+use super::instance::STARTED_BY_US;
 use crate::gates::shown::{self, line};
 
 /// The longest message that is kept, in characters.
@@ -53,6 +54,7 @@ impl Application {
         Ok(Self {
             namespace: word(value, "/metadata/namespace"),
             name,
+            project: word(value, "/spec/project"),
             uid: word(value, "/metadata/uid"),
             resource_version: word(value, "/metadata/resourceVersion"),
             deleting: present(value, "/metadata/deletionTimestamp").is_some(),
@@ -97,9 +99,15 @@ impl Application {
 
 fn operation(value: &Value) -> Operation {
     Operation {
-        automated: flag(value, "/initiatedBy/automated"),
+        automated: flag(value, "/initiatedBy/automated") || is_started_by_us(value),
         revisions: revisions(value, "/sync"),
     }
+}
+
+/// Whether an operation has the mark of those that are started from here through Argo CD's own API.
+fn is_started_by_us(value: &Value) -> bool {
+    let (name, mark) = STARTED_BY_US;
+    items(value, "/info").any(|info| text(info, "/name") == name && text(info, "/value") == mark)
 }
 
 fn operation_state(value: &Value) -> OperationState {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Action, Kind};
+use super::super::{Action, Application, Kind};
 use super::fixture::Watch;
 
 fn asked() -> Watch {
@@ -129,4 +129,56 @@ fn without_the_right_to_ask_the_next_comparison_counts() {
     assert_eq!(watch.look_for(70).row, 30);
     watch.reconcile(120);
     assert_eq!(watch.look().kind, Kind::Pass);
+}
+
+/// As its own API reads it now.
+fn read(watch: &Watch) -> Application {
+    Application::read(watch.app.as_ref().unwrap()).unwrap()
+}
+
+/// A refresh that its own API is asked for, and the Application as it was before.
+fn under_way() -> (Watch, Application) {
+    let mut watch = Watch::new(None);
+    assert_eq!(watch.look().act, Some(Action::Refresh));
+    let before = read(&watch);
+    watch.memory.refresh_under_way(watch.now);
+    watch.now += Duration::from_secs(1);
+    (watch, before)
+}
+
+#[test]
+fn of_its_own_api_the_answer_counts_and_not_what_is_seen_meanwhile() {
+    let (mut watch, before) = under_way();
+    watch.next_version();
+    watch.reconcile(5);
+    let verdict = watch.look();
+    assert_eq!((verdict.row, verdict.act), (26, None));
+    watch.reconcile(5);
+    watch.memory.refresh_answered(&before, &read(&watch));
+    assert_eq!(watch.look().row, 30);
+}
+
+#[test]
+fn an_answer_of_its_own_api_without_a_newer_comparison_is_asked_for_again() {
+    let (mut watch, before) = under_way();
+    watch.memory.refresh_answered(&before, &before);
+    let verdict = watch.look();
+    assert_eq!((verdict.row, verdict.act), (26, Some(Action::Refresh)));
+}
+
+#[test]
+fn an_answer_of_its_own_api_to_somebody_else_or_of_another_application_is_not_ours() {
+    let (mut watch, mut before) = under_way();
+    before.refresh = Some("normal".to_owned());
+    watch.reconcile(5);
+    watch.memory.refresh_answered(&before, &read(&watch));
+    let verdict = watch.look();
+    assert_eq!((verdict.row, verdict.act), (26, Some(Action::Refresh)));
+
+    let (mut watch, before) = under_way();
+    watch.reconcile(5);
+    let mut after = read(&watch);
+    after.uid = "another".to_owned();
+    watch.memory.refresh_answered(&before, &after);
+    assert_eq!(watch.look().row, 26);
 }
