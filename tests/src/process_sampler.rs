@@ -167,18 +167,23 @@ mod tests {
         let script =
             "env -i SECRET=Pm3x/8Lr9+sB6d%GoW1nEi=0 sh -c 'sleep 60; :' aK4vN0+zQ/1uTe7%hY2wJ5c=";
         let _running = program.start(&["-c", script]);
-        wait_until("both", Duration::from_secs(20), || {
-            let seen = sampler.seen();
-            let is_variable = |leak: &Leak| leak.secret == "variable" && leak.place == "sh SECRET";
-            let is_argument = |leak: &Leak| leak.secret == "argument" && leak.place == "sh";
-            seen.in_variables.iter().any(is_variable) && seen.in_arguments.iter().any(is_argument)
-        });
+        wait_until(
+            "both, and all that they start",
+            Duration::from_secs(20),
+            || {
+                let seen = sampler.seen();
+                let is_variable =
+                    |leak: &Leak| leak.secret == "variable" && leak.place == "sh SECRET";
+                let is_argument = |leak: &Leak| leak.secret == "argument" && leak.place == "sh";
+                let count = |name: &str| seen.processes.get(name).copied().unwrap_or_default();
+                seen.in_variables.iter().any(is_variable)
+                    && seen.in_arguments.iter().any(is_argument)
+                    && count("sh") >= 2
+                    && count("sleep") >= 1
+            },
+        );
         let seen = sampler.seen();
         let mut all = seen.in_arguments.iter().chain(&seen.in_variables);
         assert!(all.all(|leak| leak.secret != "elsewhere"), "{seen:?}");
-        assert!(
-            seen.processes["sh"] >= 2 && seen.processes["sleep"] >= 1,
-            "{seen:?}"
-        );
     }
 }

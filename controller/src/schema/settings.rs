@@ -226,6 +226,8 @@ pub struct Forge {
     pub repository: String,
     /// The file with the token.
     pub token_file: Option<String>,
+    /// The file with the only certificates that may vouch for it; else the system's.
+    pub ca_file: Option<String>,
 }
 
 /// A forge that is known.
