@@ -74,6 +74,8 @@ impl Outcome {
         for item in &state.quarantine {
             quarantine.push((tree(item.source)?, item.isolated, item.digests.clone()));
         }
+        // Which of a wave's regions fails first says nothing.
+        quarantine.sort();
         let rollout = match &state.rollout {
             Some(rollout) => Some((tree(rollout.source)?, rollout.state)),
             None => None,

@@ -148,6 +148,13 @@ impl People {
         self.publish(if broken { "Break it" } else { "Mend it" })
     }
 
+    /// Whether the config branch's head is valid.
+    pub(super) fn is_head_valid(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
+        self.look()?;
+        let template = self.files.get("templates/app.yaml.hbs");
+        Ok(template.is_some_and(|text| text == TEMPLATE))
+    }
+
     /// Replaces the config branch's history by one commit.
     pub(super) fn rewrite(&mut self, word: &str) -> Result<(), Box<dyn std::error::Error>> {
         self.look()?;

@@ -88,8 +88,11 @@ pub(super) fn check(run: &mut Run) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let Some(state) = run.state()? else {
-        run.wrong
-            .push("there is no log although nothing is wrong".to_owned());
+        // A log begins with the first head that is valid.
+        if run.people.is_head_valid()? {
+            run.wrong
+                .push("there is no log although nothing is wrong".to_owned());
+        }
         return Ok(());
     };
     let outcome = judging::Outcome::of(&run.world.get().server, &state)?;
@@ -131,6 +134,8 @@ pub(super) fn settle(run: &mut Run, seed: u64) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let Some(state) = run.state()? else {
+        run.wrong
+            .push("there is no log although a valid commit was made".to_owned());
         return Ok(());
     };
     for hold in state
