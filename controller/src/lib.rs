@@ -13,6 +13,7 @@ pub mod forge;
 pub mod fuzzing;
 pub mod gates;
 pub mod git;
+mod http_answer;
 pub mod identity;
 pub mod regions;
 pub mod render_worker;

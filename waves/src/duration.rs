@@ -32,6 +32,9 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     if text.is_empty() {
         return Err(invalid("it is empty"));
     }
+    if text.contains(char::is_whitespace) {
+        return Err(invalid("it has a blank in it"));
+    }
     let mut total: u64 = 0;
     let mut seen: Vec<&str> = Vec::new();
     let mut rest = text;
@@ -39,9 +42,7 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, tail) = rest.split_at(digits);
         if number.is_empty() {
-            return Err(invalid(if tail.starts_with(' ') {
-                "it has a blank in it"
-            } else if tail.starts_with(['-', '+']) {
+            return Err(invalid(if tail.starts_with(['-', '+']) {
                 "it has a sign"
             } else {
                 "a number is missing"
@@ -60,7 +61,6 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
             "" if tail.starts_with(['.', ',']) => {
                 return Err(invalid("it has a fraction"));
             }
-            "" if tail.starts_with(' ') => return Err(invalid("it has a blank in it")),
             "" => return Err(invalid("a unit is missing")),
             _ => return Err(invalid("the unit is unknown")),
         };

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use super::event::Event;
 use crate::gates::egress::EgressRules;
 use crate::gates::http::{guarded_client, literal_address};
+use crate::http_answer;
 
 /// The longest that a receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -118,24 +119,16 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `Retry-After` in seconds or as a date.
+/// When a receiver wants to be asked again, as far as it is believed.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            let seconds = date
-                .as_second()
-                .saturating_sub(Timestamp::now().as_second());
-            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-        }
-    };
+    let wait = http_answer::retry_after(headers, Timestamp::now())?;
     Some(wait.min(LONGEST_PAUSE))
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]

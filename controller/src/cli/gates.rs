@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tidegate_renderer::suggest::nearest;
 use tidegate_waves::gate::Reading;
 use tidegate_waves::rollout::{Probe, present_probes};
@@ -67,10 +67,9 @@ struct TestArgs {
 struct Said {
     region: String,
     gate: String,
-    #[serde(skip)]
-    reading: Reading,
     /// `healthy`, `harm`, `sick`, `progressing`, `stale`, `unknown`, `unreachable` or `egressDenied`.
-    says: &'static str,
+    #[serde(serialize_with = "serialize_word")]
+    says: Reading,
     evidence: String,
 }
 
@@ -139,11 +138,11 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
         OutputFormat::Table | OutputFormat::Wide => {
             let rows = said
                 .iter()
-                .map(|said| [&*said.region, &*said.gate, said.says, &*said.evidence]);
+                .map(|said| [&*said.region, &*said.gate, word(said.says), &*said.evidence]);
             terminal.data(&plain_table(["REGION", "GATE", "SAYS", "EVIDENCE"], rows))?;
         }
     }
-    match ending(said.iter().map(|said| said.reading)).filter(|_| arguments.exit_code) {
+    match ending(said.iter().map(|said| said.says)).filter(|_| arguments.exit_code) {
         Some(kind) => Err(CommandError::silent(kind)),
         None => Ok(()),
     }
@@ -196,8 +195,7 @@ async fn ask(prober: &Arc<dyn Prober>, probes: Vec<Probe>) -> Result<Vec<Said>, 
             Said {
                 region: target.region,
                 gate: target.gate,
-                reading: sample.reading,
-                says: word(sample.reading),
+                says: sample.reading,
                 evidence: sample.evidence,
             }
         });
@@ -207,6 +205,14 @@ async fn ask(prober: &Arc<dyn Prober>, probes: Vec<Probe>) -> Result<Vec<Said>, 
         said.push(ended.map_err(CommandError::failed)?);
     }
     Ok(said)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields by reference"
+)]
+fn serialize_word<S: Serializer>(reading: &Reading, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(word(*reading))
 }
 
 fn word(reading: Reading) -> &'static str {

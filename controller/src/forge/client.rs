@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use self::refusal::refused;
 use super::{ForgeError, ForgeSettingsError};
 use crate::git::trailers::one_line;
+use crate::http_answer::{self, BodyError, root_cause};
 use crate::secret::{Secret, SecretSource};
 use crate::settings;
 
@@ -211,20 +212,14 @@ fn builder() -> ClientBuilder {
 }
 
 /// The answer's body, up to a limit.
-async fn read(mut response: Response, what: &str) -> Result<Vec<u8>, ForgeError> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > LARGEST_BODY => {
-                return Err(ForgeError::Garbage {
-                    message: format!("{what} answered with more than 1 MiB"),
-                });
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(unreached(what, &error)),
-        }
-    }
+async fn read(response: Response, what: &str) -> Result<Vec<u8>, ForgeError> {
+    let body = http_answer::body(response, LARGEST_BODY).await;
+    body.map_err(|error| match error {
+        BodyError::TooLarge => ForgeError::Garbage {
+            message: format!("{what} answered with more than 1 MiB"),
+        },
+        BodyError::Broken(error) => unreached(what, &error),
+    })
 }
 
 /// No answer came, or not all of it.
@@ -232,12 +227,7 @@ fn unreached(what: &str, error: &reqwest::Error) -> ForgeError {
     let why = if error.is_timeout() {
         format!("no answer within {} s", TIMEOUT.as_secs())
     } else {
-        // The outer errors repeat the URL.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        one_line(&cause.to_string())
+        one_line(&root_cause(error).to_string())
     };
     ForgeError::Retryable {
         message: format!("{what}: {why}"),

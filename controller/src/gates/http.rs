@@ -17,6 +17,7 @@ use tidegate_waves::gate::{Reading, Sample};
 use self::endpoint::ReadyEndpoint;
 use self::judge::Answer;
 use super::egress::{CheckedResolver, EgressRules};
+use crate::http_answer::{self, BodyError};
 use crate::secret::Mask;
 use crate::settings::Endpoint;
 
@@ -85,7 +86,7 @@ impl HttpProber {
             Ok(ready) => ready,
             Err(sample) => return sample,
         };
-        let mut response = match request.send().await {
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return failure::classify(&error),
         };
@@ -93,24 +94,11 @@ impl HttpProber {
         if judge::is_redirect(status) {
             return judge::redirected(status);
         }
-        if response
-            .content_length()
-            .is_some_and(|length| length > LARGEST_BODY as u64)
-        {
-            return judge::oversize(status);
+        match http_answer::body(response, LARGEST_BODY).await {
+            Ok(body) => read_answer(check, older, status, &body, &mask),
+            Err(BodyError::TooLarge) => judge::oversize(status),
+            Err(BodyError::Broken(error)) => failure::classify(&error),
         }
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_BODY => {
-                    return judge::oversize(status);
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) => return failure::classify(&error),
-            }
-        }
-        read_answer(check, older, status, &body, &mask)
     }
 
     /// The request and what of it must not be shown, or why none may or can be made.

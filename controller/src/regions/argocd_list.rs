@@ -91,6 +91,7 @@ mod tests {
     use serde_json::json;
     use tidegate_testkit::http::{HttpServer, Response};
 
+    use super::super::tests::kubeconfig_of;
     use super::super::{ClusterError, Clusters};
     use super::*;
     use crate::settings::{ArgocdSecrets, ClusterSource};
@@ -124,13 +125,11 @@ mod tests {
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let server = argocd(&known, Arc::clone(&asked));
         let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "x",
-            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
-            "clusters": [{ "name": "c", "cluster": { "server": server.url("") } }],
-            "users": [{ "name": "u", "user": { "token": "t" } }],
-        });
-        std::fs::write(folder.path().join("management"), kubeconfig.to_string()).unwrap();
+        let kubeconfig = kubeconfig_of(
+            &json!({ "server": server.url("") }),
+            &json!({ "token": "t" }),
+        );
+        std::fs::write(folder.path().join("management"), kubeconfig).unwrap();
         let secrets = ArgocdSecrets {
             cluster: "management".to_owned(),
             namespace: "argocd".to_owned(),

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::sent;
 use crate::git::trailers::one_line;
+use crate::http_answer::{retry_after, root_cause};
 use crate::secret::Mask;
 
 /// So many objects are asked for at once.
@@ -70,7 +71,7 @@ impl RequestError {
             kube::Error::Auth(_) => Self::Unreachable(
                 "the credentials cannot be got; see the kubeconfig's plugin".to_owned(),
             ),
-            other => Self::Unreachable(one_line(&root_cause(&other))),
+            other => Self::Unreachable(one_line(&why(&other))),
         }
     }
 
@@ -91,15 +92,6 @@ impl RequestError {
     }
 }
 
-/// For how long an API server wants to be left alone; it writes whole seconds.
-fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok());
-    seconds.map_or(Duration::ZERO, Duration::from_secs)
-}
-
 /// The message of a refusal begins with the object and tells who we are; what we may not do stands behind.
 fn without_user(message: &str) -> String {
     match message.split_once(" cannot ") {
@@ -108,12 +100,9 @@ fn without_user(message: &str) -> String {
     }
 }
 
-/// The innermost cause: the others say the same with fewer facts.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
+/// Why there was no answer, or not all of it.
+fn why(error: &(dyn std::error::Error + 'static)) -> String {
+    let cause = root_cause(error);
     let is_cut = cause
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
@@ -144,7 +133,7 @@ async fn ask(
         .map_err(RequestError::of)?;
     let status = response.status();
     let mask = sent::mask(&response);
-    let after = retry_after(response.headers());
+    let after = retry_after(response.headers(), Timestamp::now()).unwrap_or_default();
     let limit = if status.is_success() {
         LARGEST_ANSWER
     } else {
@@ -158,7 +147,7 @@ async fn ask(
             if error.is::<LengthLimitError>() {
                 RequestError::TooLarge
             } else {
-                RequestError::Unreachable(one_line(&root_cause(error.as_ref())))
+                RequestError::Unreachable(one_line(&why(error.as_ref())))
             }
         })?
         .to_bytes();

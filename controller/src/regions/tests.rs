@@ -23,6 +23,17 @@ fn kubeconfig(server: &str, contexts: &[&str]) -> String {
     .to_string()
 }
 
+/// A kubeconfig of one cluster and one user.
+pub(super) fn kubeconfig_of(cluster: &serde_json::Value, user: &serde_json::Value) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+        "clusters": [{ "name": "c", "cluster": cluster }],
+        "users": [{ "name": "u", "user": user }],
+    })
+    .to_string()
+}
+
 fn clusters(sources: Vec<ClusterSource>) -> Clusters {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Clusters::new(sources)
@@ -147,19 +158,15 @@ async fn all_who_ask_at_once_get_the_client_that_one_of_them_makes() {
 #[tokio::test]
 async fn what_a_plugin_says_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
-        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
-        "clusters": [{ "name": "c", "cluster": { "server": "https://127.0.0.1:1" } }],
-        "users": [{ "name": "u", "user": { "exec": {
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "command": "false",
-            "args": ["hunter2-argument"],
-            "env": [{ "name": "CLIENT_SECRET", "value": "hunter2-secret" }],
-            "interactiveMode": "Never",
-        } } }],
-    });
-    std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+    let user = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "false",
+        "args": ["hunter2-argument"],
+        "env": [{ "name": "CLIENT_SECRET", "value": "hunter2-secret" }],
+        "interactiveMode": "Never",
+    } });
+    let text = kubeconfig_of(&json!({ "server": "https://127.0.0.1:1" }), &user);
+    std::fs::write(folder.path().join("aks-a"), text).unwrap();
     let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
     let said = why(&clusters, "aks-a").await;
     assert!(said.contains("its plugin failed"), "{said}");
@@ -229,13 +236,8 @@ async fn what_a_server_repeats_of_our_credentials_is_hidden() {
         } }),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "x",
-            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
-            "clusters": [{ "name": "c", "cluster": { "server": server } }],
-            "users": [{ "name": "u", "user": user }],
-        });
-        std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+        let text = kubeconfig_of(&json!({ "server": server }), &user);
+        std::fs::write(folder.path().join("aks-a"), text).unwrap();
         let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
         let client = clusters
             .client("aks-a")
@@ -314,17 +316,8 @@ fn an_argo_cd_tells_its_clusters_by_name() {
 
 #[test]
 fn a_kubeconfig_in_a_secret_runs_and_reads_nothing_here() {
-    let with = |user: serde_json::Value, cluster: serde_json::Value| {
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "x",
-            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
-            "clusters": [{ "name": "c", "cluster": cluster }],
-            "users": [{ "name": "u", "user": user }],
-        })
-        .to_string()
-    };
     let plain = json!({ "server": "https://127.0.0.1:1" });
-    let good = with(json!({ "token": "t" }), plain.clone());
+    let good = kubeconfig_of(&plain, &json!({ "token": "t" }));
     assert!(kubeconfig::of_secret(&good, "s").is_ok());
     for (user, cluster) in [
         (
@@ -341,7 +334,7 @@ fn a_kubeconfig_in_a_secret_runs_and_reads_nothing_here() {
             json!({ "server": "https://127.0.0.1:1", "certificate-authority": "/etc/a" }),
         ),
     ] {
-        let text = with(user, cluster);
+        let text = kubeconfig_of(&cluster, &user);
         let Err(error) = kubeconfig::of_secret(&text, "s") else {
             panic!("{text}")
         };
@@ -455,14 +448,13 @@ async fn an_answer_that_ends_in_the_middle_is_told_in_words_of_ours() {
         answer.sending = Sending::Cut(5);
         Some(answer)
     });
-    let mut text: serde_json::Value =
-        serde_json::from_str(&kubeconfig("https://127.0.0.1:1", &["x"])).unwrap();
     let authority = std::fs::read(certificates.authority()).unwrap();
-    text["clusters"][0]["cluster"] = json!({
+    let cluster = json!({
         "server": format!("https://{}", server.address()),
         "certificate-authority-data": STANDARD.encode(authority),
     });
-    std::fs::write(folder.path().join("aks-a"), text.to_string()).unwrap();
+    let text = kubeconfig_of(&cluster, &json!({ "token": "hunter2-token" }));
+    std::fs::write(folder.path().join("aks-a"), text).unwrap();
     let clusters = clusters(vec![ClusterSource::Kubeconfigs(folder.path().to_owned())]);
     let client = clusters
         .client("aks-a")

@@ -157,6 +157,24 @@ impl TryFrom<ArgocdFields> for Argocd {
     }
 }
 
+#[cfg(test)]
+impl Argocd {
+    /// One that is reached through its own API, for tests.
+    pub(crate) fn by_its_api(name: &str, url: &str, token_file: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            way: ArgocdWay::Server(ArgocdServer {
+                url: url.parse().unwrap(),
+                token_file,
+                ca_file: None,
+            }),
+            namespace: default_argocd_namespace(),
+            repo_urls: Vec::new(),
+            sync: false,
+        }
+    }
+}
+
 fn default_secret_name() -> String {
     "{cluster}-kubeconfig".to_owned()
 }

@@ -46,25 +46,23 @@ fn wakeups(id: u32) -> u64 {
 
 /// The most memory that a process has held at once so far, in MiB.
 pub(crate) fn peak_memory(id: u32) -> f64 {
-    mebibytes(id, "VmHWM:")
+    peak_memory_if_it_runs(id).unwrap()
 }
 
 /// The same; `None` where the process has ended.
-#[expect(clippy::cast_precision_loss, reason = "kibibytes fit")]
 pub(crate) fn peak_memory_if_it_runs(id: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    Some(field(&status, "VmHWM:")? as f64 / 1024.0)
+    mebibytes(id, "VmHWM:")
 }
 
 /// The memory that a process holds now, in MiB.
 pub(crate) fn memory(id: u32) -> f64 {
-    mebibytes(id, "VmRSS:")
+    mebibytes(id, "VmRSS:").unwrap()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "kibibytes fit")]
-fn mebibytes(id: u32, name: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    field(&status, name).unwrap() as f64 / 1024.0
+fn mebibytes(id: u32, name: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    Some(field(&status, name)? as f64 / 1024.0)
 }
 
 fn field(status: &str, name: &str) -> Option<u64> {

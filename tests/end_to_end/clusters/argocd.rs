@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use tidegate_testkit::argocd::Part;
-use tidegate_testkit::wait::wait_until;
 
 use super::fixture::{LONG, Stage};
 use super::fleet::Gates;
@@ -29,20 +28,7 @@ fn good_commits_go_through_all_waves_and_bad_ones_come_back() {
     assert_eq!(stage.images(), vec!["web:2"; 6]);
     assert_eq!(stage.rollout()["state"], "Succeeded");
 
-    stage.say("an image that cannot be pulled");
-    stage.publish_values("web:broken", "hello");
-    stage.settle(4);
-    let rollout = stage.rollout();
-    assert_eq!(rollout["state"], "RolledBack", "{}", stage.state());
-    stage.say(rollout["reason"].as_str().unwrap_or_default());
-    wait_until("the canary runs the last good image", LONG, || {
-        stage.image("west").as_deref() == Some("web:2")
-    });
-    assert_eq!(
-        stage.images(),
-        vec!["web:2"; 6],
-        "no other region was touched"
-    );
+    stage.give_back_a_broken_image("web:2");
 
     stage.say("Argo CD's controller is down during a wave");
     stage.work.git(&["pull", "-q", "origin", "main"]);

@@ -16,6 +16,7 @@ use tidegate_testkit::kubernetes::{ADMIN, Cluster, Etcd, Options, User};
 use tidegate_testkit::requests;
 use tidegate_testkit::stack::STACK_VARIABLE;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate, built};
+use tidegate_testkit::wait::wait_until;
 use tidegate_testkit::work::Work;
 
 use super::fleet::{Fleet, Gates, REGIONS, write_region};
@@ -411,6 +412,25 @@ impl Stage {
     pub(super) fn tip(&self, wave: &str) -> String {
         let branch = format!("refs/heads/tidegate/{wave}");
         self.server.tip(REPO, &branch).expect("a wave branch")
+    }
+
+    /// Publishes an image that cannot be pulled: the canary alone gets it, and `good` back. Gives what the command that waited for it said.
+    pub(super) fn give_back_a_broken_image(&self, good: &str) -> Answer {
+        self.say("an image that cannot be pulled");
+        self.publish_values("web:broken", "hello");
+        let answer = self.settle(4);
+        let rollout = self.rollout();
+        assert_eq!(rollout["state"], "RolledBack", "{}", self.state());
+        self.say(rollout["reason"].as_str().unwrap_or_default());
+        wait_until("the canary runs the last good image", LONG, || {
+            self.image("west").as_deref() == Some(good)
+        });
+        let images = self.images();
+        assert!(
+            images.iter().all(|image| image == good),
+            "no other region was touched: {images:?}"
+        );
+        answer
     }
 
     /// Argo CD.

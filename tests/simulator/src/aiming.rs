@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::coverage::Coverage;
 use crate::run::{Report, run, run_watched};
@@ -102,21 +104,18 @@ pub fn run_all(aimed: &[Aimed], threads: usize) -> Vec<(&Aimed, Option<Report>)>
 /// Looks for a schedule for each of these pairs among so many seeds, and leaves out those of which there is none.
 #[must_use]
 pub fn aim(wanted: &BTreeSet<String>, from: u64, seeds: u64, threads: usize) -> Vec<Aimed> {
-    let next = std::sync::atomic::AtomicU64::new(0);
-    let found = std::sync::Mutex::new(BTreeMap::new());
-    let is_found = |found: &BTreeMap<String, Aimed>| found.len() == wanted.len();
+    let next = AtomicU64::new(0);
+    let found = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 loop {
-                    let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let at = next.fetch_add(1, Ordering::Relaxed);
                     if at >= seeds {
                         return;
                     }
                     let here = pairs_of(from.wrapping_add(at), wanted);
-                    let mut found = found
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     for aimed in here {
                         // The list is the same however many threads look for it.
                         let known = found.entry(aimed.pair.clone()).or_insert(aimed.clone());
@@ -124,16 +123,14 @@ pub fn aim(wanted: &BTreeSet<String>, from: u64, seeds: u64, threads: usize) -> 
                             *known = aimed;
                         }
                     }
-                    if is_found(&found) {
+                    if found.len() == wanted.len() {
                         return;
                     }
                 }
             });
         }
     });
-    let found = found
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.into_values().collect()
 }
 

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::doctor::{ReadRegion, Severity};
     use crate::regions::Clusters;
-    use crate::settings::{Argocd, ArgocdWay};
+    use crate::settings::Argocd;
 
     const REPO: &str = "https://git.example.com/acme/shop.git";
 
@@ -171,17 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
         std::fs::write(&token_file, "token").unwrap();
-        let settings = Argocd {
-            name: "far".to_owned(),
-            way: ArgocdWay::Server(ArgocdServer {
-                url: server.url("/").parse().unwrap(),
-                token_file,
-                ca_file: None,
-            }),
-            namespace: "argocd".to_owned(),
-            repo_urls: Vec::new(),
-            sync: false,
-        };
+        let settings = Argocd::by_its_api("far", &server.url("/"), token_file);
         let regions = [ReadRegion {
             region: "westus3".to_owned(),
             cluster: "westus3".to_owned(),

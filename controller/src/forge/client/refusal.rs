@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
 use crate::forge::ForgeError;
 use crate::git::trailers::one_line;
+use crate::http_answer;
 use crate::secret::{Mask, Secret};
 
 /// The longest that a forge is believed when it asks to be left alone.
@@ -154,14 +154,9 @@ fn pause(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     })
 }
 
-/// `Retry-After`, in seconds or as a date.
+/// `Retry-After`, as far as the forge is believed.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
-    }
-    let date = rfc2822::parse(value).ok()?.timestamp();
-    Some(until(date, now))
+    Some(http_answer::retry_after(headers, now)?.min(LONGEST_PAUSE))
 }
 
 /// The time from now until then.

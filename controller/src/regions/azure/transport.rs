@@ -8,13 +8,15 @@ use std::time::Duration;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, ClientBuilder, Response, redirect};
 use serde::Deserialize;
 
 use super::Identity;
 use super::error::SignInError;
 use crate::git::trailers::one_line;
+use crate::http_answer::{self, BodyError, retry_after, root_cause};
 use crate::secret::{Mask, Secret};
 
 /// How long it may take until a connection stands.
@@ -119,20 +121,14 @@ impl EntraTransport {
         })
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, SignInError> {
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER => {
-                    return Err(SignInError::Unreadable {
-                        host: self.identity.host(),
-                    });
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(body),
-                Err(error) => return Err(self.unreached(&error)),
-            }
-        }
+    async fn read(&self, response: Response) -> Result<Vec<u8>, SignInError> {
+        let body = http_answer::body(response, LARGEST_ANSWER).await;
+        body.map_err(|error| match error {
+            BodyError::TooLarge => SignInError::Unreadable {
+                host: self.identity.host(),
+            },
+            BodyError::Broken(error) => self.unreached(&error),
+        })
     }
 
     /// The first line of a refusal, which begins with its code (`AADSTS…`); what stands behind it is for Azure's support.
@@ -154,12 +150,7 @@ impl EntraTransport {
         let why = if error.is_timeout() {
             format!("no connection within {} s", CONNECT_WITHIN.as_secs())
         } else {
-            // The outer errors repeat the URL.
-            let mut cause: &dyn std::error::Error = error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            one_line(&cause.to_string())
+            one_line(&root_cause(error).to_string())
         };
         SignInError::Unreachable {
             host: self.identity.host(),
@@ -182,9 +173,6 @@ fn is_token(body: &[u8]) -> bool {
 
 /// For how long Entra ID wants to be left alone.
 fn pause(headers: &HeaderMap) -> Duration {
-    headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map_or(PAUSE, Duration::from_secs)
-        .min(LONGEST_PAUSE)
+    let pause = retry_after(headers, Timestamp::now());
+    pause.unwrap_or(PAUSE).min(LONGEST_PAUSE)
 }

@@ -18,7 +18,7 @@ use crate::clock::ManualClock;
 use crate::gates::trees::RegionTrees;
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
-use crate::settings::{Argocd, ArgocdServer, ArgocdWay};
+use crate::settings::Argocd;
 
 const REPO: &str = "https://git.example.com/shop.git";
 const BRANCH: &str = "refs/heads/tidegate/canary";
@@ -125,17 +125,7 @@ impl World {
         });
         let token_file = folder.path().join("token");
         std::fs::write(&token_file, "token").unwrap();
-        let settings = Argocd {
-            name: "argocd".to_owned(),
-            way: ArgocdWay::Server(ArgocdServer {
-                url: server.url("/").parse().unwrap(),
-                token_file,
-                ca_file: None,
-            }),
-            namespace: "argocd".to_owned(),
-            repo_urls: Vec::new(),
-            sync: false,
-        };
+        let settings = Argocd::by_its_api("argocd", &server.url("/"), token_file);
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let gate = ArgocdGate::new(
             &[settings],

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Response, Url, redirect};
 use serde_json::Value;
 
 use super::error::{ServerError, pause};
 use crate::git::trailers::one_line;
+use crate::http_answer::{self, BodyError, root_cause};
 use crate::regions::request::{LARGEST_ANSWER, read_answer};
 use crate::secret::{Mask, Secret, SecretSource};
 use crate::settings::ArgocdServer;
@@ -83,8 +84,7 @@ impl ServerClient {
             return read_answer(&answer, &mask).ok_or(ServerError::Unreadable);
         }
         if status.as_u16() == 429 {
-            let retry_after = response.headers().get(RETRY_AFTER);
-            let pause = pause(retry_after.and_then(|value| value.to_str().ok()));
+            let pause = pause(response.headers());
             *lock(&self.patient_until) = Some(Instant::now() + pause);
         }
         // What it says helps, but is not needed to know what its status means.
@@ -182,7 +182,7 @@ fn build(ca: Option<&[u8]>) -> Result<Client, ServerError> {
     let no_client = |error: reqwest::Error| {
         failed(&format!(
             "no HTTP client can be made: {}",
-            one_line(&root_cause(&error))
+            one_line(&root_cause(&error).to_string())
         ))
     };
     let Some(ca) = ca else {
@@ -207,34 +207,14 @@ fn build(ca: Option<&[u8]>) -> Result<Client, ServerError> {
 }
 
 /// The answer's body, up to a limit.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ServerError> {
-    let too_large = ServerError::TooLarge(limit >> 20);
-    let told = response.content_length();
-    if told.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > limit)) {
-        return Err(too_large);
-    }
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > limit => {
-                return Err(too_large);
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(unreached(&error)),
-        }
-    }
+async fn read(response: Response, limit: usize) -> Result<Vec<u8>, ServerError> {
+    let body = http_answer::body(response, limit).await;
+    body.map_err(|error| match error {
+        BodyError::TooLarge => ServerError::TooLarge(limit >> 20),
+        BodyError::Broken(error) => unreached(&error),
+    })
 }
 
 fn unreached(error: &reqwest::Error) -> ServerError {
-    ServerError::Unreachable(one_line(&root_cause(error)))
-}
-
-/// The innermost cause: the outer errors repeat the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    ServerError::Unreachable(one_line(&root_cause(error).to_string()))
 }

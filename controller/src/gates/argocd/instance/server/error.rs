@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::gates::shown::line;
+use crate::http_answer::retry_after;
 use crate::secret::Mask;
 
 /// Most characters of a server's own words that a message repeats.
@@ -82,11 +85,10 @@ impl ServerError {
     }
 }
 
-/// How long a server asks to be left alone by the header `Retry-After`, in seconds; a date is not read. At most a minute: nobody is told
-/// meanwhile how a region is.
-pub(super) fn pause(retry_after: Option<&str>) -> Duration {
+/// How long a server asks to be left alone: a second at least, and at most a minute, as nobody is told meanwhile how a region is.
+pub(super) fn pause(headers: &HeaderMap) -> Duration {
     const LONGEST: Duration = Duration::from_secs(60);
-    const UNNAMED: Duration = Duration::from_secs(1);
-    let seconds = retry_after.and_then(|text| text.trim().parse().ok());
-    seconds.map_or(UNNAMED, |seconds| Duration::from_secs(seconds).min(LONGEST))
+    const SHORTEST: Duration = Duration::from_secs(1);
+    let pause = retry_after(headers, Timestamp::now());
+    pause.unwrap_or_default().clamp(SHORTEST, LONGEST)
 }
