@@ -212,20 +212,18 @@ impl Instance {
         &self,
         applications: &[Application],
     ) -> Result<Vec<Listed>, InstanceError> {
+        let Way::Server(server) = &*self.way else {
+            return Ok(Vec::new());
+        };
         let mut current = Vec::new();
         for some in applications.chunks(READ_AT_ONCE) {
             let mut asked = JoinSet::new();
             for application in some {
-                let (way, application) = (Arc::clone(&self.way), application.clone());
-                asked.spawn(async move {
-                    match &*way {
-                        Way::Kubernetes(_) => Ok(None),
-                        Way::Server(server) => server.current(&application).await.map(Some),
-                    }
-                });
+                let (server, application) = (server.clone(), application.clone());
+                asked.spawn(async move { server.current(&application).await });
             }
             while let Some(ended) = asked.join_next().await {
-                current.extend(ended.map_err(|_| self.silent())??);
+                current.push(ended.map_err(|_| self.silent())??);
             }
         }
         Ok(current)
