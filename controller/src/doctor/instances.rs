@@ -167,6 +167,7 @@ impl Looking<'_> {
         let right =
             |verb, resource| Right::new(verb, GROUP, resource, Some(&self.settings.namespace));
         BTreeSet::from([
+            right("get", "applications"),
             right("list", "applications"),
             right("patch", "applications"),
             right("list", "applicationsets"),

@@ -55,6 +55,7 @@ mod memory;
 mod messages;
 mod progress;
 mod read;
+mod region_judge;
 mod region_memory;
 mod rows;
 mod sight;

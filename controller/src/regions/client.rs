@@ -3,15 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::ConfigExt as _;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tower::Layer as _;
+use tower::service_fn;
+use tower::util::option_layer;
 
 use super::ClusterError;
 use super::azure::{SignIns, SignedIn};
 use super::kubeconfig::{FileVersion, narrowed};
 use super::sent;
+use crate::blocking::in_turn;
 
 /// How long it may take until a connection stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -71,7 +79,8 @@ impl PartialEq for Credentials {
 
 /// A client whose calls are not retried behind our back: the next sample is the retry. If we signed in for it, with what.
 ///
-/// Getting it may run a kubeconfig's plugin, which takes as long as it likes: that is done on a thread of its own.
+/// Getting it may run a kubeconfig's plugin, which takes as long as it likes: that is done on a thread of its own, and nobody
+/// waits for it to have a turn.
 pub(super) async fn build(
     credentials: &Credentials,
     sign_ins: &Arc<SignIns>,
@@ -128,31 +137,31 @@ pub(super) async fn build(
     };
     // Of the environment, which may hold a password; clusters are reached as they are named.
     config.proxy_url = None;
-    config.connect_timeout = Some(CONNECT_WITHIN);
-    config.read_timeout = Some(SILENT_FOR);
-    config.write_timeout = Some(SILENT_FOR);
-    config.reset_reader_on_write = true;
-    config.default_retry = false;
-    match tokio::task::spawn_blocking(move || stack(config)).await {
-        Ok(Ok(client)) => Ok((client, signed_in)),
-        Ok(Err(kube::Error::Auth(_))) => Err(unusable(
+    let runs_a_program =
+        config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
+    let client = if runs_a_program {
+        let stacked = tokio::task::spawn_blocking(move || stack(config)).await;
+        stacked.map_err(|_| unusable(place, "its client could not be made"))?
+    } else {
+        in_turn(move || stack(config)).await
+    };
+    match client {
+        Ok(client) => Ok((client, signed_in)),
+        Err(kube::Error::Auth(_)) => Err(unusable(
             place,
             "the credentials cannot be got: its plugin failed, or its files cannot be read",
         )),
-        Ok(Err(_)) => Err(unusable(place, "its certificates or keys cannot be used")),
-        Err(_) => Err(unusable(place, "its client could not be made")),
+        Err(_) => Err(unusable(place, "its certificates or keys cannot be used")),
     }
 }
 
-/// The library's client, with what was sent for authorisation kept beside every answer.
+/// A client of the library's parts, with what was sent for authorisation kept beside every answer.
 ///
-/// The library would authorise in its innermost layer and run a plugin up to three times to learn what kind of credentials it
-/// gives: so it gets a connection without such credentials, and the layer that adds them is put around it.
+/// The library's own stack has no place for that, and costs half as much memory again, which a thousand clusters make a lot of.
+/// It would also run a plugin up to three times to learn what kind of credentials it gives: so the part that makes connections
+/// gets no such credentials.
 fn stack(config: Config) -> kube::Result<Client> {
-    let Some(authorise) = config.auth_layer()? else {
-        // A client certificate, or nothing: no header that could be repeated.
-        return Client::try_from(config);
-    };
+    let authorise = config.auth_layer()?;
     let mut connection = config;
     let user = &mut connection.auth_info;
     user.username = None;
@@ -161,10 +170,27 @@ fn stack(config: Config) -> kube::Result<Client> {
     user.token_file = None;
     user.auth_provider = None;
     user.exec = None;
-    let namespace = connection.default_namespace.clone();
-    let connection = Client::try_from(connection)?;
-    let sending = tower::service_fn(move |request| sent::send(connection.clone(), request));
-    Ok(Client::new(authorise.layer(sending), namespace))
+
+    if CryptoProvider::get_default().is_none() {
+        // Somebody else may have chosen meanwhile, which is as good.
+        drop(aws_lc_rs::default_provider().install_default());
+    }
+    let mut connector = HttpConnector::new();
+    // The layer around it knows of TLS.
+    connector.enforce_http(false);
+    let connector = connection.rustls_https_connector_with_connector(connector)?;
+    let mut connector = TimeoutConnector::new(connector);
+    connector.set_connect_timeout(Some(CONNECT_WITHIN));
+    connector.set_read_timeout(Some(SILENT_FOR));
+    connector.set_write_timeout(Some(SILENT_FOR));
+    connector.set_reset_reader_on_write(true);
+    let connections = legacy::Client::builder(TokioExecutor::new()).build(connector);
+
+    let sending = service_fn(move |request| sent::send(connections.clone(), request));
+    let sending = connection.extra_headers_layer()?.layer(sending);
+    let sending = option_layer(authorise).layer(sending);
+    let sending = connection.base_uri_layer().layer(sending);
+    Ok(Client::new(sending, connection.default_namespace))
 }
 
 /// What is wrong with a kubeconfig; the library's own words may quote what it says, or what its plugin was given.

@@ -17,8 +17,8 @@ use crate::git::trailers::one_line;
 use crate::http_answer::{retry_after, root_cause};
 use crate::secret::Mask;
 
-/// So many objects are asked for at once.
-const PAGE: usize = 500;
+/// So many objects are asked for at once: an Application may have tens of kilobytes, and a read page takes several times that.
+const PAGE: usize = 100;
 /// The most bytes of one answer.
 pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
 /// The most bytes of a refusal that are read.
@@ -194,7 +194,18 @@ pub async fn get(client: &Client, path: &str) -> Result<Option<Value>, RequestEr
 ///
 /// `query` holds selectors and the like, escaped, or nothing.
 pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>, RequestError> {
+    list_of(client, path, query, Some).await
+}
+
+/// The same, but of each object only what `read` makes of it is kept; what that gives nothing for is left out.
+pub async fn list_of<T>(
+    client: &Client,
+    path: &str,
+    query: &str,
+    mut read: impl FnMut(Value) -> Option<T>,
+) -> Result<Vec<T>, RequestError> {
     let mut objects = Vec::new();
+    let mut seen = 0;
     let mut next = String::new();
     let mut beginnings = 1;
     loop {
@@ -226,14 +237,17 @@ pub async fn list(client: &Client, path: &str, query: &str) -> Result<Vec<Value>
             format!("continue={}", escaped(token))
         };
         match page.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => objects.extend(items),
+            Some(Value::Array(items)) => {
+                seen += items.len();
+                objects.extend(items.into_iter().filter_map(&mut read));
+            }
             Some(Value::Null) => {}
             _ => return Err(RequestError::Unreadable),
         }
         if next.is_empty() {
             return Ok(objects);
         }
-        if objects.len() > MOST_OBJECTS {
+        if seen > MOST_OBJECTS {
             return Err(RequestError::Unreadable);
         }
     }

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
-use kube::Client;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::Connect;
 use kube::client::Body;
 use tower::BoxError;
 
@@ -32,12 +34,15 @@ fn password(credentials: &str) -> Option<String> {
 }
 
 /// Sends a request that is authorised already, and puts beside its answer what it was authorised with.
-pub(super) async fn send(
-    connection: Client,
+pub(super) async fn send<C>(
+    connections: legacy::Client<C, Body>,
     request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
+) -> Result<Response<Incoming>, BoxError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let sent = request.headers().get(AUTHORIZATION).cloned().map(Sent);
-    let mut response = connection.send(request).await?;
+    let mut response = connections.request(request).await?;
     if let Some(sent) = sent {
         response.extensions_mut().insert(sent);
     }

@@ -161,13 +161,23 @@ impl TryFrom<ArgocdFields> for Argocd {
 impl Argocd {
     /// One that is reached through its own API, for tests.
     pub(crate) fn by_its_api(name: &str, url: &str, token_file: PathBuf) -> Self {
+        let server = ArgocdServer {
+            url: url.parse().unwrap(),
+            token_file,
+            ca_file: None,
+        };
+        Self::by(name, ArgocdWay::Server(server))
+    }
+
+    /// One that is reached through the API of the cluster of its name, for tests.
+    pub(crate) fn by_its_cluster(name: &str) -> Self {
+        Self::by(name, ArgocdWay::Cluster(name.to_owned()))
+    }
+
+    fn by(name: &str, way: ArgocdWay) -> Self {
         Self {
             name: name.to_owned(),
-            way: ArgocdWay::Server(ArgocdServer {
-                url: url.parse().unwrap(),
-                token_file,
-                ca_file: None,
-            }),
+            way,
             namespace: default_argocd_namespace(),
             repo_urls: Vec::new(),
             sync: false,

@@ -10,6 +10,7 @@ pub(crate) mod neighbours;
 pub(crate) mod network;
 pub(crate) mod render;
 pub(crate) mod revert;
+pub(crate) mod synced;
 
 use std::path::PathBuf;
 
@@ -52,7 +53,7 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios in the order in which they run.
-pub(crate) const ALL: [Scenario; 10] = [
+pub(crate) const ALL: [Scenario; 11] = [
     Scenario {
         name: "render",
         about: "a whole fleet rendered, checked and written, against git fast-import and kubectl kustomize",
@@ -97,6 +98,11 @@ pub(crate) const ALL: [Scenario; 10] = [
         name: "clusters",
         about: "gates that ask clusters: a thousand at once, and from harm to the give-back",
         run: clusters::run,
+    },
+    Scenario {
+        name: "synced",
+        about: "promotion to synced by a real Argo CD, asked by the gate and left to itself",
+        run: synced::run,
     },
     Scenario {
         name: "growth",

@@ -285,7 +285,7 @@ impl NewestEntry {
 }
 
 /// What a branch is at; a loose ref is a file, and nothing in a measurement packs any.
-fn loose_ref(repo: &Path, branch: &str) -> Option<String> {
+pub(crate) fn loose_ref(repo: &Path, branch: &str) -> Option<String> {
     let text = fs::read_to_string(repo.join("refs/heads").join(branch)).ok()?;
     Some(text.trim().to_owned())
 }

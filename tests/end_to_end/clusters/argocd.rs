@@ -18,7 +18,7 @@ fn good_commits_go_through_all_waves_and_bad_ones_come_back() {
 
     stage.say("what the doctor says, and from here on with the roles that it prints");
     let found =
-        stage.go_on_by_least_rights(&["does not let us list applications.argoproj.io in argocd"]);
+        stage.go_on_by_least_rights(&["does not let us get applications.argoproj.io in argocd; list applications.argoproj.io in argocd"]);
     assert!(found.contains("it has 6 Applications in argocd"), "{found}");
     assert!(found.contains("a sync whose hook never ends"), "{found}");
 

@@ -133,7 +133,7 @@ fn what_an_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     stage.say("lists that are forgotten between their pages");
     let words = "410";
     // An API server gives pages of one object where somebody asks for that.
-    relay.bend(|request| request.query = request.query.replace("limit=500", "limit=1"));
+    relay.bend(|request| request.query = request.query.replace("limit=100", "limit=1"));
     let commit = held_meanwhile(&stage, &mut controller, "web:3", words, || {
         relay.spoil(|request, answer| {
             Some(if request.query.contains("continue=") {

@@ -1,26 +1,23 @@
 //! The `argocd` gate: lists Applications, lets the table judge those of a region, and does what it asks for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_waves::duration;
 use tidegate_waves::fleet::ArgocdCheck;
 use tidegate_waves::gate::{Reading, Sample};
-use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::Phase;
 use tokio::time::{Instant, timeout_at};
 
-use super::chosen::Chosen;
-use super::coverage::{objects_of, skipped, uncovered};
-use super::instance::{Instance, InstanceError};
+use super::instance::{FOUND_IN, Instance, InstanceError, LOOKED_FOR_IN};
 use super::judged::Judged;
 use super::look::Look;
+use super::region_judge::Judge;
 use super::region_memory::RegionMemory;
-use super::{Before, Expected, Health, Kind, Limits, Memory, SyncStatus, judge, judge_region};
-use crate::blocking::in_place;
+use crate::blocking::in_turn;
 use crate::clock::Clock;
-use crate::gates::trees::{ObjectPlace, RegionTrees};
+use crate::gates::trees::RegionTrees;
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
 use crate::settings::Argocd;
@@ -28,18 +25,33 @@ use crate::settings::Argocd;
 /// How long it may take to ask Argo CD for something.
 const ACTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The rollout that a region's Applications were looked at for before its promotion, and how they were, by name.
-type SeenBefore = (String, BTreeMap<String, Before>);
-
 /// Reads Argo CDs.
 pub struct ArgocdGate {
-    instances: BTreeMap<String, Instance>,
-    /// Addresses under which Applications know the repo with the wave branches.
-    repositories: Vec<String>,
-    trees: RegionTrees,
+    instances: BTreeMap<String, Arc<Instance>>,
+    judge: Arc<Judge>,
     clock: Arc<dyn Clock>,
-    /// By gate of a region.
-    before: Mutex<BTreeMap<Target, SeenBefore>>,
+}
+
+/// Why a look came to nothing.
+enum Unseen {
+    /// Argo CD did not answer in time.
+    Silent,
+    /// Argo CD answered nothing of use.
+    Unanswered(InstanceError),
+    /// Something is wrong, and this says what.
+    Unknown(String),
+}
+
+impl From<InstanceError> for Unseen {
+    fn from(error: InstanceError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+impl From<String> for Unseen {
+    fn from(evidence: String) -> Self {
+        Self::Unknown(evidence)
+    }
 }
 
 impl ArgocdGate {
@@ -53,18 +65,15 @@ impl ArgocdGate {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let named = instances.iter().flat_map(|settings| &settings.repo_urls);
-        let instance = |settings: &Argocd| Instance::new(settings.clone(), Arc::clone(clusters));
+        let repositories = std::iter::once(repository.to_owned()).chain(named.cloned());
+        let instance = |settings: &Argocd| {
+            let instance = Instance::new(settings.clone(), Arc::clone(clusters));
+            (settings.name.clone(), Arc::new(instance))
+        };
         Self {
-            repositories: std::iter::once(repository.to_owned())
-                .chain(named.cloned())
-                .collect(),
-            instances: instances
-                .iter()
-                .map(|settings| (settings.name.clone(), instance(settings)))
-                .collect(),
-            trees,
+            instances: instances.iter().map(instance).collect(),
+            judge: Arc::new(Judge::new(repositories.collect(), trees)),
             clock,
-            before: Mutex::default(),
         }
     }
 
@@ -76,55 +85,18 @@ impl ArgocdGate {
         watch: &Watch,
         memory: &mut RegionMemory,
     ) -> Sample {
-        let instance = match self.instance(check.instance.as_deref()) {
-            Ok(instance) => instance,
-            Err(evidence) => return Sample::new(Reading::Unknown, evidence),
-        };
         let deadline = Instant::now() + watch.timeout;
-        let unreachable = |error: Option<InstanceError>| {
-            let no_answer = || format!("no answer within {}", duration::format(watch.timeout));
-            let evidence = error.map_or_else(no_answer, |error| error.to_string());
-            Sample::new(Reading::Unreachable, evidence)
-        };
-        let listed = match timeout_at(deadline, instance.applications()).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return unreachable(Some(error)),
-            Err(_) => return unreachable(None),
-        };
-        if listed.is_empty() && instance.lists_may_lag() {
-            let name = &instance.settings().name;
-            let evidence = format!(
-                "Argo CD {name}: its API shows the token no Application; `tidegate doctor` says what it needs"
-            );
-            return Sample::new(Reading::Unknown, evidence);
-        }
-        memory.take_answers(&target.region);
-        let look = Look {
-            instance,
-            check,
-            target,
-            watch,
-            listed: &listed,
-            now: self.clock.monotonic(),
-        };
-        let mut judged = match in_place(|| self.judge(&look, memory)) {
-            Ok(judged) => judged,
-            Err(evidence) => return Sample::new(Reading::Unknown, evidence),
-        };
-        // What decides must be so now, and not only have been so when it was listed.
-        let decides =
-            watch.phase == Phase::Before || matches!(judged.region.kind, Kind::Pass | Kind::Fail);
-        if decides && instance.lists_may_lag() {
-            match timeout_at(deadline, look.read_anew(&judged.names, memory)).await {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => match in_place(|| self.judge(&look, memory)) {
-                    Ok(newer) => judged = newer,
-                    Err(evidence) => return Sample::new(Reading::Unknown, evidence),
-                },
-                Ok(Err(error)) => return unreachable(Some(error)),
-                Err(_) => return unreachable(None),
+        let (look, judged) = match self.see(check, target, watch, memory, deadline).await {
+            Ok(seen) => seen,
+            Err(Unseen::Unknown(evidence)) => return Sample::new(Reading::Unknown, evidence),
+            Err(Unseen::Unanswered(error)) => {
+                return Sample::new(Reading::Unreachable, error.to_string());
             }
-        }
+            Err(Unseen::Silent) => {
+                let evidence = format!("no answer within {}", duration::format(watch.timeout));
+                return Sample::new(Reading::Unreachable, evidence);
+            }
+        };
         if watch.phase == Phase::Before {
             return judged.before();
         }
@@ -136,7 +108,59 @@ impl ArgocdGate {
         judged.after()
     }
 
-    fn instance(&self, name: Option<&str>) -> Result<&Instance, String> {
+    /// What the table says of the region's Applications, each of them as it is now.
+    ///
+    /// A list tells which they are; only where it does not show them all does it have to be a new one.
+    async fn see(
+        &self,
+        check: &ArgocdCheck,
+        target: &Target,
+        watch: &Watch,
+        memory: &mut RegionMemory,
+        deadline: Instant,
+    ) -> Result<(Look, Judged), Unseen> {
+        let instance = self.instance(check.instance.as_deref())?;
+        memory.take_answers(&target.region);
+        for age in [FOUND_IN, LOOKED_FOR_IN, LOOKED_FOR_IN] {
+            let listed = timeout_at(deadline, instance.applications(age))
+                .await
+                .map_err(|_| Unseen::Silent)??;
+            if listed.is_empty() && instance.hides_what_is_forbidden() && age < FOUND_IN {
+                let name = &instance.settings().name;
+                return Err(Unseen::Unknown(format!(
+                    "Argo CD {name}: its API shows the token no Application; `tidegate doctor` says what it needs"
+                )));
+            }
+            let look = Look {
+                instance: Arc::clone(instance),
+                check: check.clone(),
+                target: target.clone(),
+                watch: watch.clone(),
+                listed,
+                now: self.clock.monotonic(),
+            };
+            let (look, question) = self.apart(look, memory, Judge::question).await;
+            let question = question?;
+            if age == FOUND_IN && !look.shows_all(&question.chosen) {
+                continue;
+            }
+            // One that is gone since it was listed is none in the next list.
+            let are_all_there = timeout_at(deadline, look.read(&question.chosen.names, memory))
+                .await
+                .map_err(|_| Unseen::Silent)??;
+            if are_all_there {
+                let judge = move |judge: &Judge, look: &Look, memory: &mut RegionMemory| {
+                    judge.judge(look, question, memory)
+                };
+                return Ok(self.apart(look, memory, judge).await);
+            }
+        }
+        Err(Unseen::Unknown(
+            "its Applications are deleted and made again all the time".to_owned(),
+        ))
+    }
+
+    fn instance(&self, name: Option<&str>) -> Result<&Arc<Instance>, String> {
         if let Some(name) = name {
             return self
                 .instances
@@ -154,126 +178,28 @@ impl ArgocdGate {
         }
     }
 
-    /// What is looked for in every Application of a region.
-    fn expected(&self, target: &Target, watch: &Watch) -> Expected {
-        Expected {
-            repositories: self.repositories.clone(),
-            branch: watch.place.branch.clone(),
-            folder: target.region.clone(),
-            is_rollback: watch.phase == Phase::GivenBack,
-            may_terminate: true,
-            move_open: watch.place.moves,
-            ..Expected::default()
-        }
-    }
-
-    /// What the table says of each of the region's Applications.
-    fn judge(&self, look: &Look<'_>, memory: &mut RegionMemory) -> Result<Judged, String> {
-        let (target, watch, listed) = (look.target, look.watch, look.listed);
-        let place = &watch.place;
-        let revisions = self
-            .trees
-            .revisions(&place.branch, &target.region, place.tree, &place.older)
-            .map_err(|error| error.to_string())?;
-        let rendered = self.rendered(place.tree, memory)?;
-        let mut expected = Expected {
-            may_sync: look.instance.settings().sync,
-            tip_is_ours: revisions.tip_is_ours(),
-            ..self.expected(target, watch)
-        };
-        let RegionMemory {
-            applications, read, ..
-        } = memory;
-        let known = applications.keys();
-        let selector = look.check.selector.as_ref();
-        let Chosen { names, are_own } = Chosen::of(listed, known, selector, &expected, &revisions);
-        let limits = Limits::of(look.check, watch.phase, watch.every.unwrap_or_default());
-        let earlier = self.earlier(target, &watch.rollout);
-        let mut seen = BTreeMap::new();
-        let mut verdicts = Vec::new();
-        let mut covered = Vec::new();
-        let mut is_healthy = true;
-        for name in &names {
-            let application = read.newest(listed, name).map(|listed| &listed.application);
-            let folders = application
-                .map(|application| expected.folders_of(application))
-                .unwrap_or_default();
-            expected.application.clone_from(name);
-            expected.objects = objects_of(&rendered, &folders);
-            expected.skipped = skipped(&rendered, &folders);
-            expected.before = earlier.get(name).cloned();
-            covered.extend(folders);
-            // Only what was once the region's own is missed when it is gone.
-            let mut passing = Memory::default();
-            let memory = if are_own {
-                applications.entry(name.clone()).or_default()
-            } else {
-                &mut passing
-            };
-            verdicts.push(judge(
-                application,
-                &expected,
-                &revisions,
-                &limits,
-                memory,
-                look.now,
-            ));
-            is_healthy &= application.is_some_and(|application| {
-                application.health.status == Health::Healthy
-                    && application.sync.status == SyncStatus::Synced
-            });
-            seen.extend(application.map(|application| (name.clone(), Before::from(application))));
-        }
-        if watch.phase == Phase::Before {
-            self.before
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(target.clone(), (watch.rollout.clone(), seen));
-        }
-        let region = judge_region(&verdicts, look.check.applications as usize);
-        Ok(Judged {
-            region: uncovered(&rendered, &covered, &verdicts).unwrap_or(region),
-            names,
-            verdicts,
-            is_healthy,
-        })
-    }
-
-    /// How the region's Applications were before the promotion, if that was seen.
-    fn earlier(&self, target: &Target, rollout: &str) -> BTreeMap<String, Before> {
-        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        before
-            .get(target)
-            .filter(|(of, _)| of == rollout)
-            .map(|(_, before)| before.clone())
-            .unwrap_or_default()
-    }
-
-    /// What was rendered for the region; read from git once for each tree.
-    fn rendered(
+    /// Does work that reads git on a thread for such work, with all that it needs.
+    async fn apart<T: Send + 'static>(
         &self,
-        tree: Oid,
+        look: Look,
         memory: &mut RegionMemory,
-    ) -> Result<Arc<Vec<ObjectPlace>>, String> {
-        if let Some((known, rendered)) = &memory.rendered
-            && *known == tree
-        {
-            return Ok(Arc::clone(rendered));
-        }
-        let objects = self
-            .trees
-            .objects(tree)
-            .map_err(|error| error.to_string())?;
-        let places = objects.into_iter().map(|object| object.place);
-        let rendered = Arc::new(places.collect());
-        memory.rendered = Some((tree, Arc::clone(&rendered)));
-        Ok(rendered)
+        work: impl FnOnce(&Judge, &Look, &mut RegionMemory) -> T + Send + 'static,
+    ) -> (Look, T) {
+        let judge = Arc::clone(&self.judge);
+        let mut own = std::mem::take(memory);
+        let (look, own, done) = in_turn(move || {
+            let done = work(&judge, &look, &mut own);
+            (look, own, done)
+        })
+        .await;
+        *memory = own;
+        (look, done)
     }
 
     /// Does what the verdicts ask for.
-    async fn act_on(&self, look: &Look<'_>, judged: &Judged, memory: &mut RegionMemory) {
+    async fn act_on(&self, look: &Look, judged: &Judged, memory: &mut RegionMemory) {
         // A region that is new, or moves, gets its Application from a list that Argo CD reads every few minutes.
-        if judged.lacks_application(look.listed) || look.watch.place.moves {
+        if judged.lacks_application(&look.listed) || look.watch.place.moves {
             self.refresh_sets(look).await;
         }
         for (name, verdict) in judged.names.iter().zip(&judged.verdicts) {
@@ -283,8 +209,8 @@ impl ArgocdGate {
         }
     }
 
-    async fn refresh_sets(&self, look: &Look<'_>) {
-        let expected = self.expected(look.target, look.watch);
+    async fn refresh_sets(&self, look: &Look) {
+        let expected = self.judge.expected(&look.target, &look.watch);
         let asked = look
             .instance
             .refresh_sets(|url| expected.is_our_repository(url))

@@ -1,9 +1,10 @@
 //! One Argo CD, through the API of the cluster in which it runs or through its own.
 //!
-//! All its Applications are read at once, and what was read serves all regions for a moment: at most one list is under way
-//! whatever the number of regions, and no verdict stands on anything older than that. A watch would cost less, and could
-//! show an old state for minutes when its connection dies silently. Argo CD's own API lists what such a watch showed it:
-//! there, what a verdict rests on is read once more, by itself ([`Instance::current`]).
+//! A list of all its Applications tells which are a region's. It serves all regions for a while, and at most one is under way
+//! whatever their number. What is judged of an Application is read by itself, at each sample ([`Instance::current`]): no
+//! verdict stands on anything older, and hundreds of regions cost hundreds of small answers, not of large ones. A watch would
+//! find as much with less, and could show an old state for minutes when its connection dies silently: an Application that
+//! seems to go on, and does not get healthy in time, is a failure.
 
 mod kubernetes;
 mod refresh;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::application::Application;
@@ -28,14 +29,16 @@ pub use self::refresh::{Refresh, Refreshed, Refreshing};
 pub use self::server::ServerError;
 pub(crate) use self::server::{STARTED_BY_US, Server};
 
-/// How long a list serves other regions. It counts from when it was asked for.
-const LIST_SERVES_FOR: Duration = Duration::from_millis(700);
+/// How long a list may have been asked for that shows which Applications are a region's.
+pub(super) const FOUND_IN: Duration = Duration::from_secs(15);
+/// The same where it does not show them: they may have been made since.
+pub(super) const LOOKED_FOR_IN: Duration = Duration::from_secs(1);
 /// How long a list may take.
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
 /// The least time between two requests to generate `ApplicationSet`s anew.
 const SETS_ARE_REFRESHED_EVERY: Duration = Duration::from_secs(10);
 /// So many Applications are read by themselves at once.
-const READ_AT_ONCE: usize = 16;
+const READ_AT_ONCE: usize = 32;
 
 /// Why an Argo CD did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -107,6 +110,17 @@ impl Listed {
     }
 }
 
+/// What is read of an Application in a list of the Argo CD of this name; what cannot be read as one is left out.
+fn readable(argocd: &str, object: &Value) -> Option<Listed> {
+    match Listed::read(object) {
+        Ok(listed) => Some(listed),
+        Err(error) => {
+            tracing::debug!(argocd, %error, "an Application cannot be read");
+            None
+        }
+    }
+}
+
 /// What came of a list.
 type Outcome = Result<Arc<Vec<Listed>>, InstanceError>;
 
@@ -118,6 +132,7 @@ pub struct Instance {
     settings: Argocd,
     way: Arc<Way>,
     newest: Mutex<Option<Newest>>,
+    reads: Arc<Semaphore>,
     sets_refreshed: Mutex<Option<Instant>>,
 }
 
@@ -150,6 +165,7 @@ impl Instance {
             settings,
             way: Arc::new(way),
             newest: Mutex::new(None),
+            reads: Arc::new(Semaphore::new(READ_AT_ONCE)),
             sets_refreshed: Mutex::new(None),
         }
     }
@@ -160,14 +176,17 @@ impl Instance {
         &self.settings
     }
 
-    /// All its Applications, by a list that was asked for at most a moment before this. What cannot be read as one is left
+    /// All its Applications, by a list that was asked for at most so long before this. What cannot be read as one is left
     /// out.
     ///
     /// Whoever gives up waiting does not end the list: others wait for it too.
-    pub async fn applications(&self) -> Outcome {
-        let oldest = Instant::now()
-            .checked_sub(LIST_SERVES_FOR)
-            .unwrap_or_else(Instant::now);
+    pub async fn applications(&self, age: Duration) -> Outcome {
+        let before = |age| Instant::now().checked_sub(age);
+        let mut oldest = before(age).unwrap_or_else(Instant::now);
+        if lock(&self.newest).as_ref().is_some_and(has_failed) {
+            // What hindered it may be over.
+            oldest = oldest.max(before(LOOKED_FOR_IN).unwrap_or(oldest));
+        }
         loop {
             let (asked_at, mut outcome) = self.newest(oldest);
             // It ends in any case; where its task died, nothing was learnt.
@@ -199,32 +218,32 @@ impl Instance {
         newest.insert((Instant::now(), outcome)).clone()
     }
 
-    /// Whether a list may show what was so a while ago, whenever it was asked for.
+    /// Whether a list leaves out what we may not read, instead of saying so.
     #[must_use]
-    pub fn lists_may_lag(&self) -> bool {
+    pub fn hides_what_is_forbidden(&self) -> bool {
         matches!(*self.way, Way::Server(_))
     }
 
-    /// These Applications as they are now, whatever a list shows, where one may lag; in any order.
+    /// These Applications as they are now, in any order; those that are gone are left out.
     ///
-    /// One that is gone is an error.
+    /// Argo CD's own API does not always tell what is gone from what is forbidden: there, both are errors.
     pub async fn current(
         &self,
         applications: &[Application],
     ) -> Result<Vec<Listed>, InstanceError> {
-        let Way::Server(server) = &*self.way else {
-            return Ok(Vec::new());
-        };
+        let mut asked = JoinSet::new();
+        for application in applications {
+            let (way, application) = (Arc::clone(&self.way), application.clone());
+            let reads = Arc::clone(&self.reads);
+            asked.spawn(async move {
+                // It is never closed: this does not fail.
+                let _turn = reads.acquire().await;
+                way.current(&application).await
+            });
+        }
         let mut current = Vec::new();
-        for some in applications.chunks(READ_AT_ONCE) {
-            let mut asked = JoinSet::new();
-            for application in some {
-                let (server, application) = (server.clone(), application.clone());
-                asked.spawn(async move { server.current(&application).await });
-            }
-            while let Some(ended) = asked.join_next().await {
-                current.push(ended.map_err(|_| self.silent())??);
-            }
+        while let Some(ended) = asked.join_next().await {
+            current.extend(ended.map_err(|_| self.silent())??);
         }
         Ok(current)
     }
@@ -288,22 +307,25 @@ impl Instance {
 impl Way {
     /// All Applications there are.
     async fn list(&self) -> Outcome {
-        let (name, listed) = match self {
-            Self::Kubernetes(kubernetes) => (kubernetes.name.as_str(), kubernetes.list().await?),
-            Self::Server(server) => (server.name(), server.list().await?),
+        let listed = match self {
+            Self::Kubernetes(kubernetes) => kubernetes.list().await?,
+            Self::Server(server) => server.list().await?,
         };
-        let applications = listed
-            .iter()
-            .filter_map(|value| match Listed::read(value) {
-                Ok(listed) => Some(listed),
-                Err(error) => {
-                    tracing::debug!(argocd = name, %error, "an Application cannot be read");
-                    None
-                }
-            })
-            .collect();
-        Ok(Arc::new(applications))
+        Ok(Arc::new(listed))
     }
+
+    /// An Application as it is now, if it is there.
+    async fn current(&self, application: &Application) -> Result<Option<Listed>, InstanceError> {
+        match self {
+            Self::Kubernetes(kubernetes) => kubernetes.current(&application.name).await,
+            Self::Server(server) => server.current(application).await.map(Some),
+        }
+    }
+}
+
+/// Whether a list came to nothing.
+fn has_failed((_, outcome): &Newest) -> bool {
+    outcome.borrow().as_ref().is_some_and(Result::is_err)
 }
 
 fn labels(value: &Value) -> BTreeMap<String, String> {

@@ -1,44 +1,53 @@
 //! One look at a region's Applications, and what is done about what it shows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_waves::fleet::ArgocdCheck;
 
+use super::chosen::Chosen;
 use super::instance::{Instance, InstanceError, Listed, Refresh};
+use super::judged::find;
 use super::region_memory::RegionMemory;
 use super::{Action, Application};
 use crate::gates::{Target, Watch};
 
 /// One look at a region: what is asked, and what was listed.
-pub(super) struct Look<'a> {
-    pub(super) instance: &'a Instance,
-    pub(super) check: &'a ArgocdCheck,
-    pub(super) target: &'a Target,
-    pub(super) watch: &'a Watch,
-    pub(super) listed: &'a [Listed],
+pub(super) struct Look {
+    pub(super) instance: Arc<Instance>,
+    pub(super) check: ArgocdCheck,
+    pub(super) target: Target,
+    pub(super) watch: Watch,
+    pub(super) listed: Arc<Vec<Listed>>,
     pub(super) now: Duration,
 }
 
-impl Look<'_> {
-    /// Reads these Applications one by one; tells whether one is not any more as it was judged.
-    pub(super) async fn read_anew(
+impl Look {
+    /// Whether none of these Applications is wanting.
+    pub(super) fn shows_all(&self, chosen: &Chosen) -> bool {
+        let mut names = chosen.names.iter();
+        chosen.are_own
+            && !chosen.names.is_empty()
+            && names.all(|name| find(&self.listed, name).is_some())
+    }
+
+    /// Reads those of these Applications that are listed, each by itself; tells whether all of them are still there.
+    pub(super) async fn read(
         &self,
         names: &[String],
         memory: &mut RegionMemory,
     ) -> Result<bool, InstanceError> {
-        let judged: Vec<Application> = names
+        let listed: Vec<Application> = names
             .iter()
-            .filter_map(|name| memory.read.newest(self.listed, name))
+            .filter_map(|name| memory.read.newest(&self.listed, name))
             .map(|listed| listed.application.clone())
             .collect();
-        let mut changed = false;
-        for read in self.instance.current(&judged).await? {
-            changed |= judged.iter().any(|judged| {
-                read.application.is_newer_than(judged) && read.application.name == judged.name
-            });
+        let current = self.instance.current(&listed).await?;
+        let are_all_there = current.len() == listed.len();
+        for read in current {
             memory.read.keep(read);
         }
-        Ok(changed)
+        Ok(are_all_there)
     }
 
     /// Does what a verdict asks for; what does not work is asked for again by a later one.
@@ -50,7 +59,7 @@ impl Look<'_> {
             ..
         } = memory;
         let (Some(memory), Some(listed)) =
-            (applications.get_mut(name), read.newest(self.listed, name))
+            (applications.get_mut(name), read.newest(&self.listed, name))
         else {
             return;
         };

@@ -17,10 +17,10 @@ use super::{
     Baseline, Kind, Limits, Listing, Live, Memory, Owned, Pod, Reading, Related, Snapshot, Verdict,
     Wanted, judge,
 };
-use crate::blocking::in_place;
+use crate::blocking::in_turn;
 use crate::clock::Clock;
 use crate::gates::object_key::ObjectKey;
-use crate::gates::trees::RegionTrees;
+use crate::gates::trees::{RegionTrees, RenderedObject};
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
 use crate::regions::request::{self, RequestError};
@@ -96,7 +96,7 @@ impl WorkloadsGate {
             Err(error) => return Sample::new(Sampled::Unreachable, error.to_string()),
         };
         let trees = std::iter::once(place.tree).chain(place.older.iter().copied());
-        let rendered = match in_place(|| self.rendered(trees, memory)) {
+        let rendered = match self.rendered(trees, memory).await {
             Ok(rendered) => rendered,
             Err(evidence) => return Sample::new(Sampled::Unknown, evidence),
         };
@@ -161,7 +161,7 @@ impl WorkloadsGate {
     }
 
     /// What was rendered for these trees; read from git once for each.
-    fn rendered(
+    async fn rendered(
         &self,
         trees: impl Iterator<Item = Oid>,
         memory: &mut RegionMemory,
@@ -172,35 +172,38 @@ impl WorkloadsGate {
                 all.push(Arc::clone(known));
                 continue;
             }
-            let objects = self
-                .trees
-                .objects(tree)
-                .map_err(|error| error.to_string())?;
-            let mut rendered = Vec::new();
-            for object in objects {
-                // What the server names itself cannot be looked for.
-                let Ok(wanted) = Wanted::read(&object.manifest) else {
-                    continue;
-                };
-                if object.place.is_generated {
-                    continue;
-                }
-                let text = |field: &str| {
-                    let text = object.manifest.get(field).and_then(Value::as_str);
-                    text.unwrap_or_default().to_owned()
-                };
-                rendered.push(Rendered {
-                    api_version: text("apiVersion"),
-                    kind: text("kind"),
-                    wanted,
-                });
-            }
-            let rendered = Arc::new(rendered);
+            let of_fleet = self.trees.clone();
+            let rendered = in_turn(move || of_fleet.objects(tree).map(rendered)).await;
+            let rendered = Arc::new(rendered.map_err(|error| error.to_string())?);
             memory.rendered.insert(tree, Arc::clone(&rendered));
             all.push(rendered);
         }
         Ok(all)
     }
+}
+
+/// What is looked for in a cluster of the objects of a tree.
+fn rendered(objects: Vec<RenderedObject>) -> Vec<Rendered> {
+    let mut all = Vec::new();
+    for object in objects {
+        // What the server names itself cannot be looked for.
+        let Ok(wanted) = Wanted::read(&object.manifest) else {
+            continue;
+        };
+        if object.place.is_generated {
+            continue;
+        }
+        let text = |field: &str| {
+            let text = object.manifest.get(field).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        all.push(Rendered {
+            api_version: text("apiVersion"),
+            kind: text("kind"),
+            wanted,
+        });
+    }
+    all
 }
 
 /// One look at a cluster.
@@ -340,25 +343,27 @@ impl Asking<'_> {
             return Ok(());
         }
         let path = resource.path(namespace, None);
-        match request::list(self.client, &path, "").await {
-            Ok(values) => {
+        let wanted = |mut value: Value| {
+            let name = value
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .filter(|name| names.contains(*name))?
+                .to_owned();
+            // The items of a list do not name their kind.
+            if let Some(object) = value.as_object_mut() {
+                object.insert("kind".to_owned(), resource.kind.clone().into());
+                object.insert("apiVersion".to_owned(), resource.api_version().into());
+            }
+            let reading =
+                narrowed(&value).unwrap_or_else(|| Reading::Unread(UNREADABLE.to_owned()));
+            Some((name, reading))
+        };
+        match request::list_of(self.client, &path, "", wanted).await {
+            Ok(found) => {
                 for name in names {
                     live.objects.insert(key(name), Reading::Absent);
                 }
-                for mut value in values {
-                    let name = value
-                        .pointer("/metadata/name")
-                        .and_then(Value::as_str)
-                        .filter(|name| names.contains(*name))
-                        .map(str::to_owned);
-                    let Some(name) = name else { continue };
-                    // The items of a list do not name their kind.
-                    if let Some(object) = value.as_object_mut() {
-                        object.insert("kind".to_owned(), resource.kind.clone().into());
-                        object.insert("apiVersion".to_owned(), resource.api_version().into());
-                    }
-                    let reading =
-                        narrowed(&value).unwrap_or_else(|| Reading::Unread(UNREADABLE.to_owned()));
+                for (name, reading) in found {
                     live.objects.insert(key(&name), reading);
                 }
             }
@@ -391,8 +396,8 @@ impl Asking<'_> {
         path: &str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Listing<T>, RequestError> {
-        match request::list(self.client, path, "").await {
-            Ok(values) => Ok(Listing::Read(values.iter().filter_map(read).collect())),
+        match request::list_of(self.client, path, "", |object| read(&object)).await {
+            Ok(read) => Ok(Listing::Read(read)),
             Err(error) if is_of_all(&error) => Err(error),
             Err(error) => Ok(Listing::Failed(error.to_string())),
         }

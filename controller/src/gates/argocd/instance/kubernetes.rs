@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::application::{Application, Phase};
-use super::InstanceError;
+use super::{InstanceError, Listed, readable};
 use crate::regions::request::{self, RequestError};
 use crate::regions::{ClusterError, Clusters};
 
@@ -26,6 +26,7 @@ pub(crate) fn objects_path(namespace: &str, plural: &str) -> String {
 }
 
 /// An Argo CD as its cluster has it.
+#[derive(Clone)]
 pub(super) struct Kubernetes {
     /// Its name in the settings.
     pub(super) name: String,
@@ -38,10 +39,22 @@ pub(super) struct Kubernetes {
 
 impl Kubernetes {
     /// All Applications there are, as they are now.
-    pub(super) async fn list(&self) -> Result<Vec<Value>, InstanceError> {
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, InstanceError> {
         let client = self.client().await?;
-        let listed = request::list(&client, &self.path(APPLICATIONS), "").await;
-        listed.map_err(|error| self.failed(error))
+        let path = self.path(APPLICATIONS);
+        let listed = request::list_of(&client, &path, "", |object| readable(&self.name, &object));
+        listed.await.map_err(|error| self.failed(error))
+    }
+
+    /// An Application as it is now; `None` if there is none of that name.
+    pub(super) async fn current(&self, name: &str) -> Result<Option<Listed>, InstanceError> {
+        let client = self.client().await?;
+        let read = request::get(&client, &self.application(name)).await;
+        let Some(object) = read.map_err(|error| self.failed(error))? else {
+            return Ok(None);
+        };
+        let listed = Listed::read(&object).map_err(|_| self.failed(RequestError::Unreadable))?;
+        Ok(Some(listed))
     }
 
     /// Asks for a refresh of one Application; gives the version that the object has then.

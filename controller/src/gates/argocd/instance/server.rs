@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use self::client::ServerClient;
 pub use self::error::ServerError;
 use super::super::application::Application;
-use super::{InstanceError, Listed, Refreshed, Refreshing};
+use super::{InstanceError, Listed, Refreshed, Refreshing, readable};
 use crate::settings::ArgocdServer;
 
 /// What the syncs that are started from here are marked with, as name and value of an `info` of the operation. Argo CD takes
@@ -55,15 +55,14 @@ impl Server {
         }))
     }
 
-    /// Its name in the settings.
-    pub(super) fn name(&self) -> &str {
-        &self.0.name
-    }
-
     /// All Applications that the token may get, as the server last saw them.
-    pub(super) async fn list(&self) -> Result<Vec<Value>, InstanceError> {
+    pub(super) async fn list(&self) -> Result<Vec<Listed>, InstanceError> {
         let listed = self.applications().await;
-        listed.map_err(|error| self.failed(error))
+        let listed = listed.map_err(|error| self.failed(error))?;
+        let all = listed.iter();
+        Ok(all
+            .filter_map(|object| readable(&self.0.name, object))
+            .collect())
     }
 
     /// All Applications that the token may get, as the server last saw them.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tidegate_testkit::http::{HttpServer, Request, Response, Sending};
 
-use super::super::Instance;
+use super::super::{Instance, LOOKED_FOR_IN};
 use super::*;
 use crate::regions::Clusters;
 use crate::regions::request::LARGEST_ANSWER;
@@ -92,7 +92,11 @@ impl Fake {
     }
 
     async fn list_error(&self) -> String {
-        self.instance.applications().await.unwrap_err().to_string()
+        self.instance
+            .applications(LOOKED_FOR_IN)
+            .await
+            .unwrap_err()
+            .to_string()
     }
 }
 
@@ -117,7 +121,7 @@ fn read(object: &Value) -> Application {
 async fn all_applications_are_listed_with_the_token_that_is_there_now() {
     let list = json!({ "metadata": {}, "items": [object(7, 0), { "metadata": {} }] }).to_string();
     let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
-    let listed = fake.instance.applications().await.unwrap();
+    let listed = fake.instance.applications(LOOKED_FOR_IN).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].application, read(&object(7, 0)));
     assert_eq!(
@@ -140,7 +144,7 @@ async fn what_an_application_repeats_of_the_token_is_hidden() {
     repeating["status"]["health"] = json!({ "message": format!("asked by Bearer {TOKEN}") });
     let list = json!({ "items": [repeating] }).to_string();
     let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
-    let listed = fake.instance.applications().await.unwrap();
+    let listed = fake.instance.applications(LOOKED_FOR_IN).await.unwrap();
     let message = &listed[0].application.health.message;
     assert_eq!(message, "asked by Bearer ***");
 }
@@ -150,7 +154,14 @@ async fn none_at_all_is_a_list_too() {
     for items in [Value::Null, json!([])] {
         let list = json!({ "metadata": {}, "items": items }).to_string();
         let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
-        assert_eq!(fake.instance.applications().await.unwrap().len(), 0);
+        assert_eq!(
+            fake.instance
+                .applications(LOOKED_FOR_IN)
+                .await
+                .unwrap()
+                .len(),
+            0
+        );
     }
 }
 
@@ -266,11 +277,11 @@ async fn one_that_hangs_is_asked_once_whoever_gives_up() {
     });
     for _ in 0..3 {
         let short = Duration::from_millis(50);
-        let waited = tokio::time::timeout(short, fake.instance.applications()).await;
+        let waited = tokio::time::timeout(short, fake.instance.applications(LOOKED_FOR_IN)).await;
         assert!(waited.is_err());
     }
     drop(release);
-    assert!(fake.instance.applications().await.is_ok());
+    assert!(fake.instance.applications(LOOKED_FOR_IN).await.is_ok());
     // The second one: the first was asked for too long ago by then, or not.
     assert!(fake.asked().len() <= 2, "{:?}", fake.asked());
 }
@@ -292,7 +303,7 @@ async fn application_sets_are_left_to_argo_cd() {
     let fake = Fake::of(&object(1, 0));
     let asked = fake.instance.refresh_sets(|_| true).await.unwrap();
     assert_eq!((asked.len(), fake.asked().len()), (0, 0));
-    assert!(fake.instance.lists_may_lag());
+    assert!(fake.instance.hides_what_is_forbidden());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The gate with an Argo CD that it knows by its own API, whose lists show what was so a while ago.
+//! The gate with an Argo CD whose lists show what was so a while ago: through its cluster's API, and through its own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use git2::{Repository, Signature};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_renderer::tree::from_git;
-use tidegate_testkit::http::{HttpServer, Response};
+use tidegate_testkit::http::{HttpServer, Request, Response};
 use tidegate_waves::fleet::{ArgocdCheck, GateCheck};
 use tidegate_waves::gate::{Reading, Sample};
 use tidegate_waves::rollout::{Phase, Place};
@@ -18,7 +18,7 @@ use crate::clock::ManualClock;
 use crate::gates::trees::RegionTrees;
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
-use crate::settings::Argocd;
+use crate::settings::{Argocd, ClusterSource};
 
 const REPO: &str = "https://git.example.com/shop.git";
 const BRANCH: &str = "refs/heads/tidegate/canary";
@@ -29,8 +29,14 @@ struct Truth {
     version: u64,
     second: u32,
     refreshes: u32,
-    /// Whether the token may get it.
-    shown: bool,
+    /// What is listed.
+    list: String,
+    /// Whether the API fails.
+    fails: bool,
+    /// Whether the Application is there.
+    is_there: bool,
+    lists: u32,
+    reads: u32,
 }
 
 impl Truth {
@@ -40,6 +46,36 @@ impl Truth {
         set(&mut self.application, place, new);
         let version = self.version.to_string();
         set(&mut self.application, "/metadata/resourceVersion", version);
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
+        if self.fails {
+            return Response::json(503, "{}");
+        }
+        if request.path.ends_with("/applications") {
+            self.lists += 1;
+            return Response::json(200, self.list.as_str());
+        }
+        if !self.is_there {
+            return Response::json(404, "{}");
+        }
+        if request.method == "PATCH" {
+            // Argo CD compares behind the answer.
+            self.version += 1;
+            let mut asked = self.application.clone();
+            set(
+                &mut asked,
+                "/metadata/resourceVersion",
+                self.version.to_string(),
+            );
+            self.compare();
+            return Response::json(200, asked.to_string());
+        }
+        if request.query.contains("refresh=normal") {
+            self.compare();
+        }
+        self.reads += 1;
+        Response::json(200, self.application.to_string())
     }
 
     fn compare(&mut self) {
@@ -54,6 +90,13 @@ impl Truth {
     }
 }
 
+/// Which API is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    ItsApi,
+    ItsCluster,
+}
+
 struct World {
     truth: Arc<Mutex<Truth>>,
     gate: ArgocdGate,
@@ -65,7 +108,7 @@ struct World {
 }
 
 impl World {
-    fn new(phase: Phase) -> Self {
+    fn new(way: Way, phase: Phase) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repository = Repository::init_bare(folder.path().join("git")).unwrap();
         let manifest =
@@ -98,38 +141,44 @@ impl World {
                 "reconciledAt": "2026-03-01T10:00:00Z",
             },
         });
-        let list = json!({ "items": [application] }).to_string();
         let truth = Arc::new(Mutex::new(Truth {
+            list: json!({ "items": [application] }).to_string(),
             application,
             version: 10,
             second: 0,
             refreshes: 0,
-            shown: true,
+            fails: false,
+            is_there: true,
+            lists: 0,
+            reads: 0,
         }));
         let server = HttpServer::start({
             let truth = Arc::clone(&truth);
-            move |request| {
-                let mut truth = truth.lock().unwrap();
-                if request.path.ends_with("/applications") {
-                    let nothing = "{\"items\": []}";
-                    return Some(Response::json(
-                        200,
-                        if truth.shown { list.as_str() } else { nothing },
-                    ));
-                }
-                if request.query.contains("refresh=normal") {
-                    truth.compare();
-                }
-                Some(Response::json(200, truth.application.to_string()))
-            }
+            move |request| Some(truth.lock().unwrap().answer(&request))
         });
-        let token_file = folder.path().join("token");
-        std::fs::write(&token_file, "token").unwrap();
-        let settings = Argocd::by_its_api("argocd", &server.url("/"), token_file);
+        let (settings, clusters) = match way {
+            Way::ItsApi => {
+                let token_file = folder.path().join("token");
+                std::fs::write(&token_file, "token").unwrap();
+                let settings = Argocd::by_its_api("argocd", &server.url("/"), token_file);
+                (settings, Vec::new())
+            }
+            Way::ItsCluster => {
+                let kubeconfig = json!({
+                    "contexts": [{ "name": "argocd", "context": { "cluster": "c", "user": "u" } }],
+                    "clusters": [{ "name": "c", "cluster": { "server": server.url("/") } }],
+                    "users": [{ "name": "u", "user": { "token": "token" } }],
+                });
+                let file = folder.path().join("kubeconfig");
+                std::fs::write(&file, kubeconfig.to_string()).unwrap();
+                let settings = Argocd::by_its_cluster("argocd");
+                (settings, vec![ClusterSource::Kubeconfig(file)])
+            }
+        };
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let gate = ArgocdGate::new(
             &[settings],
-            &Arc::new(Clusters::new(Vec::new())),
+            &Arc::new(Clusters::new(clusters)),
             REPO,
             RegionTrees::new(folder.path().join("git")),
             clock.clone(),
@@ -191,22 +240,29 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_a_promotion_what_is_so_now_counts_and_not_what_is_listed() {
-    let mut world = World::new(Phase::Before);
-    let sample = world.sample().await;
-    assert_eq!(
-        sample.reading,
-        Reading::Healthy { proven: true },
-        "{sample:?}"
-    );
-    world.truth().set("/status/health/status", "Degraded");
-    let sample = world.sample().await;
-    assert_eq!(sample.reading, Reading::Bad, "{sample:?}");
-    assert_eq!(world.truth().refreshes, 0, "nothing is asked for before");
+    for way in [Way::ItsApi, Way::ItsCluster] {
+        let mut world = World::new(way, Phase::Before);
+        let sample = world.sample().await;
+        assert_eq!(
+            sample.reading,
+            Reading::Healthy { proven: true },
+            "{sample:?}"
+        );
+        world.truth().set("/status/health/status", "Degraded");
+        let sample = world.sample().await;
+        assert_eq!(sample.reading, Reading::Bad, "{sample:?}");
+        assert_eq!(world.truth().refreshes, 0, "nothing is asked for before");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_passes_by_what_a_refresh_answers_and_by_what_is_so_then() {
-    let mut world = World::new(Phase::After);
+    for way in [Way::ItsApi, Way::ItsCluster] {
+        passes_by_what_is_so(World::new(way, Phase::After)).await;
+    }
+}
+
+async fn passes_by_what_is_so(mut world: World) {
     let first = world.sample().await;
     assert_eq!(first.reading, Reading::Stale, "{first:?}");
     let mut seen = Vec::new();
@@ -247,12 +303,64 @@ async fn a_promotion_passes_by_what_a_refresh_answers_and_by_what_is_so_then() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_shown_nothing_is_told_apart_from_a_region_without_an_application() {
-    let mut world = World::new(Phase::After);
-    world.truth().shown = false;
+    let mut world = World::new(Way::ItsApi, Phase::After);
+    world.truth().list = "{\"items\": []}".to_owned();
     let sample = world.sample().await;
     assert_eq!(sample.reading, Reading::Unknown);
     assert!(
         sample.evidence.contains("shows the token no Application"),
         "{sample:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_finds_an_application_and_each_sample_reads_it_by_itself() {
+    for way in [Way::ItsApi, Way::ItsCluster] {
+        let mut world = World::new(way, Phase::Before);
+        for _ in 0..5 {
+            world.sample().await;
+        }
+        let truth = world.truth();
+        assert_eq!((truth.lists, truth.reads), (1, 5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_gone_is_looked_for_in_a_new_list() {
+    let mut world = World::new(Way::ItsCluster, Phase::Before);
+    world.sample().await;
+    {
+        let mut truth = world.truth();
+        truth.is_there = false;
+        truth.list = "{\"items\": []}".to_owned();
+    }
+    // Until a list may be a new one.
+    let mut evidence = Vec::new();
+    for _ in 0..1000 {
+        let sample = world.sample().await;
+        assert_eq!(sample.reading, Reading::Unknown, "{sample:?}");
+        evidence.push(sample.evidence);
+        if world.truth().lists > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(
+        evidence.last().unwrap().contains("shop-west"),
+        "{evidence:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hindered_a_list_hinders_no_later_one_for_long() {
+    let mut world = World::new(Way::ItsCluster, Phase::Before);
+    world.truth().fails = true;
+    let sample = world.sample().await;
+    assert_eq!(sample.reading, Reading::Unreachable, "{sample:?}");
+    world.truth().fails = false;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while world.sample().await.reading != (Reading::Healthy { proven: true }) {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
