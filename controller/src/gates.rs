@@ -211,7 +211,7 @@ impl Permits {
         let permits = || Arc::new(Semaphore::new(concurrent));
         Self {
             http: permits(),
-            // All of one Argo CD wait for the same list.
+            // All of one Argo CD wait for the same list; it bounds by itself how many read at once behind that.
             argocd: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             workloads: permits(),
         }

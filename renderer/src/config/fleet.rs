@@ -349,6 +349,16 @@ fn waves(reader: &Reader, fields: &Fields<'_>, defaults: &WaveDefaults<'_>) -> R
         };
         let name = wave_name(reader, &fields, &mut names);
         let policy = wave_policy(reader, &fields, defaults, index == 0);
+        if index == 0 && items.len() > 1 && policy.on_failure == OnFailure::Isolate {
+            reader.warn(
+                fields.get("onFailure").map_or(fields.span, |node| node.span),
+                format!(
+                    "{} is the first and only isolates what fails: a bad commit goes on to every wave behind it",
+                    fields.what()
+                ),
+                "write `onFailure: revert` or `hold` there",
+            );
+        }
         let Some((members, members_span, regions)) = members(reader, &fields) else {
             read.members_known = false;
             continue;

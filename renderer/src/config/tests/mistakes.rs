@@ -136,6 +136,11 @@ fn every_mistake_in_the_fleet_is_told_with_its_place_and_what_would_be_right() {
         ),
         (
             "[westus3]",
+            "[westus3]\n    onFailure: isolate",
+            "tidegate.yaml:10:16: warning: wave \"canary\" is the first and only isolates what fails: a bad commit goes on to every wave behind it => write `onFailure: revert` or `hold` there",
+        ),
+        (
+            "[westus3]",
             "[westus3]\n    gates: [healthy]",
             "tidegate.yaml:10:13: error: wave \"canary\" names the unknown gate \"healthy\" => did you mean `healthz`?",
         ),
