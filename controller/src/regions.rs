@@ -19,8 +19,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tidegate_waves::gate::Reading;
 use tokio::sync::Notify;
 
+use crate::gates::egress::{EgressRefused, EgressRules};
 use crate::settings::{ArgocdSecrets, ClusterSource, KubeconfigSecrets};
 
 use self::argocd_list::ArgocdList;
@@ -58,6 +60,14 @@ pub enum ClusterError {
         /// What is wrong with it; never what it says.
         message: String,
     },
+    /// A Secret names a server that may not be reached.
+    #[error("{place}: {refused}")]
+    EgressDenied {
+        /// Where it stands.
+        place: String,
+        /// Why.
+        refused: EgressRefused,
+    },
     /// Its API server has asked for patience, which is not over.
     #[error("the API server asks for patience (429), for {seconds} s more")]
     Patience {
@@ -72,6 +82,17 @@ pub enum ClusterError {
         /// Why there was no answer.
         message: String,
     },
+}
+
+impl ClusterError {
+    /// What it says of a region's cluster.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        match self {
+            Self::EgressDenied { .. } => Reading::EgressDenied,
+            _ => Reading::Unreachable,
+        }
+    }
 }
 
 /// Finds clusters by name.
@@ -90,6 +111,8 @@ pub struct Clusters {
     /// One of them was made, or could not be.
     made: Arc<Notify>,
     sign_ins: Arc<SignIns>,
+    /// What binds the servers that Secrets name.
+    egress: EgressRules,
 }
 
 /// A cluster that was found before.
@@ -111,9 +134,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 type Finding<'a, T> = Pin<Box<dyn Future<Output = Result<T, ClusterError>> + Send + 'a>>;
 
 impl Clusters {
-    /// Clusters that are looked up in these places, in this order.
+    /// Clusters that are looked up in these places, in this order. What Secrets name has to keep to the rules.
     #[must_use]
-    pub fn new(sources: Vec<ClusterSource>) -> Self {
+    pub fn new(sources: Vec<ClusterSource>, egress: EgressRules) -> Self {
         Self {
             sources,
             files: KubeconfigFiles::default(),
@@ -124,6 +147,7 @@ impl Clusters {
             making: Arc::default(),
             made: Arc::default(),
             sign_ins: Arc::new(SignIns::new()),
+            egress,
         }
     }
 
@@ -248,8 +272,9 @@ impl Clusters {
         let name = cluster.to_owned();
         let (known, making) = (Arc::clone(&self.known), Arc::clone(&self.making));
         let (made, sign_ins) = (Arc::clone(&self.made), Arc::clone(&self.sign_ins));
+        let egress = self.egress;
         let task = tokio::spawn(async move {
-            let built = build(&credentials, &sign_ins).await;
+            let built = build(&credentials, &sign_ins, egress).await;
             let client = built.map(|(client, signed_in)| {
                 let found = Known {
                     credentials,

@@ -65,7 +65,7 @@ pub struct Settings {
     /// How long a log must not move before another controller's work is taken over.
     #[serde(default = "default_takeover_after", with = "duration::text")]
     pub takeover_after: Duration,
-    /// What gates and alerts may reach beside public and private addresses.
+    /// What may be reached beside public and private addresses: by gates, by alerts, and where a Secret names a cluster.
     #[serde(default)]
     pub egress: EgressRules,
     /// The fleets.

@@ -14,6 +14,7 @@ use crate::doctor::{
     Finding, ReadRegion, Report, Severity, examine_clusters, examine_instances, policy,
     read_regions,
 };
+use crate::gates::egress::EgressRules;
 use crate::gates::trees::RegionTrees;
 use crate::regions::Clusters;
 use crate::regions::rights::roles;
@@ -43,7 +44,7 @@ pub struct DoctorArgs {
 
 /// Runs `tidegate doctor`.
 pub fn run(arguments: &DoctorArgs, terminal: &Terminal) -> Result<(), CommandError> {
-    let Some((_, fleet)) = arguments.log.settings()? else {
+    let Some((settings, fleet)) = arguments.log.settings()? else {
         return Err(
             CommandError::usage("ways to clusters stand in the operator's settings")
                 .hint("name them with --settings FILE"),
@@ -63,7 +64,7 @@ pub fn run(arguments: &DoctorArgs, terminal: &Terminal) -> Result<(), CommandErr
         .map_err(CommandError::failed)?;
     let mirror = view.as_ref().map(|view| view.repo().path().to_owned());
     let trees = RegionTrees::new(mirror.unwrap_or_default());
-    let mut report = runtime.block_on(examine(&fleet, &trees, &regions));
+    let mut report = runtime.block_on(examine(&fleet, settings.egress, &trees, &regions));
     let unseen = match (&view, regions.is_empty()) {
         (None, _) => Some(
             "nothing was promoted yet: what its gates need in which cluster is known from the first rollout on",
@@ -95,8 +96,13 @@ pub fn run(arguments: &DoctorArgs, terminal: &Terminal) -> Result<(), CommandErr
     }
 }
 
-async fn examine(fleet: &FleetSettings, trees: &RegionTrees, regions: &[ReadRegion]) -> Report {
-    let clusters = Arc::new(Clusters::new(fleet.clusters.clone()));
+async fn examine(
+    fleet: &FleetSettings,
+    egress: EgressRules,
+    trees: &RegionTrees,
+    regions: &[ReadRegion],
+) -> Report {
+    let clusters = Arc::new(Clusters::new(fleet.clusters.clone(), egress));
     let mut report = examine_clusters(&clusters, trees, regions).await;
     let log = format!("{}/log", fleet.prefix);
     report.extend(examine_instances(&clusters, &fleet.argocd, &fleet.repo, &log, regions).await);

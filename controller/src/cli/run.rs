@@ -311,7 +311,7 @@ pub(super) fn prober(
     clock: &Arc<dyn Clock>,
 ) -> Result<RegionProber, CommandError> {
     let http = HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
-    let clusters = Arc::new(Clusters::new(fleet.clusters.clone()));
+    let clusters = Arc::new(Clusters::new(fleet.clusters.clone(), settings.egress));
     let trees = RegionTrees::new(mirror.to_owned());
     let argocd = ArgocdGate::new(
         &fleet.argocd,

@@ -256,6 +256,7 @@ mod tests {
     use tidegate_waves::oid::Oid;
 
     use super::*;
+    use crate::gates::egress::EgressRules;
 
     const REPO: &str = "https://git.example.com/acme/shop.git";
 
@@ -283,7 +284,7 @@ mod tests {
             argocd: true,
         }];
         let looking = Looking {
-            clusters: &Arc::new(Clusters::new(Vec::new())),
+            clusters: &Arc::new(Clusters::new(Vec::new(), EgressRules::default())),
             settings: &settings,
             repositories: vec![REPO],
             log: "tidegate/log",

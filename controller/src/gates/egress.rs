@@ -47,6 +47,12 @@ const METADATA_V6: [Ipv6Addr; 2] = [
 ];
 
 impl EgressRules {
+    /// Forbids nothing.
+    pub(crate) const ANY: Self = Self {
+        loopback: true,
+        link_local: true,
+    };
+
     /// Whether this address may be connected to.
     pub fn check(self, address: IpAddr) -> Result<(), EgressRefused> {
         match refusal_by_default(address) {
@@ -55,6 +61,34 @@ impl EgressRules {
             _ => Ok(()),
         }
     }
+
+    /// The addresses of a name, by the operating system, that may be connected to, with the port 0; an error if there are
+    /// others alone.
+    pub(crate) async fn look_up(self, name: &str) -> Result<Vec<SocketAddr>, LookUpError> {
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in tokio::net::lookup_host((name, 0)).await? {
+            match self.check(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(reason) => refused = Some(reason),
+            }
+        }
+        match refused {
+            Some(reason) if allowed.is_empty() => Err(reason.into()),
+            _ => Ok(allowed),
+        }
+    }
+}
+
+/// Why a name leads to no address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookUpError {
+    /// The operating system does not know.
+    #[error(transparent)]
+    Unknown(#[from] std::io::Error),
+    /// The rules forbid all of them.
+    #[error(transparent)]
+    Refused(#[from] EgressRefused),
 }
 
 /// Which rule an address falls under, if any.
@@ -130,18 +164,10 @@ impl Resolve for CheckedResolver {
         let rules = self.rules;
         Box::pin(async move {
             // Port 0 is replaced by the URL's.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut refused = None;
-            let mut allowed: Vec<SocketAddr> = Vec::new();
-            for address in found {
-                match rules.check(address.ip()) {
-                    Ok(()) => allowed.push(address),
-                    Err(reason) => refused = Some(reason),
-                }
-            }
-            match refused {
-                Some(reason) if allowed.is_empty() => Err(reason.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+            match rules.look_up(name.as_str()).await {
+                Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
+                Err(LookUpError::Unknown(error)) => Err(error.into()),
+                Err(LookUpError::Refused(refused)) => Err(refused.into()),
             }
         })
     }

@@ -94,6 +94,7 @@ mod tests {
     use super::super::tests::kubeconfig_of;
     use super::super::{ClusterError, Clusters};
     use super::*;
+    use crate::gates::egress::EgressRules;
     use crate::settings::{ArgocdSecrets, ClusterSource};
 
     /// An Argo CD with the Secrets of these clusters, which counts how often it is asked for all of them.
@@ -134,10 +135,11 @@ mod tests {
             cluster: "management".to_owned(),
             namespace: "argocd".to_owned(),
         };
-        let clusters = Arc::new(Clusters::new(vec![
+        let sources = vec![
             ClusterSource::Kubeconfigs(folder.path().to_owned()),
             ClusterSource::ArgocdSecrets(secrets),
-        ]));
+        ];
+        let clusters = Arc::new(Clusters::new(sources, EgressRules::ANY));
         let mut looking = tokio::task::JoinSet::new();
         for name in names.clone() {
             let clusters = Arc::clone(&clusters);

@@ -11,8 +11,10 @@ use kube::Client;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tidegate_waves::gate::Reading;
 
 use super::sent;
+use crate::gates::egress::{EgressRefused, LookUpError};
 use crate::git::trailers::one_line;
 use crate::http_answer::{retry_after, root_cause};
 use crate::secret::Mask;
@@ -54,6 +56,9 @@ pub enum RequestError {
         /// The server's words, on one line.
         message: String,
     },
+    /// The server's name leads to addresses that may not be reached.
+    #[error(transparent)]
+    EgressDenied(EgressRefused),
     /// No answer came.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
@@ -66,7 +71,19 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// What it says of a region's cluster.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        match self {
+            Self::EgressDenied(_) => Reading::EgressDenied,
+            _ => Reading::Unreachable,
+        }
+    }
+
     fn of(error: kube::Error) -> Self {
+        if let Some(LookUpError::Refused(refused)) = root_cause(&error).downcast_ref() {
+            return Self::EgressDenied(*refused);
+        }
         match error {
             kube::Error::Auth(_) => Self::Unreachable(
                 "the credentials cannot be got; see the kubeconfig's plugin".to_owned(),

@@ -36,7 +36,7 @@ pub(super) fn kubeconfig_of(cluster: &serde_json::Value, user: &serde_json::Valu
 
 fn clusters(sources: Vec<ClusterSource>) -> Clusters {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Clusters::new(sources)
+    Clusters::new(sources, EgressRules::default())
 }
 
 /// The error's words; a client has no words.
@@ -287,6 +287,63 @@ fn secret(name: &str, config: &str) -> serde_json::Value {
         "metadata": { "name": format!("cluster-{name}") },
         "data": { "name": text(name), "server": text("https://127.0.0.1:1"), "config": text(config) },
     })
+}
+
+/// A management cluster with a kubeconfig for `aks-a` in a Secret, which leads to this server.
+fn management(server: &str, egress: EgressRules) -> (Clusters, HttpServer, tempfile::TempDir) {
+    let user = json!({ "token": "hunter2-token" });
+    let inner = kubeconfig_of(&json!({ "server": server }), &user);
+    let secret = json!({ "kind": "Secret", "data": { "value": STANDARD.encode(inner) } });
+    let holder = HttpServer::start(move |_| Some(Response::json(200, secret.to_string())));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    let to_holder = kubeconfig_of(&json!({ "server": holder.url("") }), &user);
+    std::fs::write(&file, to_holder).unwrap();
+    let sources = vec![
+        ClusterSource::Secrets(KubeconfigSecrets {
+            cluster: "x".to_owned(),
+            namespace: "kcm-system".to_owned(),
+            name: "{cluster}-kubeconfig".to_owned(),
+            key: "value".to_owned(),
+        }),
+        ClusterSource::Kubeconfig(file),
+    ];
+    (Clusters::new(sources, egress), holder, folder)
+}
+
+#[tokio::test]
+async fn whoever_writes_secrets_leads_us_neither_to_this_machine_nor_to_its_link() {
+    for server in [
+        "https://127.0.0.1:1",
+        "https://[::1]:1",
+        "https://[::ffff:127.0.0.1]:1",
+        "http://169.254.169.254",
+    ] {
+        let (clusters, _holder, _folder) = management(server, EgressRules::default());
+        let Err(error) = clusters.client("aks-a").await else {
+            panic!("{server} may be asked")
+        };
+        assert_eq!(error.reading(), Reading::EgressDenied, "{server}: {error}");
+        assert!(
+            error
+                .to_string()
+                .contains("Secret kcm-system/aks-a-kubeconfig"),
+            "{error}"
+        );
+    }
+    // A name is looked up when it is connected to, and so are spellings that only look like one.
+    for server in ["https://localhost:1", "http://2130706433:1"] {
+        let ask = async |egress: EgressRules| {
+            let (clusters, _holder, _folder) = management(server, egress);
+            let client = clusters.client("aks-a").await.unwrap();
+            request::get(&client, "/version").await.unwrap_err()
+        };
+        let error = ask(EgressRules::default()).await;
+        assert_eq!(error.reading(), Reading::EgressDenied, "{server}: {error}");
+        assert!(error.to_string().contains("egress.loopback"), "{error}");
+        let error = ask(EgressRules::ANY).await;
+        assert!(matches!(error, RequestError::Unreachable(_)), "{error}");
+    }
 }
 
 #[test]

@@ -15,14 +15,14 @@ pub struct Settings {
     /// How long a log must not move before another controller's work is taken over.
     #[schemars(regex(pattern = r"^(0|([0-9]+(ms|s|m|h))+)$"), extend("default" = "15s"))]
     pub takeover_after: Option<String>,
-    /// What gates and alerts may reach beside public and private addresses.
+    /// What may be reached beside public and private addresses: by gates, by alerts, and where a Secret names a cluster.
     pub egress: Option<Egress>,
     /// The fleets.
     #[schemars(length(min = 1))]
     pub fleets: Vec<Fleet>,
 }
 
-/// What gates and alerts may reach beside public and private addresses.
+/// What may be reached beside public and private addresses: by gates, by alerts, and where a Secret names a cluster.
 #[derive(Debug, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Egress {

@@ -142,6 +142,7 @@ mod tests {
     use super::super::examine_instances;
     use super::*;
     use crate::doctor::{ReadRegion, Severity};
+    use crate::gates::egress::EgressRules;
     use crate::regions::Clusters;
     use crate::settings::Argocd;
 
@@ -180,7 +181,7 @@ mod tests {
             workloads: None,
             argocd: true,
         }];
-        let clusters = Arc::new(Clusters::new(Vec::new()));
+        let clusters = Arc::new(Clusters::new(Vec::new(), EgressRules::default()));
         examine_instances(&clusters, &[settings], REPO, "tidegate/log", &regions).await
     }
 

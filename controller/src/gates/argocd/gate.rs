@@ -90,7 +90,7 @@ impl ArgocdGate {
             Ok(seen) => seen,
             Err(Unseen::Unknown(evidence)) => return Sample::new(Reading::Unknown, evidence),
             Err(Unseen::Unanswered(error)) => {
-                return Sample::new(Reading::Unreachable, error.to_string());
+                return Sample::new(error.reading(), error.to_string());
             }
             Err(Unseen::Silent) => {
                 let evidence = format!("no answer within {}", duration::format(watch.timeout));

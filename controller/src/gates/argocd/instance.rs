@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate_waves::gate::Reading;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -76,6 +77,16 @@ pub enum InstanceError {
 }
 
 impl InstanceError {
+    /// What it says of a region.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        match self {
+            Self::Cluster { source, .. } => source.reading(),
+            Self::Request { source, .. } => source.reading(),
+            Self::Server { .. } | Self::Silent { .. } => Reading::Unreachable,
+        }
+    }
+
     /// Whether we lack the right for what was asked, and will lack it the next time.
     ///
     /// Argo CD's own API says 403 also of what is gone, so that this is never known of it.

@@ -93,7 +93,7 @@ impl WorkloadsGate {
         let place = &watch.place;
         let client = match self.clusters.client(&place.cluster).await {
             Ok(client) => client,
-            Err(error) => return Sample::new(Sampled::Unreachable, error.to_string()),
+            Err(error) => return Sample::new(error.reading(), error.to_string()),
         };
         let trees = std::iter::once(place.tree).chain(place.older.iter().copied());
         let rendered = match self.rendered(trees, memory).await {
@@ -112,7 +112,7 @@ impl WorkloadsGate {
             Ok(found) => found,
             Err(error) => {
                 self.clusters.failed(&place.cluster, &error);
-                return Sample::new(Sampled::Unreachable, error.to_string());
+                return Sample::new(error.reading(), error.to_string());
             }
         };
         let now = self.clock.monotonic();
@@ -412,6 +412,7 @@ fn is_of_all(error: &RequestError) -> bool {
         error,
         RequestError::Unauthorized
             | RequestError::TooManyRequests { .. }
+            | RequestError::EgressDenied(_)
             | RequestError::Unreachable(_)
     )
 }

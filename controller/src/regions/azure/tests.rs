@@ -14,6 +14,7 @@ use tidegate_testkit::http::{HttpServer, Response, Wait};
 use tokio::sync::watch;
 
 use super::*;
+use crate::gates::egress::EgressRules;
 use crate::regions::client::{Credentials, Version};
 use crate::regions::request;
 use crate::regions::{ClusterError, Clusters};
@@ -76,7 +77,7 @@ impl Stage {
         });
         let folder = tempfile::tempdir().unwrap();
         let mut stage = Self {
-            clusters: Arc::new(Clusters::new(Vec::new())),
+            clusters: Arc::new(Clusters::new(Vec::new(), EgressRules::default())),
             entra,
             folder,
             seen,
@@ -156,7 +157,7 @@ impl Stage {
         let sources = vec![ClusterSource::Kubeconfigs(self.folder.path().to_owned())];
         Arc::new(Clusters {
             sign_ins: Arc::new(self.sign_ins(limits, token_file)),
-            ..Clusters::new(sources)
+            ..Clusters::new(sources, EgressRules::ANY)
         })
     }
 
@@ -317,7 +318,9 @@ async fn nobody_signs_in_for_a_kubeconfig_of_a_secret() {
         context: None,
         kubeconfig: Arc::new(kube::config::Kubeconfig::from_yaml(&text).unwrap()),
     };
-    let built = crate::regions::client::build(&credentials, &stage.clusters.sign_ins).await;
+    let built =
+        crate::regions::client::build(&credentials, &stage.clusters.sign_ins, EgressRules::ANY)
+            .await;
     assert!(built.is_err(), "there is no plugin");
     assert!(stage.entra.sign_ins().is_empty());
 }

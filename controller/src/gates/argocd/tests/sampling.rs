@@ -15,6 +15,7 @@ use tidegate_waves::rollout::{Phase, Place};
 use super::super::{ArgocdGate, RegionMemory};
 use super::fixture::set;
 use crate::clock::ManualClock;
+use crate::gates::egress::EgressRules;
 use crate::gates::trees::RegionTrees;
 use crate::gates::{Target, Watch};
 use crate::regions::Clusters;
@@ -178,7 +179,7 @@ impl World {
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let gate = ArgocdGate::new(
             &[settings],
-            &Arc::new(Clusters::new(clusters)),
+            &Arc::new(Clusters::new(clusters, EgressRules::default())),
             REPO,
             RegionTrees::new(folder.path().join("git")),
             clock.clone(),

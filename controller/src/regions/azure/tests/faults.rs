@@ -162,7 +162,7 @@ async fn a_connection_that_breaks_and_one_that_never_stands_are_told() {
     untrusting.http = OnceLock::from(http.unwrap());
     let clusters = Clusters {
         sign_ins: Arc::new(untrusting),
-        ..Clusters::new(stage.clusters.sources.clone())
+        ..Clusters::new(stage.clusters.sources.clone(), EgressRules::ANY)
     };
     let said = clusters.client("aks-a").await.map(|_| ()).unwrap_err();
     let said = said.to_string();

@@ -11,6 +11,7 @@ use tidegate_testkit::http::{HttpServer, Request, Response, Sending};
 
 use super::super::{Instance, LOOKED_FOR_IN};
 use super::*;
+use crate::gates::egress::EgressRules;
 use crate::regions::Clusters;
 use crate::regions::request::LARGEST_ANSWER;
 use crate::settings::{Argocd, ArgocdWay};
@@ -58,7 +59,7 @@ impl Fake {
                 repo_urls: Vec::new(),
                 sync: true,
             },
-            Arc::new(Clusters::new(Vec::new())),
+            Arc::new(Clusters::new(Vec::new(), EgressRules::default())),
         );
         Self {
             server,
