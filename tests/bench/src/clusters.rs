@@ -51,14 +51,9 @@ struct Applied {
 impl Clusters {
     /// The clusters of a fleet whose wave branches stand in a bare repo.
     pub(crate) fn start(shape: &Shape, repo: &Path) -> Self {
-        let of_wave = |wave: usize| {
-            let branch = format!("tidegate/{}", Shape::wave(wave));
-            let regions = shape.regions_of(wave).into_iter();
-            regions.map(move |region| (region, branch.clone()))
-        };
         let behind = Arc::new(Behind {
             repo: repo.to_owned(),
-            branches: (0..shape.waves).flat_map(of_wave).collect(),
+            branches: shape.branches(),
             applied: Mutex::default(),
             sick: Mutex::default(),
         });

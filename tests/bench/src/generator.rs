@@ -22,6 +22,8 @@ pub struct Shape {
     pub health: Option<String>,
     /// Whether a gate asks the regions' clusters.
     pub asks_clusters: bool,
+    /// Whether a gate asks an Argo CD.
+    pub asks_argocd: bool,
     /// How often a gate is asked.
     pub every: Duration,
     /// What the texts are drawn from.
@@ -47,6 +49,7 @@ impl Shape {
             manifests: 20,
             health: None,
             asks_clusters: false,
+            asks_argocd: false,
             every: Duration::from_secs(1),
             seed,
         }
@@ -67,6 +70,16 @@ impl Shape {
     pub fn asking_clusters(self, every: Duration) -> Self {
         Self {
             asks_clusters: true,
+            every,
+            ..self
+        }
+    }
+
+    /// The same with a gate that asks an Argo CD for the regions' Applications.
+    #[must_use]
+    pub fn asking_argocd(self, every: Duration) -> Self {
+        Self {
+            asks_argocd: true,
             every,
             ..self
         }
@@ -108,6 +121,16 @@ impl Shape {
             .filter(|region| self.wave_of(*region) == wave)
             .map(Self::region)
             .collect()
+    }
+
+    /// The branch of each region, by its name.
+    pub fn branches(&self) -> BTreeMap<String, String> {
+        let of_wave = |wave: usize| {
+            let branch = format!("tidegate/{}", Self::wave(wave));
+            let regions = self.regions_of(wave).into_iter();
+            regions.map(move |region| (region, branch.clone()))
+        };
+        (0..self.waves).flat_map(of_wave).collect()
     }
 
     /// All files of the fleet.
@@ -166,7 +189,10 @@ impl Shape {
             "  - name: workloads\n    workloads: { namespace: platform, stableFor: 0s }\n"
                 .to_owned()
         });
-        let mut gates = http.into_iter().chain(workloads).peekable();
+        let argocd = self
+            .asks_argocd
+            .then(|| "  - name: argocd\n    argocd: { stableFor: 0s }\n".to_owned());
+        let mut gates = http.into_iter().chain(workloads).chain(argocd).peekable();
         if gates.peek().is_none() {
             text.push_str("gates: []\n");
             return text;

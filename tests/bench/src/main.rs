@@ -12,6 +12,7 @@
     reason = "a measurement that cannot go on fails by a panic"
 )]
 
+mod argocd;
 mod chart;
 mod clusters;
 mod counting;

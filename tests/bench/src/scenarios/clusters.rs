@@ -9,6 +9,7 @@ use tidegate_testkit::wait::wait_until;
 
 use super::Setting;
 use super::latency::milliseconds;
+use crate::argocd::ArgoCd;
 use crate::clusters::Clusters;
 use crate::generator::{Shape, fleet_values};
 use crate::process;
@@ -16,7 +17,8 @@ use crate::site::{PATIENCE, Site};
 use crate::table::{Figure, Unit, percentile};
 
 pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
-    let mut figures = sweep(setting);
+    let mut figures = sweep_of_clusters(setting);
+    figures.extend(sweep_of_argocd(setting));
     figures.extend(verdicts(setting));
     figures
 }
@@ -48,11 +50,40 @@ fn start(setting: &Setting<'_>, site: &Site) -> Running {
     controller
 }
 
-/// `gates test` on a fleet of which every region is healthy.
-fn sweep(setting: &Setting<'_>) -> Vec<Figure> {
+fn sweep_of_clusters(setting: &Setting<'_>) -> Vec<Figure> {
     let regions = setting.size(1000, 20);
     let (site, _clusters) = site(setting, regions, 2, Duration::from_secs(10));
-    let mut controller = start(setting, &site);
+    let name = format!("{regions} clusters, 4 objects each: every gate asked once, whole process");
+    sweep(setting, &site, &name)
+}
+
+/// A fleet of which one Argo CD has an Application for each region.
+fn sweep_of_argocd(setting: &Setting<'_>) -> Vec<Figure> {
+    let regions = setting.size(1000, 20);
+    let shape = Shape {
+        manifests: 4,
+        ..Shape::new(regions, 2, setting.seed)
+    };
+    let shape = shape.asking_argocd(Duration::from_secs(5));
+    let site = Site::new(shape, std::sync::Arc::default());
+    let argocd = ArgoCd::start(&site.shape, &site.repo());
+    let folder = site.folder();
+    fs::write(folder.join("kubeconfig"), argocd.kubeconfig()).unwrap();
+    let settings = format!(
+        "dataDir: data\npoll: 30s\nfleets:\n  - name: {}\n    repo: {}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n    argocd: [{{ cluster: home }}]\n",
+        site.shape.name,
+        site.repo().display()
+    );
+    fs::write(folder.join("settings.yaml"), settings).unwrap();
+    let name =
+        format!("{regions} Applications of one Argo CD: every gate asked once, whole process");
+    sweep(setting, &site, &name)
+}
+
+/// `gates test` on a fleet of which every region is healthy.
+fn sweep(setting: &Setting<'_>, site: &Site, name: &str) -> Vec<Figure> {
+    let regions = site.shape.regions;
+    let mut controller = start(setting, site);
     controller.terminate();
     wait_until("the controller's end", PATIENCE, || {
         !controller.is_running()
@@ -71,16 +102,10 @@ fn sweep(setting: &Setting<'_>) -> Vec<Figure> {
     }
     let took = begun.elapsed();
     let said: Vec<Value> = serde_json::from_str(&asking.stdout()).unwrap();
-    let healthy = said.iter().filter(|said| said["says"] == "healthy").count();
-    assert_eq!(
-        healthy,
-        regions,
-        "{:?}",
-        said.iter().find(|said| said["says"] != "healthy")
-    );
-    let name = format!("{regions} clusters, 4 objects each: every gate asked once, whole process");
+    let other = said.iter().find(|said| said["says"] != "healthy");
+    assert!(said.len() == regions && other.is_none(), "{other:?}");
     vec![
-        Figure::time(name.clone(), took.as_secs_f64() * 1000.0).limit(10_000.0),
+        Figure::time(name, took.as_secs_f64() * 1000.0).limit(10_000.0),
         Figure::new(format!("{name}, peak memory"), memory, Unit::Mebibytes).limit(150.0),
     ]
 }
