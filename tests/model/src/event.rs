@@ -487,7 +487,8 @@ fn judged(mutant: Option<Mutant>, state: &State, mut world: World) -> State {
     }
     let changed = world.log.len() != state.world.log.len()
         || world.refs != state.world.refs
-        || world.pushed.len() != state.world.pushed.len();
+        || world.pushed.len() != state.world.pushed.len()
+        || world.sent.len() != state.world.sent.len();
     let wrong = if changed { audit(&world) } else { Vec::new() };
     let mut next = state.with(world);
     if !wrong.is_empty() {

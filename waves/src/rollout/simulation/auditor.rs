@@ -5,6 +5,7 @@
 
 mod endings;
 mod evidence;
+mod folders;
 mod forward;
 mod intents;
 mod last_good;
@@ -34,6 +35,8 @@ pub fn audit(world: &World) -> Vec<String> {
     audit.endings_wait_for_promotions();
     audit.every_commit_has_its_intent();
     audit.intents_close_once_and_truly();
+    audit.commits_change_their_batch_alone();
+    audit.one_revert_a_rollout();
     audit.failures_name_what_they_judged();
     audit.plans_stay_frozen();
     audit.evidence_is_positive();
@@ -42,6 +45,7 @@ pub fn audit(world: &World) -> Vec<String> {
     audit.regions_are_where_the_list_says();
     audit.progress_is_rare();
     audit.pushes_are_forward();
+    audit.what_was_applied_stays();
     audit.wrong
 }
 
@@ -124,3 +128,6 @@ impl<'a> Audit<'a> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ pub struct LateAppend {
 
 impl World {
     pub(super) fn push(&mut self, order: &PushOrder, controller: usize) -> PushOutcome {
+        self.sent
+            .insert((order.reference.clone(), order.old, order.new));
         match self.faults.get(&order.reference) {
             Some(Fault::Refused) => {
                 return PushOutcome::Refused {

@@ -145,6 +145,8 @@ pub struct World {
     pub revert_trees: BTreeMap<Oid, BTreeMap<String, Oid>>,
     /// All that ever stood on a ref that we pushed: ref, old, new, who.
     pub pushed: Vec<(String, Oid, Oid, String)>,
+    /// All that we ever sent, whether it arrived or not: ref, old, new.
+    pub sent: BTreeSet<(String, Oid, Oid)>,
     /// Commits of people on wave branches.
     pub foreign: BTreeSet<Oid>,
     /// Branches that people deleted or rewrote.
@@ -197,6 +199,7 @@ impl World {
             findings: BTreeMap::new(),
             revert_trees: BTreeMap::new(),
             pushed: Vec::new(),
+            sent: BTreeSet::new(),
             foreign: BTreeSet::new(),
             damaged: BTreeSet::new(),
             answers: Vec::new(),

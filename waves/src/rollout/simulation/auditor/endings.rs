@@ -43,20 +43,23 @@ impl Audit<'_> {
                         EntryKind::Reverted => excused.contains(&intent.new),
                         _ => false,
                     };
-                    if intent.draft.kind == MoveKind::Promote && !excuse {
-                        self.wrong.push(format!(
-                            "entry {seq}: promise 2: {kind} while a promotion is open"
-                        ));
-                    }
                     let waits_for_all = matches!(
                         kind,
                         EntryKind::Superseded | EntryKind::Aborted | EntryKind::Succeeded
                     );
-                    if waits_for_all && intent.draft.kind != MoveKind::SourceRevert {
+                    if intent.draft.kind == MoveKind::Promote && !excuse {
+                        self.wrong.push(format!(
+                            "entry {seq}: promise 2: {kind} while a promotion is open"
+                        ));
+                    } else if waits_for_all && intent.draft.kind != MoveKind::SourceRevert {
                         self.wrong
                             .push(format!("entry {seq}: {kind} while a move is open"));
                     }
                 }
+            }
+            let is_open = |new: &Oid| open.iter().any(|(intent, _)| intent.new == *new);
+            if !named.iter().all(is_open) {
+                self.say(seq, "promise 2: it names as open what is not");
             }
             if kind == EntryKind::RolloutOpened {
                 let incomplete = world.log[seq - 1]
@@ -128,5 +131,77 @@ impl Audit<'_> {
                 self.say(*seq, "promise 2: a sealed commit is on a branch");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::world::wave_ref;
+    use super::super::tests::{broken, closed, failed, good, newest, sealed};
+    use crate::log::{EntryKind, FolderChange, MoveKind, Outcome};
+
+    #[test]
+    fn promotions_behind_an_ending_are_named() {
+        broken(
+            "behind Failed",
+            failed(),
+            &[2],
+            "after the failure",
+            |world| {
+                let rollout = world.state().rollout.clone().unwrap();
+                let mut draft = world.draft(MoveKind::Promote);
+                draft.folders.push(FolderChange {
+                    region: "r0".to_owned(),
+                    tree: Some(rollout.plan.regions["r0"].tree),
+                });
+                world.allow(draft);
+            },
+        );
+        broken(
+            "open at Succeeded",
+            good(),
+            &[2],
+            "while a promotion is open",
+            |world| {
+                let (seq, which) = newest(world, MoveKind::Promote, "broad");
+                let intent = world.log[seq].intents[which].clone();
+                for seq in seq + 1..world.log.len() {
+                    let logged = world.logged(seq);
+                    logged
+                        .entry
+                        .closed
+                        .retain(|closing| closing.new != intent.new);
+                    if !logged.state.intents.contains(&intent) {
+                        logged.state.intents.push(intent.clone());
+                    }
+                }
+            },
+        );
+        broken(
+            "named, and not open",
+            failed(),
+            &[2],
+            "names as open",
+            |world| {
+                let at = world.position(EntryKind::Failed);
+                let tip = (wave_ref("canary"), world.tip("canary"));
+                world.logged(at).entry.open.push(tip);
+            },
+        );
+    }
+
+    #[test]
+    fn a_sealed_commit_on_a_branch_is_named() {
+        broken(
+            "copied",
+            sealed(),
+            &[2],
+            "sealed commit is on a branch",
+            |world| {
+                let (seq, which) = closed(world, Outcome::Sealed).unwrap();
+                let promoted = world.log[seq].entry.closed[which].new;
+                world.refs.insert("refs/heads/theirs".to_owned(), promoted);
+            },
+        );
     }
 }

@@ -28,13 +28,16 @@ impl Audit<'_> {
                 self.say(seq, "last good changed without a success");
             }
             if logged.entry.kind == EntryKind::Succeeded {
-                let rollout = logged.state.rollout.clone().unwrap();
+                let rollout = logged.state.rollout.as_ref();
                 for (region, good) in &logged.state.last_good {
-                    if trees(before).get(region) != Some(&good.tree)
-                        && !rollout.region(region).is_some_and(|(_, run)| {
-                            matches!(run.state, RegionState::Done | RegionState::NoChange)
-                        })
-                    {
+                    let is_proven = rollout.is_some_and(|rollout| {
+                        let planned = rollout.plan.regions.get(region);
+                        planned.is_some_and(|planned| planned.tree == good.tree)
+                            && rollout.region(region).is_some_and(|(_, run)| {
+                                matches!(run.state, RegionState::Done | RegionState::NoChange)
+                            })
+                    });
+                    if trees(before).get(region) != Some(&good.tree) && !is_proven {
                         self.say(seq, format!("last good of {region} advanced unproven"));
                     }
                 }
