@@ -11,7 +11,6 @@
 //!   get lost: then bakes take longer.
 
 mod candidate;
-pub mod crash;
 mod ending;
 mod inputs;
 pub mod log;
@@ -43,6 +42,7 @@ use self::ports::{RefView, Remote};
 use self::sampling::GATHER_SAMPLES;
 use crate::blocking;
 use crate::clock::Clock;
+use crate::crash;
 use crate::gates::{Observed, Prober, Sampler};
 use crate::git::failure::{Recovery, RemoteError};
 use crate::git::history::HistoryError;

@@ -5,6 +5,7 @@ pub mod audit;
 mod blocking;
 pub mod cli;
 pub mod clock;
+pub mod crash;
 pub mod doctor;
 pub mod engine;
 pub mod explain;

@@ -274,7 +274,7 @@ impl Cache {
         let rendered = match outcome {
             Ok((wanted, reads_parts_alone)) => {
                 let plan_commit = plan_commit(context.store, &commit, &wanted)?;
-                super::crash::point("after-render");
+                crate::crash::point("after-render");
                 info!(commit = %source, regions = wanted.regions.len(), milliseconds = milliseconds(started.elapsed()), "rendered");
                 let inputs = Inputs {
                     tree: commit.tree,

@@ -13,9 +13,8 @@ use tracing::debug;
 
 use super::log::{self, LogDamage};
 use super::ports::{RefView, Remote};
-use super::{
-    Ending, Engine, EngineError, PUSH_DEADLINE, Tip, Turn, blocking, candidate, crash, view,
-};
+use super::{Ending, Engine, EngineError, PUSH_DEADLINE, Tip, Turn, blocking, candidate, view};
+use crate::crash;
 use crate::git::history::History;
 
 impl<R: Remote> Engine<R> {

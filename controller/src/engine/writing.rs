@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use super::mint::Signature;
 use super::ports::Remote;
-use super::{Engine, EngineError, Tip, blocking, crash, log, mint};
+use super::{Engine, EngineError, Tip, blocking, log, mint};
+use crate::crash;
 use crate::git::history::History;
 
 impl<R: Remote> Engine<R> {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::statuses::{DesiredStatus, merge};
 use super::{CommitStatus, Forge, ForgeError, StatusState};
+use crate::crash;
 
 /// Most statuses that are kept in mind; those of the oldest commits are forgotten first.
 const MOST_STATUSES: usize = 4000;
@@ -240,7 +241,9 @@ impl Poster {
     }
 
     async fn write(&mut self, commit: Oid, status: CommitStatus) {
+        crash::point("before-status-posted");
         let posted = self.forge.post_status(commit, &status).await;
+        crash::point("after-status-posted");
         let now = Instant::now();
         let memory = &mut self.memory;
         memory.burst.push_back(now);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use tidegate_waves::rollout::{FleetIdentity, RevertObstacle, Rollout, SourceRevert};
 
 use super::{Forge, ForgeError, NewPullRequest, PullRequest};
+use crate::crash;
 use crate::engine::message;
 use crate::git::trailers::one_line;
 
@@ -66,7 +67,10 @@ pub async fn ensure(
     if let Some(found) = find().await.map_err(failed)? {
         return Ok(Some(found));
     }
-    let refused = match forge.create_pull_request(&new).await {
+    crash::point("before-pull-request-opened");
+    let answered = forge.create_pull_request(&new).await;
+    crash::point("after-pull-request-opened");
+    let refused = match answered {
         Ok(created) => return Ok(Some(created)),
         Err(error) => error,
     };

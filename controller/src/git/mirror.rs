@@ -511,7 +511,7 @@ impl Mirror {
         }
         if self.git_dir.exists() {
             fs::rename(&self.git_dir, &discarded).map_err(io(&self.git_dir))?;
-            crate::engine::crash::point("after-mirror-discarded");
+            crate::crash::point("after-mirror-discarded");
             fs::remove_dir_all(&discarded).map_err(io(&discarded))?;
         }
         let mut options = RepositoryInitOptions::new();

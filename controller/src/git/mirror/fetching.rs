@@ -8,6 +8,7 @@ use tidegate_waves::oid::Oid;
 
 use super::unreadable::is_unreadable;
 use super::{Mirror, RefView, TRACKING};
+use crate::crash;
 use crate::git::failure::RemoteError;
 
 impl Mirror {
@@ -17,12 +18,15 @@ impl Mirror {
             .outdated(listed)
             .map_err(|error| self.damaged(&error.message()))?;
         if !missing.is_empty() {
+            crash::point("before-fetch");
             match self.fetch_refs(&missing, &[]).await {
                 Err(error @ RemoteError::BadObjects { .. }) => {
                     self.fetch_unchecked(&missing, error).await?;
                 }
                 other => other?,
             }
+            // The objects are here, and what was listed is not believed yet.
+            crash::point("after-fetch");
         }
         let unreadable = self.unreadable_of(listed)?;
         self.leave_out_alone(unreadable, listed);

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use jiff::{Span, Timestamp};
 use tidegate_controller::clock::Clock;
-use tidegate_controller::engine::{self, Ending, Engine, EngineError, FleetOptions, crash};
+use tidegate_controller::crash;
+use tidegate_controller::engine::{self, Ending, Engine, EngineError, FleetOptions};
 use tidegate_controller::settings::{Author, Unsigned};
 use tidegate_controller::source::{Nudge, Source};
 use tidegate_renderer::tree::ObjectStore;

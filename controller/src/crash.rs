@@ -6,8 +6,11 @@
 //! and goes on where it was when somebody continues it: meanwhile a test can do anything to the world around it.
 //! With `:panic` behind it the engine that comes by panics, as by a bug.
 //!
+//! A point stands on both sides of every side effect: on git refs, on the mirror and the data folder, on forges and on
+//! receivers of alerts.
+//!
 //! With the feature `simulation` each point also tells a hook of the thread's own, which may end the engine by
-//! unwinding, as a panic would.
+//! unwinding, as a panic would. Only an engine runs there: what fetches, posts and alerts is not part of it.
 
 #[cfg(feature = "simulation")]
 mod hook {
@@ -20,7 +23,7 @@ mod hook {
         static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
     }
 
-    /// From now on `hook` is told the name of each point that an engine of this thread comes by; `None` tells nobody.
+    /// From now on `hook` is told the name of each point that this thread comes by; `None` tells nobody.
     pub fn tell(hook: Option<Hook>) {
         HOOK.with(|known| *known.borrow_mut() = hook);
     }
