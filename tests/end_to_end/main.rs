@@ -30,6 +30,7 @@ mod secrets;
 mod settle;
 mod several_controllers;
 mod ssh;
+mod telling;
 mod testkit;
 mod validate;
 

@@ -1,10 +1,10 @@
 //! What the regions of a small fleet answer: each speaks as its wave branch's manifests say, in the server's bare repo.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
 
 use crate::http::{HttpServer, Request, Response};
 use crate::small_fleet::BRANCHES;
+use crate::way::Way;
 
 /// A region of the last wave turns sick with versions that end so; with `-bad-<region>` it is that region.
 pub(crate) const SICK: &str = "-bad";
@@ -15,38 +15,18 @@ const STUCK: &str = "-stuck";
 /// The health of all regions, read from what their wave branches hold.
 pub struct Health {
     http: HttpServer,
-    cut: Arc<Cut>,
-}
-
-/// Whether the way to the regions is cut, and word of its end.
-#[derive(Default)]
-struct Cut {
-    is: Mutex<bool>,
-    over: Condvar,
-}
-
-impl Cut {
-    /// Whether it was cut; if so, it is cut no more when this returns.
-    fn met(&self) -> bool {
-        let is = self.is.lock().unwrap();
-        let was = *is;
-        drop(self.over.wait_while(is, |is| *is).unwrap());
-        was
-    }
+    way: Way,
 }
 
 impl Health {
     /// Reads the bare repo in a folder.
     pub fn start(repo: &Path) -> Self {
-        let cut = Arc::new(Cut::default());
+        let way = Way::default();
         let http = HttpServer::start({
-            let (repo, cut) = (repo.to_owned(), Arc::clone(&cut));
-            move |request| {
-                // As when packets are lost: no answer, and none that comes late.
-                (!cut.met()).then(|| answer(&repo, &request))
-            }
+            let (repo, way) = (repo.to_owned(), way.clone());
+            move |request| (!way.loses()).then(|| answer(&repo, &request))
         });
-        Self { http, cut }
+        Self { http, way }
     }
 
     /// What the endpoint `regions` of the settings is.
@@ -54,10 +34,13 @@ impl Health {
         self.http.url("")
     }
 
-    /// No region answers any more, or all do again.
+    /// No region answers any more, or all do again: as when packets are lost, and none that comes late.
     pub fn cut(&self, cut: bool) {
-        *self.cut.is.lock().unwrap() = cut;
-        self.cut.over.notify_all();
+        if cut {
+            self.way.silence();
+        } else {
+            self.way.open();
+        }
     }
 }
 

@@ -5,12 +5,14 @@
 //! <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::http::{HttpServer, Request, Response};
+use crate::way::Way;
 
 /// Most statuses of one context on one commit.
 const MOST_STATUSES: usize = 1000;
@@ -107,12 +109,51 @@ struct State {
     /// Known commits and the logins of their authors.
     commits: BTreeMap<String, Option<String>>,
     branches: Vec<String>,
+    /// The repository itself: its commits and branches are known as well.
+    bare: Option<PathBuf>,
     statuses: Vec<PostedStatus>,
     pulls: Vec<Pull>,
     asked: Vec<Asked>,
     faults: VecDeque<Fault>,
     /// Opened by somebody else as soon as somebody has looked for one.
     race: Option<Pull>,
+}
+
+impl State {
+    fn knows(&self, commit: &str) -> bool {
+        self.commits.contains_key(commit) || self.commit_of(commit).is_some()
+    }
+
+    /// The login of a commit's author, if there is one.
+    fn author(&self, commit: &str) -> Option<&str> {
+        self.commits.get(commit)?.as_deref()
+    }
+
+    fn has_branch(&self, branch: &str) -> bool {
+        let reference = format!("refs/heads/{branch}");
+        self.branches.iter().any(|known| known == branch) || self.commit_of(&reference).is_some()
+    }
+
+    /// Whether all commits of a branch are on another.
+    fn brings_nothing(&self, head: &str, base: &str) -> bool {
+        let commit = |branch: &str| self.commit_of(&format!("refs/heads/{branch}"));
+        match (self.repository_of(), commit(head), commit(base)) {
+            (Some(repository), Some(head), Some(base)) => {
+                head == base || repository.graph_descendant_of(base, head).unwrap_or(false)
+            }
+            _ => false,
+        }
+    }
+
+    fn repository_of(&self) -> Option<git2::Repository> {
+        git2::Repository::open_bare(self.bare.as_ref()?).ok()
+    }
+
+    fn commit_of(&self, revision: &str) -> Option<git2::Oid> {
+        let repository = self.repository_of()?;
+        let object = repository.revparse_single(revision).ok()?;
+        object.peel_to_commit().ok().map(|commit| commit.id())
+    }
 }
 
 /// The fake, on a free port of this machine.
@@ -126,16 +167,37 @@ pub struct FakeGithub {
 impl FakeGithub {
     /// Starts one that has this repository (`owner/name`) and accepts this token alone.
     pub fn start(repository: &str, token: &str) -> Self {
-        let state = Arc::new(Mutex::new(State {
+        let state = State {
             repository: repository.to_owned(),
             token: token.to_owned(),
             ..State::default()
-        }));
+        };
+        Self::with(state, Way::default())
+    }
+
+    /// One that knows of a bare repo whatever git was told, and is reached by a way.
+    pub fn of(bare: &Path, repository: &str, token: &str, way: Way) -> Self {
+        let state = State {
+            repository: repository.to_owned(),
+            token: token.to_owned(),
+            bare: Some(bare.to_owned()),
+            ..State::default()
+        };
+        Self::with(state, way)
+    }
+
+    fn with(state: State, way: Way) -> Self {
+        let state = Arc::new(Mutex::new(state));
         let gone = Arc::new((Mutex::new(false), Condvar::new()));
         let server = HttpServer::start({
             let state = Arc::clone(&state);
             let gone = Arc::clone(&gone);
-            move |request| answer(&state, &gone, &request)
+            move |request| {
+                if way.loses() {
+                    return None;
+                }
+                answer(&state, &gone, &request)
+            }
         });
         Self {
             server,
@@ -168,6 +230,11 @@ impl FakeGithub {
     /// Makes a branch known, from which a pull request can be opened.
     pub fn add_branch(&self, branch: &str) {
         self.state().branches.push(branch.to_owned());
+    }
+
+    /// Adds statuses that somebody posted before.
+    pub fn add_statuses(&self, posted: impl IntoIterator<Item = PostedStatus>) {
+        self.state().statuses.extend(posted);
     }
 
     /// Adds a pull request as somebody else opened it; its number is what it says.
@@ -379,19 +446,19 @@ fn carry_out(state: &mut State, request: &Request) -> Response {
     match (request.method.as_str(), parts.as_slice()) {
         ("POST", ["statuses", commit]) => post_status(state, commit, &body),
         ("GET", ["commits", commit, "status"]) => combined(state, commit, &query(request)),
-        ("GET", ["commits", commit]) => match state.commits.get(*commit) {
-            None => refusal(422, &format!("No commit found for SHA: {commit}")),
-            Some(author) => Response::json(
-                200,
-                json!({
-                    "sha": commit,
-                    "html_url": format!("https://github.example.com/{}/commit/{commit}", state.repository),
-                    "commit": { "author": { "name": "Ann", "email": "ann@example.com" } },
-                    "author": author.as_ref().map(|login| json!({ "login": login, "id": 1 })),
-                })
-                .to_string(),
-            ),
-        },
+        ("GET", ["commits", commit]) if !state.knows(commit) => {
+            refusal(422, &format!("No commit found for SHA: {commit}"))
+        }
+        ("GET", ["commits", commit]) => Response::json(
+            200,
+            json!({
+                "sha": commit,
+                "html_url": format!("https://github.example.com/{}/commit/{commit}", state.repository),
+                "commit": { "author": { "name": "Ann", "email": "ann@example.com" } },
+                "author": state.author(commit).map(|login| json!({ "login": login, "id": 1 })),
+            })
+            .to_string(),
+        ),
         ("GET", ["commits", commit, "pulls"]) => {
             let found: Vec<Value> = state
                 .pulls
@@ -444,7 +511,7 @@ fn text(body: &Value, field: &str) -> String {
 }
 
 fn post_status(state: &mut State, commit: &str, body: &Value) -> Response {
-    if !state.commits.contains_key(commit) {
+    if !state.knows(commit) {
         return refusal(422, &format!("No commit found for SHA: {commit}"));
     }
     let status = PostedStatus {
@@ -492,7 +559,7 @@ fn shown_status(status: &PostedStatus) -> Value {
 }
 
 fn combined(state: &State, commit: &str, query: &BTreeMap<String, String>) -> Response {
-    if !state.commits.contains_key(commit) {
+    if !state.knows(commit) {
         return refusal(404, "Not Found");
     }
     let newest: BTreeMap<&str, &PostedStatus> = state
@@ -560,9 +627,15 @@ fn list_pulls(state: &mut State, query: &BTreeMap<String, String>) -> Response {
 fn open_pull(state: &mut State, body: &Value) -> Response {
     let head = text(body, "head");
     let base = text(body, "base");
-    if !state.branches.contains(&head) {
+    if !state.has_branch(&head) {
         return invalid(
             &json!([{ "resource": "PullRequest", "field": "head", "code": "invalid" }]),
+        );
+    }
+    if state.brings_nothing(&head, &base) {
+        let message = format!("No commits between {base} and {head}");
+        return invalid(
+            &json!([{ "resource": "PullRequest", "code": "custom", "message": message }]),
         );
     }
     if state

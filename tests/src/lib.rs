@@ -14,6 +14,7 @@
 )]
 
 pub mod argocd;
+pub mod audience;
 pub mod branch_health;
 pub mod canaries;
 pub mod certificates;
@@ -38,4 +39,5 @@ pub mod ssh_server;
 pub mod stack;
 pub mod tidegate;
 pub mod wait;
+pub mod way;
 pub mod work;

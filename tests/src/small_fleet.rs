@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::audience::Audience;
 use crate::branch_health::{Health, SICK};
 use crate::canaries::STANDING;
 use crate::git_server::{GitServer, PASSWORD, USERNAME};
@@ -86,6 +87,8 @@ pub struct SmallFleet {
     pub work: Work,
     /// What the regions answer.
     pub health: Health,
+    /// A forge and a receiver of alerts, which its controllers then have in their settings.
+    pub audience: Option<Audience>,
     folder: tempfile::TempDir,
 }
 
@@ -197,8 +200,19 @@ impl SmallFleet {
             server,
             work,
             health,
+            audience: None,
             folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// The same with a forge and a receiver of alerts.
+    #[must_use]
+    pub fn with_audience(mut self) -> Self {
+        let settled = self.state().and_then(|state| state.settled);
+        let settled = settled.map(|settled| settled.source.to_string());
+        let bare = self.server.path(REPO);
+        self.audience = Some(Audience::of(&bare, &settled.unwrap_or_default()));
+        self
     }
 
     /// A folder of the test's own.
@@ -218,7 +232,7 @@ impl SmallFleet {
 
     /// A controller with a data folder of its own.
     pub fn controller(&self, name: &str) -> Controller<'_> {
-        Controller {
+        let controller = Controller {
             fleet: self,
             name: name.to_owned(),
             takeover_after: "1s",
@@ -229,7 +243,9 @@ impl SmallFleet {
             data: self.folder(name),
             program: built(),
             environment: BTreeMap::new(),
-        }
+        };
+        let audience = self.audience.iter().flat_map(Audience::settings);
+        audience.fold(controller, |controller, line| controller.setting(&line))
     }
 
     /// What a log entry holds; `None` while there is no log.

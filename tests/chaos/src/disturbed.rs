@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use tidegate_testkit::audience::Told;
 use tidegate_testkit::small_disk::SmallDisk;
 use tidegate_testkit::small_fleet::{Controller, LOG, REPO, SmallFleet};
 use tidegate_testkit::tidegate::{CRASH_AT, Running};
@@ -16,9 +17,13 @@ use crate::people::loose_ref;
 use crate::process::is_stopped;
 use crate::scenario::{Scenario, Step, how_it_stands, is_settled, rollout_ends};
 use crate::sweep::Case;
+use crate::telling::Telling;
 
 /// How long a disturbed scenario may take: beyond that it is stuck.
 const LIMIT: Duration = Duration::from_secs(90);
+/// How much longer where somebody is told: one that does not hold the log any more mends what it said too late only when
+/// the log has stood still for a minute.
+const TELLING: Duration = Duration::from_secs(120);
 /// How long a fault lasts at most where the controller does not say that it met it.
 const LASTS: Duration = Duration::from_secs(2);
 /// How long a controller is frozen at most: longer than its deadlines for git and for regions.
@@ -53,6 +58,12 @@ pub(crate) struct Run<'a> {
     steps: VecDeque<Step>,
     /// The log when the end was last looked for.
     looked: Option<String>,
+    /// Whether everything but the telling has come to its end.
+    ended: bool,
+    /// When the fault was over.
+    over_since: Option<Instant>,
+    /// What those who are told know.
+    telling: Telling<'a>,
     /// Where what was said is left, for whoever looks into a failure.
     pub(crate) said: Option<&'a Mutex<String>>,
     before: String,
@@ -64,6 +75,7 @@ impl<'a> Run<'a> {
         fleet: &'a SmallFleet,
         scenario: &'a Scenario,
         case: Option<(&'a Case<'a>, Option<&'a SmallDisk>)>,
+        wanted: Option<&'a Told>,
     ) -> Self {
         let mut controller = fleet
             .controller("first")
@@ -91,6 +103,9 @@ impl<'a> Run<'a> {
             second: None,
             steps: scenario.steps.iter().copied().collect(),
             looked: None,
+            ended: false,
+            over_since: None,
+            telling: Telling::new(wanted, case.map(|(case, _)| case.fault)),
             said: None,
             before: String::new(),
             restarts: 0,
@@ -129,20 +144,25 @@ impl<'a> Run<'a> {
     /// Carries the scenario out until it has come to its end and the fault is over.
     pub(crate) fn carry_out(&mut self) {
         let begun = Instant::now();
+        let limit = match self.fleet.audience {
+            Some(_) => LIMIT + TELLING,
+            None => LIMIT,
+        };
         let mut ended: Option<Instant> = None;
-        wait_for("an end to the loop", LIMIT * 2, || {
+        wait_for("an end to the loop", limit * 2, || {
             if let Some(said) = self.said {
                 // For whoever looks into a failure.
-                if begun.elapsed() > LIMIT {
+                if begun.elapsed() > limit {
                     *said.lock().unwrap() = self.said();
                 }
             }
             assert!(
-                begun.elapsed() < LIMIT,
-                "no end of {} within {LIMIT:?}; steps to go: {}; {}",
+                begun.elapsed() < limit,
+                "no end of {} within {limit:?}; steps to go: {}; {}; {}",
                 self.scenario.name,
                 self.steps.len(),
-                how_it_stands(self.fleet)
+                how_it_stands(self.fleet),
+                self.telling.difference(self.fleet).unwrap_or_default()
             );
             self.supervise();
             if let Some(step) = self.steps.front()
@@ -152,10 +172,12 @@ impl<'a> Run<'a> {
             {
                 self.steps.pop_front();
             }
-            if ended.is_none() && self.has_ended() {
+            self.disturb();
+            if !self.has_ended() {
+                ended = None;
+            } else if ended.is_none() {
                 ended = Some(Instant::now());
             }
-            self.disturb();
             let over = ended.is_some_and(|at| match self.phase {
                 Phase::Over => true,
                 // The last points are passed right behind the end.
@@ -169,6 +191,11 @@ impl<'a> Run<'a> {
     }
 
     fn has_ended(&mut self) -> bool {
+        self.ended = self.ended || self.has_settled();
+        self.ended && self.telling.is_done(self.fleet, self.over_since)
+    }
+
+    fn has_settled(&mut self) -> bool {
         if !self.steps.is_empty() {
             return false;
         }
@@ -205,6 +232,13 @@ impl<'a> Run<'a> {
     }
 
     fn disturb(&mut self) {
+        self.disturb_if_it_is_time();
+        if self.is_over() && self.over_since.is_none() {
+            self.over_since = Some(Instant::now());
+        }
+    }
+
+    fn disturb_if_it_is_time(&mut self) {
         let Some((case, disk)) = self.case else {
             return;
         };
@@ -214,6 +248,10 @@ impl<'a> Run<'a> {
                 if !self.first.1.is_running() {
                     let mut controller = self.first.0.clone();
                     if case.fault == Fault::Move {
+                        let identity = controller.data_folder().join("identity");
+                        self.telling.gone = fs::read_to_string(identity)
+                            .ok()
+                            .map(|text| text.trim_end().to_owned());
                         let _ = fs::remove_dir_all(controller.data_folder());
                         controller = self
                             .fleet

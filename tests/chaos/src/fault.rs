@@ -25,9 +25,9 @@ pub enum Fault {
     Full,
     /// Its file system answers with errors for a while.
     Broken,
-    /// For a while, git closes every connection, and regions do not answer.
+    /// For a while, git and those who are told close every connection, and regions do not answer.
     Cut,
-    /// For a while, neither git nor the regions answer, as when packets are lost.
+    /// For a while, neither git nor the regions nor those who are told answer, as when packets are lost.
     Silence,
 }
 
@@ -159,7 +159,7 @@ impl<'a> Applied<'a> {
         this
     }
 
-    /// Cuts the way to git and the regions: requests are refused, or (`silently`) never answered.
+    /// Cuts the way to git, the regions and those who are told: requests are refused, or (`silently`) never answered.
     pub(crate) fn cut(fleet: &'a SmallFleet, silently: bool) -> Self {
         let fault = if silently {
             ServerFault::Stall
@@ -169,6 +169,13 @@ impl<'a> Applied<'a> {
         let before = fleet.server.requests();
         fleet.server.fail(On::Any, fault);
         fleet.health.cut(true);
+        if let Some(audience) = &fleet.audience {
+            if silently {
+                audience.way.silence();
+            } else {
+                audience.way.close();
+            }
+        }
         Self::Cut(fleet, before)
     }
 
@@ -181,8 +188,12 @@ impl<'a> Applied<'a> {
     /// Whether the controller met it: it says so, or asked somebody who did not answer.
     pub(crate) fn was_met(&self, said: &str) -> bool {
         match self {
-            Self::Full(_) => said.contains("no space is left") || said.contains("No space left"),
-            Self::Broken(_) => said.contains("Input/output error") || said.contains("os error 5"),
+            Self::Full(_) => ["no space is left", "No space left", "disk is full"]
+                .iter()
+                .any(|words| said.contains(words)),
+            Self::Broken(_) => ["Input/output error", "os error 5", "disk I/O error"]
+                .iter()
+                .any(|words| said.contains(words)),
             Self::Cut(fleet, before) => fleet.server.requests() > *before,
         }
     }
@@ -198,6 +209,9 @@ impl Drop for Applied<'_> {
             }
             Self::Cut(fleet, _) => {
                 fleet.health.cut(false);
+                if let Some(audience) = &fleet.audience {
+                    audience.way.open();
+                }
                 fleet.server.clear();
             }
         }

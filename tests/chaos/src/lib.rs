@@ -22,5 +22,6 @@ mod process;
 pub mod scenario;
 pub mod soak;
 pub mod sweep;
+mod telling;
 
 pub use fault::Fault;

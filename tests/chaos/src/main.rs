@@ -43,13 +43,13 @@ struct SweepArguments {
     #[arg(long, value_parser = scenario)]
     scenario: Vec<&'static Scenario>,
 
-    /// Only this fault: kill, move, freeze, enospc, eio, cut; may be given again
+    /// Only this fault: kill, move, freeze, interleave, enospc, eio, cut, silence; may be given again
     #[arg(long, value_parser = fault)]
     fault: Vec<Fault>,
 
-    /// Only this side effect, such as after-intent:2
+    /// Only this side effect, such as after-intent:2, or after-intent for all of its passings; may be given again
     #[arg(long)]
-    point: Option<String>,
+    point: Vec<String>,
 
     /// Only so many cases, spread evenly over all
     #[arg(long, value_name = "NUMBER")]
@@ -110,7 +110,7 @@ fn main() -> ExitCode {
                 } else {
                     arguments.fault
                 },
-                point: arguments.point,
+                points: arguments.point,
                 sample: arguments.sample,
                 jobs: arguments.jobs,
                 results: arguments.resume.unwrap_or(fresh),

@@ -68,6 +68,21 @@ pub(crate) fn merge_revert(fleet: &SmallFleet) -> bool {
     true
 }
 
+/// Merges the pull request of a revert, on its page.
+pub(crate) fn merge_pull_request(fleet: &SmallFleet) -> bool {
+    let Some(audience) = &fleet.audience else {
+        return false;
+    };
+    let Some(pull) = audience.open_pull() else {
+        return false;
+    };
+    let merged = merge_revert(fleet);
+    if merged {
+        audience.merged(pull.number);
+    }
+    merged
+}
+
 /// Pushes; false where somebody else was first.
 pub(crate) fn try_push(fleet: &SmallFleet, refspec: &str) -> bool {
     let folder = fleet.work.path(".");

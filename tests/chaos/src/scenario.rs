@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_testkit::audience::Audience;
 use tidegate_testkit::branch_health::version_of;
+use tidegate_testkit::fake_github::{FakeGithub, PostedStatus};
 use tidegate_testkit::small_fleet::{BRANCHES, End, LOG, MAIN, REPO, SmallFleet, Story, copy};
 
 use crate::Fault;
-use crate::people::{intrude, merge_revert, request};
+use crate::people::{intrude, merge_pull_request, merge_revert, request};
 
 /// Something that somebody does once the fleet has come so far.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +42,18 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Bases {
     folder: tempfile::TempDir,
+    /// What a forge was told of the small fleet's first rollout.
+    posted: Vec<PostedStatus>,
 }
 
 impl Bases {
     /// Lets real controllers make them.
     pub fn make() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let this = Self { folder };
+        let mut this = Self {
+            folder,
+            posted: Vec::new(),
+        };
         let fleet = SmallFleet::of(Story::First);
         fleet.controller("base").settle(0);
         copy(&fleet.server.path(REPO), &this.settled());
@@ -57,6 +64,9 @@ impl Bases {
             .publish(&[("tidegate.yaml", &impatient)], "Wait less long");
         fleet.controller("base").settle(0);
         copy(&fleet.server.path(REPO), &this.impatient());
+        let fleet = SmallFleet::copied(&this.settled()).with_audience();
+        fleet.controller("base").settle(0);
+        this.posted = github(&fleet).posted();
         this
     }
 
@@ -118,6 +128,10 @@ fn on(base: &Path, version: &str) -> SmallFleet {
     let fleet = SmallFleet::copied(base);
     fleet.publish_version(version);
     fleet
+}
+
+fn github(fleet: &SmallFleet) -> &FakeGithub {
+    &fleet.audience.as_ref().expect("an audience").github
 }
 
 fn as_it_is(_: &mut End) {}
@@ -276,6 +290,31 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "RolledBack",
         either_way: as_it_is,
+        spared: &[],
+    },
+    Scenario {
+        name: "told",
+        about: "a bad commit on a protected config branch, and a forge and a receiver of alerts are told of it; a person merges the pull request",
+        begin: |bases| {
+            let fleet = on(&bases.settled(), "2-bad-east").with_audience();
+            github(&fleet).add_statuses(bases.posted.iter().cloned());
+            fleet.server.protect(REPO, MAIN);
+            fleet
+        },
+        steps: &[Step {
+            // Nobody merges what has not been proposed; and what is over before the controller has said that it waits for
+            // a person is never said.
+            when: |fleet| {
+                let proposed = |audience: &Audience| audience.open_pull().is_some();
+                fleet.audience.as_ref().is_some_and(proposed)
+                    && ["RevertPullRequest", "Quarantined"]
+                        .iter()
+                        .all(|reason| is_held_for(fleet, reason))
+            },
+            act: merge_pull_request,
+        }],
+        ends: "RolledBack",
+        either_way: End::forget_names_of_reverts,
         spared: &[],
     },
 ];

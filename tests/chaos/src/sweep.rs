@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use tidegate_testkit::audience::{Audience, Told};
 use tidegate_testkit::journal_audit;
 use tidegate_testkit::small_disk::SmallDisk;
 use tidegate_testkit::small_fleet::{End, REPO, SmallFleet, copy};
@@ -39,6 +40,8 @@ impl std::fmt::Display for Point {
 #[derive(Debug)]
 struct Undisturbed {
     end: End,
+    /// What those who are told know then.
+    told: Option<Told>,
     points: Vec<Point>,
 }
 
@@ -98,8 +101,8 @@ pub struct Options {
     pub scenarios: Vec<&'static Scenario>,
     /// Faults.
     pub faults: Vec<Fault>,
-    /// Only this point.
-    pub point: Option<String>,
+    /// Only these points, with the number of a passing or without; all of them if there are none.
+    pub points: Vec<String>,
     /// Only this many cases, spread evenly over all.
     pub sample: Option<usize>,
     /// How many run side by side.
@@ -131,11 +134,8 @@ pub fn run(options: &Options) -> bool {
             scenario.about
         );
         for point in points {
-            if options
-                .point
-                .as_ref()
-                .is_some_and(|only| *only != point.to_string())
-            {
+            let is_asked_for = |asked: &String| *asked == point.name || *asked == point.to_string();
+            if !options.points.is_empty() && !options.points.iter().any(is_asked_for) {
                 continue;
             }
             let faults = faults
@@ -293,13 +293,14 @@ fn table(results: &BTreeMap<String, Verdict>, options: &Options) {
 
 fn undisturbed(scenario: &Scenario, bases: &Bases) -> Undisturbed {
     let fleet = (scenario.begin)(bases);
-    let mut run = Run::new(&fleet, scenario, None);
+    let mut run = Run::new(&fleet, scenario, None, None);
     run.carry_out();
     let said = run.said();
     run.stop();
     journal_audit::check(&fleet);
     Undisturbed {
         end: end_of(&fleet, scenario),
+        told: fleet.audience.as_ref().map(Audience::told),
         points: points_in(&said),
     }
 }
@@ -326,7 +327,9 @@ fn points_in(said: &str) -> Vec<Point> {
         *nth += 1;
         let wanted = match name {
             "before-log-push" | "after-log-push" => false,
-            "after-look" | "after-sums" | "after-render" => *nth <= 3,
+            "after-look" | "after-sums" | "after-render" | "before-fetch" | "after-fetch" => {
+                *nth <= 3
+            }
             _ => true,
         };
         if wanted {
@@ -346,7 +349,8 @@ fn judge(case: &Case<'_>, bases: &Bases, wanted: &Undisturbed, keep: &Path) -> (
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let disk = (case.fault == Fault::Full)
             .then(|| SmallDisk::mount(fleet.folder("disk"), "16m").unwrap());
-        let mut run = Run::new(&fleet, case.scenario, Some((case, disk.as_ref())));
+        let disturbance = Some((case, disk.as_ref()));
+        let mut run = Run::new(&fleet, case.scenario, disturbance, wanted.told.as_ref());
         run.said = Some(&said);
         run.carry_out();
         let verdict = match (run.is_over(), run.was_met()) {
