@@ -220,6 +220,31 @@ pub const ALL: &[Scenario] = &[
         spared: &[],
     },
     Scenario {
+        name: "told",
+        about: "a bad commit on a protected config branch, and a forge and a receiver of alerts are told of it; a person merges the pull request",
+        begin: |bases| {
+            let fleet = on(&bases.settled(), "2-bad-east").with_audience();
+            github(&fleet).add_statuses(bases.posted.iter().cloned());
+            fleet.server.protect(REPO, MAIN);
+            fleet
+        },
+        steps: &[Step {
+            // Nobody merges what has not been proposed; and what is over before the controller has said that it waits for
+            // a person is never said.
+            when: |fleet| {
+                let proposed = |audience: &Audience| audience.open_pull().is_some();
+                fleet.audience.as_ref().is_some_and(proposed)
+                    && ["RevertPullRequest", "Quarantined"]
+                        .iter()
+                        .all(|reason| is_held_for(fleet, reason))
+            },
+            act: merge_pull_request,
+        }],
+        ends: "RolledBack",
+        either_way: End::forget_names_of_reverts,
+        spared: &[],
+    },
+    Scenario {
         name: "drift",
         about: "somebody pushes to a wave branch while it is given back, and later gives ours back",
         begin: |bases| on(&bases.settled(), "2-bad"),
@@ -290,31 +315,6 @@ pub const ALL: &[Scenario] = &[
         steps: &[],
         ends: "RolledBack",
         either_way: as_it_is,
-        spared: &[],
-    },
-    Scenario {
-        name: "told",
-        about: "a bad commit on a protected config branch, and a forge and a receiver of alerts are told of it; a person merges the pull request",
-        begin: |bases| {
-            let fleet = on(&bases.settled(), "2-bad-east").with_audience();
-            github(&fleet).add_statuses(bases.posted.iter().cloned());
-            fleet.server.protect(REPO, MAIN);
-            fleet
-        },
-        steps: &[Step {
-            // Nobody merges what has not been proposed; and what is over before the controller has said that it waits for
-            // a person is never said.
-            when: |fleet| {
-                let proposed = |audience: &Audience| audience.open_pull().is_some();
-                fleet.audience.as_ref().is_some_and(proposed)
-                    && ["RevertPullRequest", "Quarantined"]
-                        .iter()
-                        .all(|reason| is_held_for(fleet, reason))
-            },
-            act: merge_pull_request,
-        }],
-        ends: "RolledBack",
-        either_way: End::forget_names_of_reverts,
         spared: &[],
     },
 ];
