@@ -442,7 +442,15 @@ fn http_status(text: &str) -> Option<u16> {
         })
 }
 
-/// The line of git's that says most: the last fatal one, else the last error, else the last.
+/// What the system says of a disk that fails: git's own words behind it only tell what it had to give up.
+const OF_THE_DISK: [&str; 4] = [
+    "Input/output error",
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+];
+
+/// The line of git's that says most: one about the disk, else the last fatal one, else the last error, else the last.
 pub(crate) fn telling_line(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
@@ -455,7 +463,18 @@ pub(crate) fn telling_line(stderr: &str) -> String {
             .rev()
             .find_map(|line| line.strip_prefix(prefix))
     };
-    let line = with("fatal: ")
+    // A server's own disk may be what fails: its lines begin otherwise.
+    let of_the_disk = lines.iter().find_map(|line| {
+        let said = line
+            .strip_prefix("fatal: ")
+            .or_else(|| line.strip_prefix("error: "))?;
+        OF_THE_DISK
+            .iter()
+            .any(|words| said.contains(words))
+            .then_some(said)
+    });
+    let line = of_the_disk
+        .or_else(|| with("fatal: "))
         .or_else(|| with("error: "))
         .or_else(|| lines.last().copied())
         .unwrap_or("it said nothing");
@@ -571,6 +590,18 @@ mod tests {
         ] {
             assert_eq!(reason(stderr), expected, "{stderr}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_named_and_not_what_git_gave_up_for_it() {
+        let said = "error: unable to create temporary file: Input/output error\nfatal: failed to write object\nfatal: unpack-objects failed";
+        assert_eq!(
+            telling_line(said),
+            "unable to create temporary file: Input/output error"
+        );
+        let said =
+            "remote: error: fsync: Input/output error\nfatal: the remote end hung up unexpectedly";
+        assert_eq!(telling_line(said), "the remote end hung up unexpectedly");
     }
 
     proptest! {
