@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::ConfigExt as _;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tower::util::option_layer;
 use tower::{Layer as _, Service, service_fn};
@@ -199,7 +201,18 @@ fn stack(config: Config, egress: Option<EgressRules>) -> kube::Result<Client> {
     let mut connector = HttpConnector::new_with_resolver(Resolver { rules: egress });
     // The layer around it knows of TLS.
     connector.enforce_http(false);
-    let connector = connection.rustls_https_connector_with_connector(connector)?;
+    let connector = if connection.tls_server_name.is_some() {
+        connection.rustls_https_connector_with_connector(connector)?
+    } else {
+        let mut tls = connection.rustls_client_config()?;
+        // A client has one server. Room for the sessions of many would be a third of what it costs.
+        tls.resumption = Resumption::in_memory_sessions(1);
+        HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector)
+    };
     let mut connector = TimeoutConnector::new(connector);
     connector.set_connect_timeout(Some(CONNECT_WITHIN));
     connector.set_read_timeout(Some(SILENT_FOR));
