@@ -1,6 +1,19 @@
 //! Commits that are good: all the way through the waves, and those that change nothing.
 
+use std::collections::BTreeSet;
+
 use super::fleet::{Fleet, LOG, MAIN, REGIONS, REPO, WAVES};
+
+#[test]
+fn what_an_entry_names_has_the_date_of_the_entry_before_it_however_long_ago_that_was() {
+    // A quick machine is done with the rest within one second, which is what dates tell apart.
+    let fleet = Fleet::with(|text| text.replacen("bake: 0s", "bake: 1s", 1));
+    fleet.settle(0);
+    let dates = fleet.git(&["log", "--first-parent", "--format=%ct", LOG]);
+    let dates: BTreeSet<&str> = dates.lines().collect();
+    assert!(dates.len() > 1, "{dates:?}");
+    fleet.audit();
+}
 
 #[test]
 fn the_first_commit_goes_through_all_waves_in_order() {
