@@ -137,7 +137,8 @@ pub fn endpoint_url(base: &Url, relative: &str) -> Result<Url, Sample> {
 /// The address that a URL names, if its host is one.
 #[must_use]
 pub fn literal_address(url: &Url) -> Option<std::net::IpAddr> {
-    crate::gates::http::literal_address(url)
+    url.host_str()
+        .and_then(crate::gates::egress::literal_address)
 }
 
 /// What a forge's answer means that is no success.

@@ -10,8 +10,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use super::event::Event;
-use crate::gates::egress::EgressRules;
-use crate::gates::http::{guarded_client, literal_address};
+use crate::gates::egress::{EgressRules, literal_address};
+use crate::gates::http::guarded_client;
 use crate::http_answer;
 
 /// The longest that a receiver may take.
@@ -74,7 +74,7 @@ impl Http {
 
     /// A POST to an address, if the egress rules let it.
     pub(super) fn post(&self, url: &Url) -> Result<RequestBuilder, Delivery> {
-        if let Some(address) = literal_address(url) {
+        if let Some(address) = url.host_str().and_then(literal_address) {
             self.rules
                 .check(address)
                 .map_err(|denied| Delivery::Refused {

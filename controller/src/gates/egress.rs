@@ -3,10 +3,15 @@
 //! Who may commit config must not be able to make the controller talk to itself or to the cloud's
 //! metadata services. An address is judged where it is about to be connected to, never by its name.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns;
+use reqwest::dns::{Addrs, Resolve, Resolving};
 use serde::{Deserialize, Serialize};
+use tower::{BoxError, Service};
 
 /// What may be reached beside public and private addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,34 +66,6 @@ impl EgressRules {
             _ => Ok(()),
         }
     }
-
-    /// The addresses of a name, by the operating system, that may be connected to, with the port 0; an error if there are
-    /// others alone.
-    pub(crate) async fn look_up(self, name: &str) -> Result<Vec<SocketAddr>, LookUpError> {
-        let mut refused = None;
-        let mut allowed = Vec::new();
-        for address in tokio::net::lookup_host((name, 0)).await? {
-            match self.check(address.ip()) {
-                Ok(()) => allowed.push(address),
-                Err(reason) => refused = Some(reason),
-            }
-        }
-        match refused {
-            Some(reason) if allowed.is_empty() => Err(reason.into()),
-            _ => Ok(allowed),
-        }
-    }
-}
-
-/// Why a name leads to no address.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LookUpError {
-    /// The operating system does not know.
-    #[error(transparent)]
-    Unknown(#[from] std::io::Error),
-    /// The rules forbid all of them.
-    #[error(transparent)]
-    Refused(#[from] EgressRefused),
 }
 
 /// Which rule an address falls under, if any.
@@ -151,25 +128,58 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// The address by which a host is named, if it is one and no name.
+pub(crate) fn literal_address(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
 /// Resolves names by the operating system and keeps only what the rules allow, so that the address
 /// that was checked is the address that is connected to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CheckedResolver {
+pub(crate) struct CheckedResolver {
     /// The rules.
-    pub(super) rules: EgressRules,
+    pub(crate) rules: EgressRules,
 }
 
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let rules = self.rules;
-        Box::pin(async move {
-            // Port 0 is replaced by the URL's.
-            match rules.look_up(name.as_str()).await {
-                Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
-                Err(LookUpError::Unknown(error)) => Err(error.into()),
-                Err(LookUpError::Refused(refused)) => Err(refused.into()),
+impl CheckedResolver {
+    /// The addresses of a name that may be connected to, with the port 0; an error if there are others alone.
+    async fn look_up(self, name: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in tokio::net::lookup_host((name, 0)).await? {
+            match self.rules.check(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(reason) => refused = Some(reason),
             }
-        })
+        }
+        match refused {
+            Some(reason) if allowed.is_empty() => Err(reason.into()),
+            _ => Ok(allowed.into_iter()),
+        }
+    }
+}
+
+/// For clients of gates and receivers. The port 0 is replaced by the URL's.
+impl Resolve for CheckedResolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
+        let resolver = *self;
+        Box::pin(async move { Ok(Box::new(resolver.look_up(name.as_str()).await?) as Addrs) })
+    }
+}
+
+/// For clients of API servers.
+impl Service<dns::Name> for CheckedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Self::Future {
+        let resolver = *self;
+        Box::pin(async move { resolver.look_up(name.as_str()).await })
     }
 }
 

@@ -16,7 +16,7 @@ use tidegate_waves::gate::{Reading, Sample};
 
 use self::endpoint::ReadyEndpoint;
 use self::judge::Answer;
-use super::egress::{CheckedResolver, EgressRules};
+use super::egress::{CheckedResolver, EgressRules, literal_address};
 use crate::http_answer::{self, BodyError};
 use crate::secret::Mask;
 use crate::settings::Endpoint;
@@ -123,7 +123,7 @@ impl HttpProber {
             }
         };
         // Names are checked when they are resolved; addresses never get there.
-        if let Some(address) = literal_address(&url) {
+        if let Some(address) = url.host_str().and_then(literal_address) {
             self.rules
                 .check(address)
                 .map_err(|reason| denied(&reason.to_string()))?;
@@ -193,11 +193,6 @@ pub(crate) fn guarded_client(rules: EgressRules) -> ClientBuilder {
         .pool_max_idle_per_host(0)
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(Arc::new(CheckedResolver { rules }))
-}
-
-/// The host of a URL if it is an address, however it is written there.
-pub(crate) fn literal_address(url: &Url) -> Option<std::net::IpAddr> {
-    url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
 fn unreachable(why: &str) -> Sample {

@@ -1,18 +1,12 @@
 //! Clients of API servers.
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::ConfigExt as _;
@@ -20,14 +14,14 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tower::util::option_layer;
-use tower::{Layer as _, Service, service_fn};
+use tower::{Layer as _, service_fn};
 
 use super::ClusterError;
 use super::azure::{SignIns, SignedIn};
 use super::kubeconfig::{FileVersion, narrowed};
 use super::sent;
 use crate::blocking::in_turn;
-use crate::gates::egress::{EgressRefused, EgressRules, LookUpError};
+use crate::gates::egress::{CheckedResolver, EgressRules, literal_address};
 
 /// How long it may take until a connection stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -101,7 +95,7 @@ pub(super) async fn build(
         message: message.to_owned(),
     };
     let mut signed_in = None;
-    let mut binding = None;
+    let mut rules = EgressRules::ANY;
     let (mut config, place) = match credentials {
         Credentials::InCluster => {
             let place = "the service account of the controller's pod";
@@ -146,13 +140,16 @@ pub(super) async fn build(
                         .map_err(|error| unusable(place, &error.to_string()))?;
                 }
                 Version::Text(_) => {
-                    binding = Some(egress);
-                    check_address(&config.cluster_url, egress).map_err(|refused| {
-                        ClusterError::EgressDenied {
-                            place: place.clone(),
-                            refused,
-                        }
-                    })?;
+                    rules = egress;
+                    // One that is a name is looked up, and checked, when it is connected to.
+                    if let Some(address) = config.cluster_url.host().and_then(literal_address) {
+                        rules
+                            .check(address)
+                            .map_err(|refused| ClusterError::EgressDenied {
+                                place: place.clone(),
+                                refused,
+                            })?;
+                    }
                 }
             }
             (config, place.as_str())
@@ -163,10 +160,10 @@ pub(super) async fn build(
     let runs_a_program =
         config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
     let client = if runs_a_program {
-        let stacked = tokio::task::spawn_blocking(move || stack(config, binding)).await;
+        let stacked = tokio::task::spawn_blocking(move || stack(config, rules)).await;
         stacked.map_err(|_| unusable(place, "its client could not be made"))?
     } else {
-        in_turn(move || stack(config, binding)).await
+        in_turn(move || stack(config, rules)).await
     };
     match client {
         Ok(client) => Ok((client, signed_in)),
@@ -183,7 +180,7 @@ pub(super) async fn build(
 /// The library's own stack has no place for that, and costs half as much memory again, which a thousand clusters make a lot of.
 /// It would also run a plugin up to three times to learn what kind of credentials it gives: so the part that makes connections
 /// gets no such credentials.
-fn stack(config: Config, egress: Option<EgressRules>) -> kube::Result<Client> {
+fn stack(config: Config, rules: EgressRules) -> kube::Result<Client> {
     let authorise = config.auth_layer()?;
     let mut connection = config;
     let user = &mut connection.auth_info;
@@ -198,7 +195,7 @@ fn stack(config: Config, egress: Option<EgressRules>) -> kube::Result<Client> {
         // Somebody else may have chosen meanwhile, which is as good.
         drop(aws_lc_rs::default_provider().install_default());
     }
-    let mut connector = HttpConnector::new_with_resolver(Resolver { rules: egress });
+    let mut connector = HttpConnector::new_with_resolver(CheckedResolver { rules });
     // The layer around it knows of TLS.
     connector.enforce_http(false);
     let connector = if connection.tls_server_name.is_some() {
@@ -225,34 +222,6 @@ fn stack(config: Config, egress: Option<EgressRules>) -> kube::Result<Client> {
     let sending = option_layer(authorise).layer(sending);
     let sending = connection.base_uri_layer().layer(sending);
     Ok(Client::new(sending, connection.default_namespace))
-}
-
-/// Fails where a server is named by an address that may not be connected to; a name is looked up when it is connected to.
-fn check_address(server: &Uri, egress: EgressRules) -> Result<(), EgressRefused> {
-    let host = server.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
-    address.map_or(Ok(()), |address: IpAddr| egress.check(address))
-}
-
-/// Looks names of servers up by the operating system, and keeps what the rules allow, if there are any.
-#[derive(Debug, Clone, Copy)]
-struct Resolver {
-    rules: Option<EgressRules>,
-}
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = LookUpError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let rules = self.rules.unwrap_or(EgressRules::ANY);
-        Box::pin(async move { Ok(rules.look_up(name.as_str()).await?.into_iter()) })
-    }
 }
 
 /// What is wrong with a kubeconfig; the library's own words may quote what it says, or what its plugin was given.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tidegate_waves::gate::Reading;
 
 use super::sent;
-use crate::gates::egress::{EgressRefused, LookUpError};
+use crate::gates::egress::EgressRefused;
 use crate::git::trailers::one_line;
 use crate::http_answer::{retry_after, root_cause};
 use crate::secret::Mask;
@@ -81,7 +81,7 @@ impl RequestError {
     }
 
     fn of(error: kube::Error) -> Self {
-        if let Some(LookUpError::Refused(refused)) = root_cause(&error).downcast_ref() {
+        if let Some(refused) = root_cause(&error).downcast_ref::<EgressRefused>() {
             return Self::EgressDenied(*refused);
         }
         match error {

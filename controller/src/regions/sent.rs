@@ -4,11 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::Connect;
 use kube::client::Body;
-use tower::BoxError;
+use tower::{BoxError, Service, ServiceExt as _};
 
 use crate::secret::Mask;
 
@@ -34,15 +31,16 @@ fn password(credentials: &str) -> Option<String> {
 }
 
 /// Sends a request that is authorised already, and puts beside its answer what it was authorised with.
-pub(super) async fn send<C>(
-    connections: legacy::Client<C, Body>,
+pub(super) async fn send<S, B>(
+    connections: S,
     request: Request<Body>,
-) -> Result<Response<Incoming>, BoxError>
+) -> Result<Response<B>, BoxError>
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
 {
     let sent = request.headers().get(AUTHORIZATION).cloned().map(Sent);
-    let mut response = connections.request(request).await?;
+    let mut response = connections.oneshot(request).await.map_err(Into::into)?;
     if let Some(sent) = sent {
         response.extensions_mut().insert(sent);
     }

@@ -10,7 +10,7 @@ use tidegate_waves::gate::{Reading, Sample};
 use tidegate_waves::rollout::Phase;
 use tokio::time::{Instant, timeout_at};
 
-use super::instance::{FOUND_IN, Instance, InstanceError, LOOKED_FOR_IN};
+use super::instance::{Instance, InstanceError, LIST_IS_NEW_FOR, LIST_SERVES_FOR};
 use super::judged::Judged;
 use super::look::Look;
 use super::region_judge::Judge;
@@ -24,6 +24,9 @@ use crate::settings::Argocd;
 
 /// How long it may take to ask Argo CD for something.
 const ACTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The most lists that one sample looks for a region's Applications in.
+const MOST_LISTS: usize = 3;
 
 /// Reads Argo CDs.
 pub struct ArgocdGate {
@@ -118,33 +121,33 @@ impl ArgocdGate {
         watch: &Watch,
         memory: &mut RegionMemory,
         deadline: Instant,
-    ) -> Result<(Look, Judged), Unseen> {
+    ) -> Result<(Arc<Look>, Judged), Unseen> {
         let instance = self.instance(check.instance.as_deref())?;
         memory.take_answers(&target.region);
-        for age in [FOUND_IN, LOOKED_FOR_IN, LOOKED_FOR_IN] {
+        let mut age = LIST_SERVES_FOR;
+        for _ in 0..MOST_LISTS {
             let listed = timeout_at(deadline, instance.applications(age))
                 .await
                 .map_err(|_| Unseen::Silent)??;
-            if listed.is_empty() && instance.hides_what_is_forbidden() && age < FOUND_IN {
+            if listed.is_empty() && instance.hides_what_is_forbidden() && age < LIST_SERVES_FOR {
                 let name = &instance.settings().name;
                 return Err(Unseen::Unknown(format!(
                     "Argo CD {name}: its API shows the token no Application; `tidegate doctor` says what it needs"
                 )));
             }
-            let look = Look {
+            let look = Arc::new(Look {
                 instance: Arc::clone(instance),
                 check: check.clone(),
                 target: target.clone(),
                 watch: watch.clone(),
                 listed,
                 now: self.clock.monotonic(),
-            };
-            let (look, question) = self.apart(look, memory, Judge::question).await;
-            let question = question?;
-            if age == FOUND_IN && !look.shows_all(&question.chosen) {
+            });
+            let question = self.apart(&look, memory, Judge::question).await?;
+            if age == LIST_SERVES_FOR && !look.shows_all(&question.chosen) {
+                age = LIST_IS_NEW_FOR;
                 continue;
             }
-            // One that is gone since it was listed is none in the next list.
             let are_all_there = timeout_at(deadline, look.read(&question.chosen.names, memory))
                 .await
                 .map_err(|_| Unseen::Silent)??;
@@ -152,8 +155,11 @@ impl ArgocdGate {
                 let judge = move |judge: &Judge, look: &Look, memory: &mut RegionMemory| {
                     judge.judge(look, question, memory)
                 };
-                return Ok(self.apart(look, memory, judge).await);
+                let judged = self.apart(&look, memory, judge).await;
+                return Ok((look, judged));
             }
+            // What is gone since it was listed is not in a list that is asked for from now on.
+            age = Duration::ZERO;
         }
         Err(Unseen::Unknown(
             "its Applications are deleted and made again all the time".to_owned(),
@@ -181,19 +187,19 @@ impl ArgocdGate {
     /// Does work that reads git on a thread for such work, with all that it needs.
     async fn apart<T: Send + 'static>(
         &self,
-        look: Look,
+        look: &Arc<Look>,
         memory: &mut RegionMemory,
         work: impl FnOnce(&Judge, &Look, &mut RegionMemory) -> T + Send + 'static,
-    ) -> (Look, T) {
-        let judge = Arc::clone(&self.judge);
+    ) -> T {
+        let (judge, look) = (Arc::clone(&self.judge), Arc::clone(look));
         let mut own = std::mem::take(memory);
-        let (look, own, done) = in_turn(move || {
+        let (own, done) = in_turn(move || {
             let done = work(&judge, &look, &mut own);
-            (look, own, done)
+            (own, done)
         })
         .await;
         *memory = own;
-        (look, done)
+        done
     }
 
     /// Does what the verdicts ask for.

@@ -30,10 +30,10 @@ pub use self::refresh::{Refresh, Refreshed, Refreshing};
 pub use self::server::ServerError;
 pub(crate) use self::server::{STARTED_BY_US, Server};
 
-/// How long a list may have been asked for that shows which Applications are a region's.
-pub(super) const FOUND_IN: Duration = Duration::from_secs(15);
-/// The same where it does not show them: they may have been made since.
-pub(super) const LOOKED_FOR_IN: Duration = Duration::from_secs(1);
+/// How long a list serves that shows which Applications are a region's. It counts from when it was asked for.
+pub(super) const LIST_SERVES_FOR: Duration = Duration::from_secs(15);
+/// How long one serves that does not show them: they may have been made since.
+pub(super) const LIST_IS_NEW_FOR: Duration = Duration::from_secs(1);
 /// How long a list may take.
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
 /// The least time between two requests to generate `ApplicationSet`s anew.
@@ -196,7 +196,7 @@ impl Instance {
         let mut oldest = before(age).unwrap_or_else(Instant::now);
         if lock(&self.newest).as_ref().is_some_and(has_failed) {
             // What hindered it may be over.
-            oldest = oldest.max(before(LOOKED_FOR_IN).unwrap_or(oldest));
+            oldest = oldest.max(before(LIST_IS_NEW_FOR).unwrap_or(oldest));
         }
         loop {
             let (asked_at, mut outcome) = self.newest(oldest);

@@ -23,22 +23,35 @@ pub(crate) fn run(setting: &Setting<'_>) -> Vec<Figure> {
     figures
 }
 
-/// A fleet whose gate asks the regions' clusters, four objects in each.
-fn site(setting: &Setting<'_>, regions: usize, waves: usize, every: Duration) -> (Site, Clusters) {
+/// A fleet of four objects in each region, and its settings, which lead to its clusters by a kubeconfig that is still to be written.
+fn site(
+    setting: &Setting<'_>,
+    (regions, waves): (usize, usize),
+    asking: impl FnOnce(Shape) -> Shape,
+) -> Site {
     let shape = Shape {
         manifests: 4,
         ..Shape::new(regions, waves, setting.seed)
     };
-    let site = Site::new(shape.asking_clusters(every), std::sync::Arc::default());
-    let clusters = Clusters::start(&site.shape, &site.repo());
-    let folder = site.folder();
-    fs::write(folder.join("kubeconfig"), clusters.kubeconfig()).unwrap();
+    let site = Site::new(asking(shape), std::sync::Arc::default());
     let settings = format!(
-        "dataDir: data\npoll: 30s\nfleets:\n  - name: {}\n    repo: {}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n",
+        "dataDir: data\npoll: 30s\nfleets:\n  - name: {}\n    repo: {}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n    argocd: [{{ cluster: home }}]\n",
         site.shape.name,
         site.repo().display()
     );
-    fs::write(folder.join("settings.yaml"), settings).unwrap();
+    fs::write(site.folder().join("settings.yaml"), settings).unwrap();
+    site
+}
+
+/// One whose gate asks the regions' clusters.
+fn site_of_clusters(
+    setting: &Setting<'_>,
+    size: (usize, usize),
+    every: Duration,
+) -> (Site, Clusters) {
+    let site = site(setting, size, |shape| shape.asking_clusters(every));
+    let clusters = Clusters::start(&site.shape, &site.repo());
+    fs::write(site.folder().join("kubeconfig"), clusters.kubeconfig()).unwrap();
     (site, clusters)
 }
 
@@ -52,7 +65,7 @@ fn start(setting: &Setting<'_>, site: &Site) -> Running {
 
 fn sweep_of_clusters(setting: &Setting<'_>) -> Vec<Figure> {
     let regions = setting.size(1000, 20);
-    let (site, _clusters) = site(setting, regions, 2, Duration::from_secs(10));
+    let (site, _clusters) = site_of_clusters(setting, (regions, 2), Duration::from_secs(10));
     let name = format!("{regions} clusters, 4 objects each: every gate asked once, whole process");
     sweep(setting, &site, &name)
 }
@@ -60,21 +73,10 @@ fn sweep_of_clusters(setting: &Setting<'_>) -> Vec<Figure> {
 /// A fleet of which one Argo CD has an Application for each region.
 fn sweep_of_argocd(setting: &Setting<'_>) -> Vec<Figure> {
     let regions = setting.size(1000, 20);
-    let shape = Shape {
-        manifests: 4,
-        ..Shape::new(regions, 2, setting.seed)
-    };
-    let shape = shape.asking_argocd(Duration::from_secs(5));
-    let site = Site::new(shape, std::sync::Arc::default());
+    let every = Duration::from_secs(5);
+    let site = site(setting, (regions, 2), |shape| shape.asking_argocd(every));
     let argocd = ArgoCd::start(&site.shape, &site.repo());
-    let folder = site.folder();
-    fs::write(folder.join("kubeconfig"), argocd.kubeconfig()).unwrap();
-    let settings = format!(
-        "dataDir: data\npoll: 30s\nfleets:\n  - name: {}\n    repo: {}\n    clusters: [{{ kubeconfig: kubeconfig }}]\n    argocd: [{{ cluster: home }}]\n",
-        site.shape.name,
-        site.repo().display()
-    );
-    fs::write(folder.join("settings.yaml"), settings).unwrap();
+    fs::write(site.folder().join("kubeconfig"), argocd.kubeconfig()).unwrap();
     let name =
         format!("{regions} Applications of one Argo CD: every gate asked once, whole process");
     sweep(setting, &site, &name)
@@ -114,7 +116,7 @@ fn sweep(setting: &Setting<'_>, site: &Site, name: &str) -> Vec<Figure> {
 /// One such answer is enough for the gate.
 fn verdicts(setting: &Setting<'_>) -> Vec<Figure> {
     let rounds = setting.size(10, 1);
-    let (site, clusters) = site(setting, 10, 3, Duration::from_secs(1));
+    let (site, clusters) = site_of_clusters(setting, (10, 3), Duration::from_secs(1));
     let mut controller = start(setting, &site);
     let waves: Vec<usize> = (0..site.shape.waves).collect();
     let sick = site.shape.regions_of(2);

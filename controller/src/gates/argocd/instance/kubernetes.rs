@@ -26,7 +26,6 @@ pub(crate) fn objects_path(namespace: &str, plural: &str) -> String {
 }
 
 /// An Argo CD as its cluster has it.
-#[derive(Clone)]
 pub(super) struct Kubernetes {
     /// Its name in the settings.
     pub(super) name: String,

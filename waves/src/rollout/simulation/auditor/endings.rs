@@ -12,23 +12,19 @@ impl Audit<'_> {
     pub(super) fn endings_wait_for_promotions(&mut self) {
         let world = self.world;
         let closed = self.closed_at();
-        let mut open: Vec<(Intent, usize)> = Vec::new();
+        let mut open: Vec<&Intent> = Vec::new();
+        let mut excused: BTreeSet<Oid> = BTreeSet::new();
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let mut sealing: Option<String> = None;
         for (seq, logged) in self.entries() {
             for closing in &logged.entry.closed {
-                open.retain(|(intent, _)| {
+                open.retain(|intent| {
                     (&intent.draft.reference, intent.new) != (&closing.reference, closing.new)
                 });
             }
             let kind = logged.entry.kind;
             let named: BTreeSet<Oid> = logged.entry.open.iter().map(|(_, new)| *new).collect();
-            let excused: BTreeSet<Oid> = world
-                .log
-                .iter()
-                .take(seq + 1)
-                .flat_map(|known| known.entry.open.iter().map(|(_, new)| *new))
-                .collect();
+            excused.extend(&named);
             if matches!(
                 kind,
                 EntryKind::Failed
@@ -37,7 +33,7 @@ impl Audit<'_> {
                     | EntryKind::Succeeded
                     | EntryKind::Reverted
             ) {
-                for (intent, _) in &open {
+                for intent in &open {
                     let excuse = match kind {
                         EntryKind::Failed => named.contains(&intent.new),
                         EntryKind::Reverted => excused.contains(&intent.new),
@@ -57,7 +53,7 @@ impl Audit<'_> {
                     }
                 }
             }
-            let is_open = |new: &Oid| open.iter().any(|(intent, _)| intent.new == *new);
+            let is_open = |new: &Oid| open.iter().any(|intent| intent.new == *new);
             if !named.iter().all(is_open) {
                 self.say(seq, "promise 2: it names as open what is not");
             }
@@ -70,7 +66,7 @@ impl Audit<'_> {
                 if !incomplete
                     && open
                         .iter()
-                        .any(|(intent, _)| intent.draft.kind == MoveKind::Revert)
+                        .any(|intent| intent.draft.kind == MoveKind::Revert)
                 {
                     self.say(seq, "opened while a give-back is open");
                 }
@@ -104,9 +100,8 @@ impl Audit<'_> {
                 }
             }
             for intent in &logged.intents {
-                let same_ref: Vec<&Intent> = open
+                let same_ref: Vec<&&Intent> = open
                     .iter()
-                    .map(|(known, _)| known)
                     .filter(|known| known.draft.reference == intent.draft.reference)
                     .collect();
                 let seals_it = intent.draft.kind == MoveKind::Seal
@@ -123,7 +118,7 @@ impl Audit<'_> {
                     ));
                 }
             }
-            open.extend(logged.intents.iter().map(|intent| (intent.clone(), seq)));
+            open.extend(&logged.intents);
         }
         for (new, (seq, outcome)) in &closed {
             let on_a_branch = world.refs.values().any(|tip| self.on_chain(*tip, *new));

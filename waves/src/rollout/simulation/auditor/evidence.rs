@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::world::Logged;
 use super::Audit;
-use crate::fleet::OnUnreachable;
+use crate::fleet::{OnUnreachable, Sampling};
 use crate::log::EntryKind;
 use crate::oid::Oid;
 use crate::rollout::{Baseline, FailureReason, RegionState, Rollout};
@@ -106,12 +106,7 @@ impl<'a> Audit<'a> {
                     && answer.is_bad
             })
             .count();
-        let needed = rollout
-            .plan
-            .gates_of(region)
-            .iter()
-            .map(|gate| gate.sampling.failures as usize)
-            .min();
+        let needed = fewest(rollout, region, |sampling| sampling.failures);
         (bad < needed.unwrap_or(1)).then(|| format!("{region} failed on {bad} bad answers"))
     }
 
@@ -176,13 +171,7 @@ impl<'a> Audit<'a> {
         let Some(planned) = rollout.plan.regions.get(region) else {
             return;
         };
-        let needed = rollout
-            .plan
-            .gates_of(region)
-            .iter()
-            .map(|gate| gate.sampling.successes as usize)
-            .min();
-        let Some(needed) = needed else {
+        let Some(needed) = fewest(rollout, region, |sampling| sampling.successes) else {
             return;
         };
         let healthy: Vec<Duration> = self
@@ -210,6 +199,12 @@ impl<'a> Audit<'a> {
             self.say(seq, format!("promise 8: {region} is done before its bake"));
         }
     }
+}
+
+/// How many answers of a kind the gate wants that wants the fewest; `None` where a region has no gates.
+fn fewest(rollout: &Rollout, region: &str, of: impl Fn(&Sampling) -> u32) -> Option<usize> {
+    let gates = rollout.plan.gates_of(region);
+    gates.iter().map(|gate| of(&gate.sampling) as usize).min()
 }
 
 #[cfg(test)]

@@ -165,6 +165,16 @@ mod tests {
         world.rollout_at(at).failure.as_mut().unwrap()
     }
 
+    /// The canary gets some older tree.
+    fn give_back(world: &mut World) {
+        let mut draft = world.draft(MoveKind::Revert);
+        draft.folders.push(FolderChange {
+            region: "r0".to_owned(),
+            tree: Some(id(&"older")),
+        });
+        world.allow(draft);
+    }
+
     #[test]
     fn a_second_revert_is_named() {
         broken(
@@ -289,14 +299,7 @@ mod tests {
             good(),
             &[7],
             "is given back for no reason",
-            |world| {
-                let mut draft = world.draft(MoveKind::Revert);
-                draft.folders.push(FolderChange {
-                    region: "r0".to_owned(),
-                    tree: Some(id(&"older")),
-                });
-                world.allow(draft);
-            },
+            give_back,
         );
         broken(
             "not isolated",
@@ -314,14 +317,7 @@ mod tests {
             failed(),
             &[7],
             "has its last good tree already",
-            |world| {
-                let mut draft = world.draft(MoveKind::Revert);
-                draft.folders.push(FolderChange {
-                    region: "r0".to_owned(),
-                    tree: Some(id(&"older")),
-                });
-                world.allow(draft);
-            },
+            give_back,
         );
     }
 }

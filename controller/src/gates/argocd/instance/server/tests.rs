@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tidegate_testkit::http::{HttpServer, Request, Response, Sending};
 
-use super::super::{Instance, LOOKED_FOR_IN};
+use super::super::{Instance, LIST_IS_NEW_FOR};
 use super::*;
 use crate::gates::egress::EgressRules;
 use crate::regions::Clusters;
@@ -94,7 +94,7 @@ impl Fake {
 
     async fn list_error(&self) -> String {
         self.instance
-            .applications(LOOKED_FOR_IN)
+            .applications(LIST_IS_NEW_FOR)
             .await
             .unwrap_err()
             .to_string()
@@ -122,7 +122,7 @@ fn read(object: &Value) -> Application {
 async fn all_applications_are_listed_with_the_token_that_is_there_now() {
     let list = json!({ "metadata": {}, "items": [object(7, 0), { "metadata": {} }] }).to_string();
     let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
-    let listed = fake.instance.applications(LOOKED_FOR_IN).await.unwrap();
+    let listed = fake.instance.applications(LIST_IS_NEW_FOR).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].application, read(&object(7, 0)));
     assert_eq!(
@@ -145,7 +145,7 @@ async fn what_an_application_repeats_of_the_token_is_hidden() {
     repeating["status"]["health"] = json!({ "message": format!("asked by Bearer {TOKEN}") });
     let list = json!({ "items": [repeating] }).to_string();
     let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
-    let listed = fake.instance.applications(LOOKED_FOR_IN).await.unwrap();
+    let listed = fake.instance.applications(LIST_IS_NEW_FOR).await.unwrap();
     let message = &listed[0].application.health.message;
     assert_eq!(message, "asked by Bearer ***");
 }
@@ -157,7 +157,7 @@ async fn none_at_all_is_a_list_too() {
         let fake = Fake::new(move |_| Some(Response::json(200, list.clone())));
         assert_eq!(
             fake.instance
-                .applications(LOOKED_FOR_IN)
+                .applications(LIST_IS_NEW_FOR)
                 .await
                 .unwrap()
                 .len(),
@@ -278,11 +278,11 @@ async fn one_that_hangs_is_asked_once_whoever_gives_up() {
     });
     for _ in 0..3 {
         let short = Duration::from_millis(50);
-        let waited = tokio::time::timeout(short, fake.instance.applications(LOOKED_FOR_IN)).await;
+        let waited = tokio::time::timeout(short, fake.instance.applications(LIST_IS_NEW_FOR)).await;
         assert!(waited.is_err());
     }
     drop(release);
-    assert!(fake.instance.applications(LOOKED_FOR_IN).await.is_ok());
+    assert!(fake.instance.applications(LIST_IS_NEW_FOR).await.is_ok());
     // The second one: the first was asked for too long ago by then, or not.
     assert!(fake.asked().len() <= 2, "{:?}", fake.asked());
 }
