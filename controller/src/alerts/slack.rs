@@ -129,7 +129,9 @@ pub(crate) fn message(event: &Event) -> Value {
         };
         blocks.push(section(&format!("*{name}*\n{}", lines.join("\n"))));
     }
-    blocks.push(json!({ "type": "context", "elements": [mrkdwn(&context(event))] }));
+    blocks.push(
+        json!({ "type": "context", "elements": [mrkdwn(&cut(&context(event), LONGEST_SECTION))] }),
+    );
     let buttons = buttons(event);
     if !buttons.is_empty() {
         blocks.push(json!({ "type": "actions", "elements": buttons }));
@@ -265,7 +267,7 @@ fn context(event: &Event) -> String {
     if event.reminder > 0 {
         parts.push(format!("reminder {}", event.reminder));
     }
-    parts.push(format!("id {}", event.id));
+    parts.push(format!("id {}", escape(&event.id)));
     parts.join(" · ")
 }
 
@@ -273,7 +275,7 @@ fn context(event: &Event) -> String {
 /// another text may call a whole channel.
 fn web_address(address: Option<&String>) -> Option<&String> {
     address.filter(|address| {
-        address.len() <= LONGEST_ADDRESS
+        escape(address).len() <= LONGEST_ADDRESS
             && !address.contains('|')
             && Url::parse(address).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
     })
@@ -345,18 +347,22 @@ mod tests {
         event.message = "<".repeat(10_000);
         event.regions = (0..5000).map(|number| format!("region-{number}")).collect();
         event.reminder = 2;
+        event.rollout = Some("<".repeat(10_000));
+        event.id = "<!here>".to_owned();
+        event.source = Some(tidegate_waves::oid::Oid::ZERO);
+        event.links.commit = Some(format!("https://git.example.com/?{}", "&".repeat(1400)));
         let message = message(&event);
         let text = message.to_string();
-        assert!(
-            !text.contains("<!channel>") && !text.contains("<https://evil"),
-            "{text}"
-        );
+        assert!(!text.contains('<'), "{text}");
         assert!(text.contains("Still: Held"), "{text}");
         for block in message["blocks"].as_array().unwrap() {
             let length = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
             assert!(length(&block["text"]["text"]) <= 3000);
             for field in block["fields"].as_array().into_iter().flatten() {
                 assert!(length(&field["text"]) <= 2000);
+            }
+            for element in block["elements"].as_array().into_iter().flatten() {
+                assert!(length(&element["text"]) <= 3000);
             }
         }
         assert!(message["blocks"].as_array().unwrap().len() <= 50);

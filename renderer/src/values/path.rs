@@ -3,6 +3,7 @@
 use tidegate_waves::fleet::Region;
 
 use crate::suggest::nearest;
+use crate::yaml::shortened;
 
 /// The path of a layer as written, taken apart: text and expressions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl LayerPath {
                 parts.push(Part::Text(before.to_owned()));
             }
             let Some((expression, tail)) = after.split_once("}}") else {
-                return Err(PathError::Unclosed(after.chars().take(40).collect()));
+                return Err(PathError::Unclosed(shortened(after)));
             };
             parts.push(Part::parse(expression.trim())?);
             rest = tail;
@@ -102,7 +103,7 @@ impl LayerPath {
                         .get(label)
                         .ok_or_else(|| PathError::MissingLabel {
                             region: region.name.clone(),
-                            label: label.clone(),
+                            label: shortened(label),
                         })?
                 }
             });
@@ -148,7 +149,7 @@ impl Part {
         let suggestion = nearest(expression, known)
             .or_else(|| expression.starts_with("label.").then_some("labels.NAME"));
         Err(PathError::UnknownExpression {
-            expression: expression.chars().take(60).collect(),
+            expression: shortened(expression),
             suggestion,
         })
     }
@@ -157,7 +158,7 @@ impl Part {
 /// A path as written in a fleet's document, relative to the repo's root: `/…` starts there, anything
 /// else in the fleet's folder. `.` and `..` are resolved.
 pub fn resolve(folder: &str, path: &str) -> Result<String, LeavesRepo> {
-    let leaves = || LeavesRepo(path.chars().take(200).collect());
+    let leaves = || LeavesRepo(shortened(path));
     let from_root = path.strip_prefix('/');
     let mut components: Vec<&str> = match from_root {
         Some(_) => Vec::new(),
@@ -253,6 +254,20 @@ mod tests {
             ),
         ] {
             assert_eq!(path(text).unwrap_err().to_string(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_a_few_words_however_long_it_is() {
+        let long = "\u{202e}".repeat(5000);
+        for text in [
+            format!("{{{{{long}"),
+            format!("{{{{{long}}}}}"),
+            format!("{{{{labels.[{long}]}}}}"),
+            format!("../../../{long}"),
+        ] {
+            let said = path(&text).unwrap_err().to_string();
+            assert!(said.contains('…') && said.chars().count() < 800, "{said}");
         }
     }
 
