@@ -5,6 +5,7 @@
 mod check;
 mod clusters;
 
+pub(crate) use check::valid_prefix;
 pub use clusters::{
     Argocd, ArgocdSecrets, ArgocdServer, ArgocdWay, ClusterSource, KubeconfigSecrets,
 };
@@ -326,7 +327,8 @@ const fn default_takeover_after() -> Duration {
     Duration::from_secs(15)
 }
 
-fn default_prefix() -> String {
+/// What the names of a fleet's branches begin with where nothing else is said.
+pub(crate) fn default_prefix() -> String {
     "tidegate".to_owned()
 }
 

@@ -160,6 +160,20 @@ fn settings_name_the_fleet_for_every_command_whatever_the_environment_says() {
         "{stderr}"
     );
     assert_eq!(call(&["status", "--fleet", "quik"]).0, Some(2));
+    // What is said twice is said alike; neither wins in silence.
+    let quick = ["status", "--fleet", "quick", "-o", "name"];
+    let with = |more: [&str; 2]| call(&[quick.as_slice(), &more].concat());
+    assert_eq!(with(["--repo", &repo.to_string()]).0, Some(0));
+    let (code, _, stderr) = with(["--repo", "/there/is/none"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains("--repo names /there/is/none") && stderr.contains("leave out one of"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = with(["--prefix", "elsewhere"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("elsewhere/log"), "{stderr}");
+    assert_eq!(with(["--prefix", "a..b"]).0, Some(2));
     // The environment does not contradict the settings.
     let (code, _, stderr) = call(&["run", "--settle", "--timeout", "60s"]);
     assert_eq!(code, Some(1), "{stderr}");

@@ -16,19 +16,15 @@ use crate::explain::evidence::changes;
 use crate::explain::{Explanation, Seen, explain};
 use crate::git::history::{CommitView, History};
 use crate::git::remote::RemoteUrl;
-use crate::settings::{FleetSettings, Settings};
+use crate::settings::{FleetSettings, Settings, default_prefix, valid_prefix};
 use crate::status::{PastRollout, Status, history, status};
 
 /// Which fleet's log a command reads.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// The config repo (default: origin of the repo in this folder)
-    #[arg(
-        long,
-        env = "TIDEGATE_REPO",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    /// The config repo (default: `TIDEGATE_REPO` of the environment, or origin of the repo in this folder)
+    // Read by hand: what stands in the environment does not contradict --settings.
+    #[arg(long, value_name = "URL")]
     repo: Option<String>,
 
     /// The operator's settings, instead of --repo
@@ -47,9 +43,9 @@ pub struct LogArgs {
     #[arg(long, value_name = "FOLDER")]
     path: Option<String>,
 
-    /// What the names of the fleet's branches begin with
-    #[arg(long, value_name = "PREFIX", default_value = "tidegate")]
-    prefix: String,
+    /// What the names of the fleet's branches begin with (default: as the settings say, or tidegate)
+    #[arg(long, value_name = "PREFIX", value_parser = valid_prefix)]
+    prefix: Option<String>,
 }
 
 impl LogArgs {
@@ -61,7 +57,16 @@ impl LogArgs {
         let settings =
             Settings::load(file).map_err(|error| CommandError::usage(error.to_string()))?;
         let fleet = self.fleet_of(file, &settings)?.clone();
-        Ok(Some((settings, fleet)))
+        match &self.repo {
+            Some(repo) if *repo != fleet.repo => Err(CommandError::usage(format!(
+                "--repo names {}, and {} has its fleet in {}",
+                without_user(repo),
+                file.display(),
+                without_user(&fleet.repo)
+            ))
+            .hint("leave out one of --repo and --settings")),
+            _ => Ok(Some((settings, fleet))),
+        }
     }
 
     /// The fleet that is meant.
@@ -96,21 +101,25 @@ impl LogArgs {
     /// Where the log is, with what the settings say of the fleet if they are named.
     pub(super) fn resolved(&self) -> Result<ResolvedLog, CommandError> {
         let Some((_, fleet)) = self.settings()? else {
-            let url = match &self.repo {
-                Some(url) => url.clone(),
+            let environment = || {
+                let url = std::env::var("TIDEGATE_REPO").ok();
+                url.filter(|url| !url.is_empty())
+            };
+            let url = match self.repo.clone().or_else(environment) {
+                Some(url) => url,
                 None => origin()?,
             };
             return Ok(ResolvedLog {
                 url: checked(url)?,
                 branch: self.branch.clone(),
-                prefix: self.prefix.clone(),
+                prefix: self.prefix.clone().unwrap_or_else(default_prefix),
                 path: self.path.clone(),
             });
         };
         Ok(ResolvedLog {
             url: checked(fleet.repo.clone())?,
             branch: self.branch.clone().or_else(|| fleet.branch.clone()),
-            prefix: fleet.prefix.clone(),
+            prefix: self.prefix.clone().unwrap_or(fleet.prefix),
             path: self.path.clone().or_else(|| Some(fleet.path.clone())),
         })
     }

@@ -109,7 +109,7 @@ pub(super) fn valid_folder(text: &str) -> Result<String, String> {
 }
 
 /// What refs begin with: parts that git allows in every place of a ref's name.
-pub(super) fn valid_prefix(text: &str) -> Result<String, String> {
+pub(crate) fn valid_prefix(text: &str) -> Result<String, String> {
     let valid = !text.is_empty()
         && text.len() <= 100
         && text.split('/').all(|part| {
