@@ -315,6 +315,15 @@ impl GateCheck {
         }
     }
 
+    /// Whether it reads what a cluster says of itself, so that nothing follows from its silence.
+    #[must_use]
+    pub fn reads_cluster(&self) -> bool {
+        match self {
+            Self::Http(_) => false,
+            Self::Argocd(_) | Self::Workloads(_) => true,
+        }
+    }
+
     /// Whether asking hurries what applies the branches on, so that it is worth to ask after a region was given back what
     /// it had.
     #[must_use]

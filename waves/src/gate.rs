@@ -67,7 +67,7 @@ pub enum GateState {
     Unknown,
 }
 
-/// So many samples in a row of which nothing could be read are a silence, and no slip of the network.
+/// So many samples in a row from which nothing follows are a silence, and no slip of the network.
 const SILENCE: u32 = 3;
 
 /// The count of one gate on one region since one promotion.
@@ -83,8 +83,8 @@ pub struct GateFold {
     seen_healthy: bool,
     /// Whether any sample answered at all, for better or worse.
     answered: bool,
-    /// How many samples in a row nothing could be read of.
-    unread: u32,
+    /// From how many samples in a row nothing follows.
+    untold: u32,
     /// Whether a sample was [`Reading::Bad`] while that could not be held against the commit.
     sick: bool,
     /// Whether the last healthy sample proved the revision.
@@ -100,9 +100,11 @@ impl GateFold {
     /// `harm_counts` tells whether the region was healthy before its promotion; a gate that has been
     /// healthy since counts harm in any case. Samples must come in the order in which they were taken.
     pub fn add(&mut self, sampling: &Sampling, sample: &Sample, at: Duration, harm_counts: bool) {
-        self.unread = match sample.reading {
-            Reading::Unreachable => self.unread.saturating_add(1),
-            _ => 0,
+        self.untold = match sample.reading {
+            Reading::Stale | Reading::Unknown | Reading::Unreachable | Reading::EgressDenied => {
+                self.untold.saturating_add(1)
+            }
+            Reading::Healthy { .. } | Reading::Bad | Reading::Sick | Reading::Progressing => 0,
         };
         match sample.reading {
             Reading::Healthy { proven } => {
@@ -205,10 +207,10 @@ impl GateFold {
         self.answered
     }
 
-    /// Whether nothing could be read for some samples in a row, up to the newest one.
+    /// Whether nothing follows from some samples in a row, up to the newest one: old, unknown, or nothing could be read.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.unread >= SILENCE
+        self.untold >= SILENCE
     }
 
     /// Whether any sample was healthy.
@@ -364,16 +366,12 @@ mod tests {
     fn a_silence_is_a_few_samples_in_a_row_and_ends_with_any_answer() {
         let spec = sampling(3, 3);
         let silent = |readings: &[Reading]| fold(&spec, true, readings).is_silent();
-        let unreachable = [Reading::Unreachable; 3];
-        assert!(silent(&unreachable));
-        assert!(!silent(&unreachable[1..]));
-        for answer in [
-            HEALTHY,
-            Reading::Progressing,
-            Reading::Stale,
-            Reading::Unknown,
-        ] {
-            let readings = [&unreachable[..], &[answer], &unreachable[1..]].concat();
+        let nothing = [Reading::Unreachable, Reading::Stale, Reading::Unknown];
+        assert!(silent(&nothing));
+        assert!(silent(&[Reading::EgressDenied; 3]));
+        assert!(!silent(&nothing[1..]));
+        for answer in [HEALTHY, Reading::Progressing, Reading::Bad, Reading::Sick] {
+            let readings = [&nothing[..], &[answer], &nothing[1..]].concat();
             assert!(!silent(&readings), "{answer:?}");
         }
     }

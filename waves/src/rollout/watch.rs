@@ -62,8 +62,10 @@ pub struct RegionWatch {
     pub(super) after: BTreeMap<String, GateFold>,
     /// When this process first saw the tree applied; of a region that waits on a superseded rollout's tree, that tree.
     pub(super) applied: Option<Duration>,
-    /// Watched time since applied without having been healthy.
+    /// Watched time since applied without having been healthy, while something could be learnt.
     pub(super) deadline_used: Duration,
+    /// Watched time since applied in which nothing could be learnt of the region.
+    pub(super) silent_used: Duration,
     /// Watched time since first healthy without being done.
     pub(super) baking_used: Duration,
     /// The bake of a region without gates.
@@ -188,6 +190,7 @@ impl Watch {
                         watch.plain_bake += step;
                     }
                     RegionState::Done => {}
+                    _ if watch.is_silent(rollout.gates_of(region)) => watch.silent_used += step,
                     _ => watch.deadline_used += step,
                 }
             }
@@ -483,11 +486,23 @@ fn is_disturbed(state: &FleetState, rollout: &Rollout, wave: &str, region: &str)
 }
 
 impl RegionWatch {
+    /// Whether nothing can be learnt of the region now: each of its gates that is not healthy reads a cluster, and hears
+    /// nothing of the revision there.
+    fn is_silent<'a>(&self, gates: impl Iterator<Item = &'a Gate>) -> bool {
+        let mut heard = gates.filter_map(|gate| {
+            let fold = self.after.get(&gate.name)?;
+            let is_healthy = fold.state(&gate.sampling) == GateState::Healthy;
+            (!is_healthy).then(|| !(gate.check.reads_cluster() && fold.is_silent()))
+        });
+        heard.next() == Some(false) && !heard.any(|heard| heard)
+    }
+
     /// Forgets what was seen since the promotion.
     fn restart(&mut self, now: Duration) {
         self.after.clear();
         self.applied = Some(now);
         self.deadline_used = Duration::ZERO;
+        self.silent_used = Duration::ZERO;
         self.baking_used = Duration::ZERO;
         self.plain_bake = Duration::ZERO;
         self.anew = self.anew.saturating_add(1);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::ending::end_with;
 use super::isolation::{is_isolated, isolate};
-use crate::fleet::{Gate, GateCheck, OnFailure, OnUnreachable};
+use crate::fleet::{Gate, OnFailure, OnUnreachable};
 use crate::gate::{GateFold, GateState};
 use crate::log::EntryKind;
 use crate::plan::PlannedWave;
@@ -158,6 +158,7 @@ fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Writing {
     if let Some(watch) = turn.watch.regions.get_mut(region) {
         watch.after.values_mut().for_each(GateFold::forget_harm);
         watch.deadline_used = std::time::Duration::ZERO;
+        watch.silent_used = std::time::Duration::ZERO;
         watch.anew = watch.anew.saturating_add(1);
     }
     turn.next.holds.retain(|hold| {
@@ -338,10 +339,16 @@ fn failures_in(
     let others = said_by_others(turn, region, &gates, gate);
     let deadline = crate::duration::format(planned.policy.progress_deadline);
     if !is_unreachable(turn, region, run.before, &gates) {
+        if !had_its_time(turn, region, planned) {
+            return Vec::new();
+        }
         return vec![failure(
             FailureReason::TimedOut,
             &name,
-            format!("{region} {name} not healthy within {deadline}: {last}{others}"),
+            format!(
+                "{region} {name} not healthy within {deadline}{}: {last}{others}",
+                not_counted(turn, region)
+            ),
         )];
     }
     if planned.policy.on_unreachable != OnUnreachable::Fail {
@@ -356,15 +363,39 @@ fn failures_in(
     )]
 }
 
+/// Whether the deadline is over, counting the time in which nothing could be learnt.
 pub(in crate::rollout) fn deadline_passed(
     turn: &Turn<'_>,
     region: &str,
     wave: &PlannedWave,
 ) -> bool {
+    turn.watch.regions.get(region).is_some_and(|watch| {
+        watch.deadline_used.saturating_add(watch.silent_used) >= wave.policy.progress_deadline
+    })
+}
+
+/// Whether a region had all the time of its deadline to become healthy while somebody could tell.
+fn had_its_time(turn: &Turn<'_>, region: &str, wave: &PlannedWave) -> bool {
     turn.watch
         .regions
         .get(region)
         .is_some_and(|watch| watch.deadline_used >= wave.policy.progress_deadline)
+}
+
+/// The time that the deadline was not counted in, for people who look at a clock.
+fn not_counted(turn: &Turn<'_>, region: &str) -> String {
+    turn.watch
+        .regions
+        .get(region)
+        .map(|watch| watch.silent_used)
+        .filter(|silent| !silent.is_zero())
+        .map_or_else(String::new, |silent| {
+            let seconds = std::time::Duration::from_secs(silent.as_secs().max(1));
+            format!(
+                " (not counting {} in which nothing could be learnt)",
+                crate::duration::format(seconds)
+            )
+        })
 }
 
 /// At the deadline: not healthy before and not since, or no answer of a gate that is not healthy; that another gate is
@@ -396,16 +427,13 @@ pub(in crate::rollout) fn slowest_gate<'a>(
         .or_else(|| gates.first().copied())
 }
 
-/// Whether a gate has learnt something that still counts. What became of a region is unknown while its cluster is silent,
-/// whatever was seen there before; a region that answers no HTTP gate any more may well be silent by its own doing.
+/// Whether a gate has learnt something that still counts. What became of a region is unknown while its cluster or its Argo
+/// CD tells nothing of the revision, whatever was seen before; a region that answers no HTTP gate any more may well be
+/// silent by its own doing.
 fn has_answered(turn: &Turn<'_>, region: &str, gate: &Gate) -> bool {
-    let reads_cluster = match gate.check {
-        GateCheck::Http(_) => false,
-        GateCheck::Argocd(_) | GateCheck::Workloads(_) => true,
-    };
     turn.watch
         .gate(region, &gate.name)
-        .is_some_and(|fold| fold.answered() && !(reads_cluster && fold.is_silent()))
+        .is_some_and(|fold| fold.answered() && !(gate.check.reads_cluster() && fold.is_silent()))
 }
 
 /// Those of a region's gates that are not healthy now.

@@ -209,6 +209,7 @@ impl Projection<'_> {
             folds(&region.after),
             region.applied.map(|at| self.age(at, applied)),
             region.deadline_used.min(limits.deadline),
+            region.silent_used.min(limits.deadline),
             region
                 .baking_used
                 .min(limits.deadline + limits.bake.saturating_mul(3)),
