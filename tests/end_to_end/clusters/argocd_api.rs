@@ -100,7 +100,7 @@ fn good_commits_pass_and_bad_ones_come_back_with_a_token_and_no_cluster() {
     assert_eq!(stage.rollout()["state"], "Succeeded");
     assert_eq!(stage.images(), vec!["web:2"; 6]);
 
-    let answer = stage.give_back_a_broken_image("web:2");
+    let answer = stage.give_back("web:broken", "web:2");
     is_clean(&stage, &answer);
 
     stage.say("a sync hook that never ends");

@@ -414,10 +414,10 @@ impl Stage {
         self.server.tip(REPO, &branch).expect("a wave branch")
     }
 
-    /// Publishes an image that cannot be pulled: the canary alone gets it, and `good` back. Gives what the command that waited for it said.
-    pub(super) fn give_back_a_broken_image(&self, good: &str) -> Answer {
-        self.say("an image that cannot be pulled");
-        self.publish_values("web:broken", "hello");
+    /// Publishes an image that does not run: the canary alone gets it, and `good` back. Gives what the command that waited for it said.
+    pub(super) fn give_back(&self, image: &str, good: &str) -> Answer {
+        self.say(image);
+        self.publish_values(image, "hello");
         let answer = self.settle(4);
         let rollout = self.rollout();
         assert_eq!(rollout["state"], "RolledBack", "{}", self.state());
@@ -478,16 +478,16 @@ impl Stage {
         assert!(explained.contains(words), "{explained}");
     }
 
-    /// Which Application a region has; another one of the same name is not the same.
-    pub(super) fn application_uid(&self, region: &str) -> Value {
+    /// Which Application and which Deployment each region has; others of the same names are not the same.
+    pub(super) fn uids(&self) -> Vec<(String, Value, Value)> {
         let argocd = self.argocd.as_ref().unwrap();
-        let application = argocd.application(&format!("shop-{region}")).unwrap();
-        application["metadata"]["uid"].clone()
-    }
-
-    /// Which Deployment a region has.
-    pub(super) fn deployment_uid(&self, region: &str) -> Value {
-        let path = format!("/apis/apps/v1/namespaces/{region}/deployments/web");
-        self.cluster.client().get(&path).unwrap()["metadata"]["uid"].clone()
+        let of = |region: &str| {
+            let application = argocd.application(&format!("shop-{region}")).unwrap();
+            let path = format!("/apis/apps/v1/namespaces/{region}/deployments/web");
+            let deployment = self.cluster.client().get(&path).unwrap();
+            let uid = |object: &Value| object["metadata"]["uid"].clone();
+            (region.to_owned(), uid(&application), uid(&deployment))
+        };
+        self.fleet.regions().map(of).collect()
     }
 }
