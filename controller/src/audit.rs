@@ -226,7 +226,7 @@ pub enum What {
     Refs,
     /// `Failed` entries.
     Failures,
-    /// Intents for the config branch.
+    /// Intents for the config branch, and for the branches of pull requests that revert.
     Reverts,
     /// Commits on the config branch.
     ConfigCommits,

@@ -169,6 +169,7 @@ mod tests {
                 name: "A Person".to_owned(),
                 email: "a@example.com".to_owned(),
             },
+            is_by_its_author: true,
             seconds: 0,
         }
     }

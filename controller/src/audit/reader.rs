@@ -417,6 +417,7 @@ mod tests {
                     name: "Tidegate".to_owned(),
                     email: "tidegate@example.com".to_owned(),
                 },
+                is_by_its_author: true,
                 seconds: 7,
             };
             self.reader.state(&commit)

@@ -173,6 +173,8 @@ pub struct Commit {
     pub rollout: Option<String>,
     /// Whether its author is who writes the log.
     pub by_log_author: bool,
+    /// Whether its author committed it too; somebody else committed what was picked or rebased.
+    pub is_by_its_author: bool,
     /// What it changes at the root of its first parent's tree; `None` if that was not or could not be compared.
     pub changes: Option<Vec<RootChange>>,
 }
@@ -230,6 +232,7 @@ impl Commit {
             kind: trailers.only("Tidegate-Kind").and_then(move_kind),
             rollout: trailers.only("Tidegate-Rollout").map(str::to_owned),
             by_log_author: author == Some(&commit.author),
+            is_by_its_author: commit.is_by_its_author,
             changes: None,
         }
     }
@@ -340,6 +343,7 @@ mod tests {
                 name: "Tidegate".to_owned(),
                 email: "tidegate@example.com".to_owned(),
             },
+            is_by_its_author: true,
             seconds: 7,
         }
     }

@@ -184,6 +184,16 @@ impl<'a> Story<'a> {
             .filter_map(|index| self.moves.get(*index))
     }
 
+    /// The moves of a ref, in no order.
+    pub(super) fn moves_of_ref(&self, reference: &str) -> impl Iterator<Item = &Move<'a>> {
+        self.by_new
+            .get(reference)
+            .into_iter()
+            .flat_map(HashMap::values)
+            .flatten()
+            .filter_map(|index| self.moves.get(*index))
+    }
+
     /// The moves of a rollout, in order.
     pub(super) fn moves_for(&self, rollout: &str) -> impl Iterator<Item = &Move<'a>> {
         self.by_rollout

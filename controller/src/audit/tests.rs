@@ -2,10 +2,11 @@
 
 pub(super) mod world;
 
-use tidegate_waves::log::EntryKind;
+use tidegate_waves::log::{Closing, DraftIntent, EntryKind, Intent, MoveKind, Outcome};
+use tidegate_waves::oid::Oid;
 
 use self::world::{CANARY, clean, id};
-use super::record::{Branch, Commit, Record, RolloutRecord, RootChange, State};
+use super::record::{Branch, Commit, Permission, Record, RolloutRecord, RootChange, State};
 use super::{Finding, Promise, Scope, audit};
 
 pub(super) fn findings(record: &Record, scope: &Scope) -> Vec<Finding> {
@@ -58,6 +59,69 @@ impl Record {
         branch.chain.insert(0, id(name));
         branch.contains.insert(id(name));
         self.commits.insert(id(name), commit);
+    }
+
+    /// An entry allows a move for a rollout's revert; it is open from there on.
+    pub(super) fn propose(
+        &mut self,
+        place: usize,
+        reference: &str,
+        old: Oid,
+        new: &str,
+        rollout: &str,
+    ) {
+        let onto = if old.is_zero() { id("m2") } else { old };
+        self.commits.insert(
+            id(new),
+            Commit {
+                parents: vec![onto],
+                rollout: Some(rollout.to_owned()),
+                by_log_author: true,
+                is_by_its_author: true,
+                ..Commit::default()
+            },
+        );
+        let draft = DraftIntent {
+            reference: reference.to_owned(),
+            old,
+            kind: MoveKind::SourceRevert,
+            wave: String::new(),
+            folders: Vec::new(),
+            given: None,
+            onto: Some(onto),
+            rollout: Some(rollout.to_owned()),
+            source: None,
+        };
+        self.allow(place, &draft, id(new));
+    }
+
+    /// An entry allows a move; it is open from there on.
+    pub(super) fn allow(&mut self, place: usize, draft: &DraftIntent, new: Oid) {
+        let entry = &mut self.entries[place];
+        entry.parents.push(new);
+        entry.intents.push(Permission {
+            reference: draft.reference.clone(),
+            old: draft.old,
+            new,
+        });
+        for place in place..self.entries.len() {
+            let draft = draft.clone();
+            self.state(place).intents.push(Intent { draft, new });
+        }
+    }
+
+    /// An entry closes a move.
+    pub(super) fn close(&mut self, place: usize, reference: &str, new: &str, outcome: Outcome) {
+        self.entries[place].closed.push(Closing {
+            reference: reference.to_owned(),
+            new: id(new),
+            outcome,
+        });
+        for place in place..self.entries.len() {
+            self.state(place)
+                .intents
+                .retain(|open| open.draft.reference != reference || open.new != id(new));
+        }
     }
 
     /// Moves the closing of a commit from one entry to a later one; the states between list it as open.

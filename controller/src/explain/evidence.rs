@@ -149,6 +149,7 @@ mod tests {
                 name: String::new(),
                 email: String::new(),
             },
+            is_by_its_author: true,
             seconds,
         }
     }

@@ -73,6 +73,8 @@ pub struct CommitView {
     pub message: String,
     /// Who wrote it.
     pub author: Person,
+    /// Whether who committed it is who wrote it; somebody else committed what was picked or rebased.
+    pub is_by_its_author: bool,
     /// The committer's time, seconds since the epoch; anybody can make it up.
     pub seconds: i64,
 }
@@ -80,7 +82,7 @@ pub struct CommitView {
 impl CommitView {
     /// What a commit of a repository says.
     pub(crate) fn of(commit: &git2::Commit<'_>) -> Self {
-        let author = commit.author();
+        let (author, committer) = (commit.author(), commit.committer());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
             id: from_git(commit.id()),
@@ -91,6 +93,8 @@ impl CommitView {
                 name: text(author.name_bytes()),
                 email: text(author.email_bytes()),
             },
+            is_by_its_author: author.name_bytes() == committer.name_bytes()
+                && author.email_bytes() == committer.email_bytes(),
             seconds: commit.time().seconds(),
         }
     }

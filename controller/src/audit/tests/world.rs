@@ -127,6 +127,7 @@ impl World {
                 kind: Some(kind).filter(|kind| *kind != MoveKind::SourceRevert),
                 rollout: rollout.clone(),
                 by_log_author: true,
+                is_by_its_author: true,
                 changes: Some(folders.iter().map(root_change).collect()),
             },
         );

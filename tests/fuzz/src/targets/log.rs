@@ -39,6 +39,7 @@ fn view(number: u8, message: &str) -> CommitView {
             name: "Tidegate".to_owned(),
             email: "tidegate@localhost".to_owned(),
         },
+        is_by_its_author: true,
         seconds: NOW,
     }
 }
