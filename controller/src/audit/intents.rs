@@ -163,10 +163,24 @@ fn is_not_what_it_says(story: &Story<'_>, known: &Move<'_>) -> Vec<String> {
 /// How the branch disagrees with the closing of a move; what was applied is judged with promise 4.
 fn branch_disagrees(story: &Story<'_>, known: &Move<'_>, outcome: Outcome) -> Option<String> {
     let reference = known.line.reference.as_str();
-    story.record.wave_of(reference)?;
-    let branch = story.record.refs.get(reference)?;
+    let is_config = story.record.config.as_deref() == Some(reference);
+    if !is_config && story.record.wave_of(reference).is_none() {
+        return None;
+    }
+    let Some(branch) = story.record.refs.get(reference) else {
+        // Where commits were applied, promise 4 says that the branch is gone.
+        let is_said = is_config
+            || story
+                .moves_of_ref(reference)
+                .any(|other| matches!(other.closed, Some((_, Outcome::Applied))));
+        return (outcome == Outcome::Overtaken && !is_said)
+            .then(|| "it is closed as overtaken, and there is no such branch".to_owned());
+    };
     match outcome {
         Outcome::Applied => None,
+        Outcome::Sealed if is_config => {
+            Some("it is closed as sealed, and nothing seals a move of the config branch".to_owned())
+        }
         Outcome::Sealed => {
             let has_seal = story
                 .seals_on(reference, known.line.old)
@@ -178,14 +192,34 @@ fn branch_disagrees(story: &Story<'_>, known: &Move<'_>, outcome: Outcome) -> Op
         Outcome::Overtaken if branch.contains.contains(&known.line.new) => {
             Some("it is closed as overtaken, and the branch contains it".to_owned())
         }
-        Outcome::Overtaken => {
-            let passed = known.line.old.is_zero() || branch.contains.contains(&known.line.old);
-            (!passed).then(|| {
-                "it is closed as overtaken, and the branch does not contain the commit that it starts from"
-                    .to_owned()
-            })
-        }
+        Outcome::Overtaken => is_not_overtaken(story, known, branch, is_config).map(str::to_owned),
     }
+}
+
+/// Why the branch is not ahead of what a move starts from, or is by its seal.
+fn is_not_overtaken(
+    story: &Story<'_>,
+    known: &Move<'_>,
+    branch: &Branch,
+    is_config: bool,
+) -> Option<&'static str> {
+    let old = known.line.old;
+    if branch.tip == Some(old) {
+        return Some(
+            "it is closed as overtaken, and the branch still stands at the commit that it starts from",
+        );
+    }
+    // People may rewrite the config branch; what Tidegate applied there is judged with promise 4.
+    if !is_config && !old.is_zero() && !branch.contains.contains(&old) {
+        return Some(
+            "it is closed as overtaken, and the branch does not contain the commit that it starts from",
+        );
+    }
+    let is_sealed = story
+        .seals_on(&known.line.reference, old)
+        .iter()
+        .any(|seal| *seal != known.line.new && branch.contains.contains(seal));
+    is_sealed.then_some("it is closed as overtaken, and its seal is on the branch")
 }
 
 /// At most one intent is open on a ref besides its seal, and each entry's state lists what is open.
@@ -307,12 +341,12 @@ fn left_open(story: &Story<'_>, verdict: &mut Verdict) {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_waves::log::{Closing, MoveKind, Outcome};
+    use tidegate_waves::log::{Closing, DraftIntent, MoveKind, Outcome};
 
     use crate::audit::Promise;
-    use crate::audit::record::Commit;
+    use crate::audit::record::{Branch, Commit};
     use crate::audit::tests::broken;
-    use crate::audit::tests::world::{CANARY, id};
+    use crate::audit::tests::world::{CANARY, MAIN, id};
 
     #[test]
     fn commits_and_intents_that_do_not_fit_are_found() {
@@ -401,6 +435,64 @@ mod tests {
             "and the branch contains it",
             |record| {
                 record.entries[10].closed[0].outcome = Outcome::Overtaken;
+            },
+        );
+        broken(
+            "overtaken by nothing",
+            intents,
+            "still stands at the commit that it starts from",
+            |record| {
+                record.entries[14].closed[0].outcome = Outcome::Overtaken;
+                let branch = record.branch(CANARY);
+                branch.tip = Some(id("c2"));
+                branch.chain.remove(0);
+                branch.contains.remove(&id("c3"));
+            },
+        );
+        broken(
+            "a revert that is overtaken by nothing",
+            intents,
+            "still stands at the commit that it starts from",
+            |record| {
+                record.entries[15].closed[0].outcome = Outcome::Overtaken;
+                *record.branch(MAIN) = Branch {
+                    tip: Some(id("m2")),
+                    contains: [id("m1"), id("m2")].into(),
+                    ..Branch::default()
+                };
+            },
+        );
+        broken(
+            "overtaken by its seal",
+            intents,
+            "its seal is on the branch",
+            |record| {
+                record.entries[13].closed[0].outcome = Outcome::Overtaken;
+            },
+        );
+        broken(
+            "a branch that was overtaken and is not there",
+            intents,
+            "there is no such branch",
+            |record| {
+                let draft = DraftIntent {
+                    reference: "refs/heads/t/late".to_owned(),
+                    wave: "late".to_owned(),
+                    ..record.state(2).intents[0].draft.clone()
+                };
+                let commit = record.commit("c0").clone();
+                record.commits.insert(id("l0"), commit);
+                record.allow(2, &draft, id("l0"));
+                record.close(3, "refs/heads/t/late", "l0", Outcome::Overtaken);
+            },
+        );
+        broken(
+            "a revert that is sealed",
+            intents,
+            "nothing seals a move of the config branch",
+            |record| {
+                record.entries[15].closed[0].outcome = Outcome::Sealed;
+                record.branch(MAIN).contains.remove(&id("m3"));
             },
         );
         broken(

@@ -253,7 +253,10 @@ impl Reader {
     /// A branch's commits, each read once.
     fn branch(&mut self, name: &str, tip: Oid) {
         let rendered = self.record.wave_of(name).is_some();
-        let mut branch = Branch::default();
+        let mut branch = Branch {
+            tip: Some(tip),
+            ..Branch::default()
+        };
         if !rendered && !self.record.is_for_source(name) {
             self.record.refs.insert(name.to_owned(), branch);
             return;

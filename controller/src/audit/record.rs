@@ -154,6 +154,8 @@ pub struct PlanCommit {
 /// A branch as the server has it.
 #[derive(Debug, Clone, Default)]
 pub struct Branch {
+    /// Its newest commit.
+    pub tip: Option<Oid>,
     /// Its commits along first parents, newest first.
     pub chain: Vec<Oid>,
     /// Every commit on it.

@@ -56,6 +56,7 @@ impl Record {
     /// Somebody pushes a commit to a branch.
     pub(super) fn push(&mut self, reference: &str, name: &str, commit: Commit) {
         let branch = self.branch(reference);
+        branch.tip = Some(id(name));
         branch.chain.insert(0, id(name));
         branch.contains.insert(id(name));
         self.commits.insert(id(name), commit);

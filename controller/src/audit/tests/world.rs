@@ -227,6 +227,7 @@ fn identity() -> FleetIdentity {
 fn branch(names: &[&str]) -> Branch {
     let chain: Vec<Oid> = names.iter().map(|name| id(name)).collect();
     Branch {
+        tip: chain.first().copied(),
         contains: chain.iter().copied().collect(),
         chain,
         cut_off: None,
