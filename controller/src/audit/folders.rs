@@ -94,7 +94,7 @@ fn beyond_its_batch(story: &Story<'_>, known: &Move<'_>, wave: &str) -> Option<S
             .iter()
             .any(|folder| folder.region == change.name && folder.tree == change.now)
     };
-    changes
+    let beyond = changes
         .iter()
         .find(|change| !is_of_batch(change))
         .map(|change| {
@@ -102,7 +102,23 @@ fn beyond_its_batch(story: &Story<'_>, known: &Move<'_>, wave: &str) -> Option<S
                 "it changes {} otherwise than the entry's state says of its batch",
                 change.name
             )
-        })
+        });
+    beyond.or_else(|| short_of_its_batch(known, changes))
+}
+
+/// A region of a move's batch that its commit does not have as the batch says.
+fn short_of_its_batch(known: &Move<'_>, changes: &[RootChange]) -> Option<String> {
+    let commit = known.commit?;
+    let changed: HashSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
+    let missing = known.draft?.draft.folders.iter().find(|folder| {
+        // A folder that stood there as it should needs no change.
+        !changed.contains(folder.region.as_str())
+            && commit.unchanged.get(&folder.region) != Some(&folder.tree)
+    })?;
+    Some(format!(
+        "it leaves {} as it was, which the entry's state has in its batch",
+        missing.region
+    ))
 }
 
 /// The refs below the prefix are the log, the requests and the branches of waves.
@@ -135,10 +151,12 @@ fn refs(story: &Story<'_>, verdict: &mut Verdict) {
 #[cfg(test)]
 mod tests {
 
-    use crate::audit::Promise;
+    use tidegate_waves::log::FolderChange;
+
     use crate::audit::record::{Branch, Commit, Permission};
-    use crate::audit::tests::world::id;
-    use crate::audit::tests::{broken, change};
+    use crate::audit::tests::world::{clean, id};
+    use crate::audit::tests::{broken, change, findings};
+    use crate::audit::{Promise, Scope};
 
     #[test]
     fn commits_that_change_more_than_their_batch_are_found() {
@@ -167,6 +185,21 @@ mod tests {
             "changes west otherwise",
             |record| {
                 record.commit("c3").changes = Some(vec![change("west", "other", true)]);
+            },
+        );
+        broken(
+            "a region of its batch that it leaves out",
+            folders,
+            "it leaves east as it was",
+            |record| {
+                let folders = &mut record.state(13).intents[0].draft.folders;
+                folders.push(FolderChange {
+                    region: "east".to_owned(),
+                    tree: Some(id("east1")),
+                });
+                let east = Some(id("east2"));
+                let commit = record.commit("c3");
+                commit.unchanged.insert("east".to_owned(), east);
             },
         );
         broken(
@@ -233,5 +266,18 @@ mod tests {
                 });
             },
         );
+    }
+
+    #[test]
+    fn a_region_that_stood_as_its_batch_says_needs_no_change() {
+        let mut record = clean();
+        let east = FolderChange {
+            region: "east".to_owned(),
+            tree: Some(id("east1")),
+        };
+        let commit = record.commit("c3");
+        commit.unchanged.insert(east.region.clone(), east.tree);
+        record.state(13).intents[0].draft.folders.push(east);
+        assert_eq!(findings(&record, &Scope::default()), []);
     }
 }

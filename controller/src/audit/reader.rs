@@ -1,6 +1,6 @@
 //! Reading a record from a repo that has been fetched. What is missing or damaged becomes part of the record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,7 +13,8 @@ use tidegate_waves::rollout::FleetIdentity;
 
 use super::batches::{OpenMove, Trees};
 use super::record::{
-    Branch, Commit, Entry, Plan, PlanCommit, PlanRegion, Record, RolloutRecord, RootChange, State,
+    Branch, Commit, Entry, Permission, Plan, PlanCommit, PlanRegion, Record, RolloutRecord,
+    RootChange, State,
 };
 use crate::git::history::{CommitView, History, HistoryError, Person};
 
@@ -284,16 +285,47 @@ impl Reader {
 
     /// The commits that intents name, whether they are on a branch or not.
     fn named(&mut self) {
-        let named: Vec<(bool, Oid)> = self
-            .record
-            .entries
-            .iter()
-            .flat_map(|entry| &entry.intents)
-            .map(|line| (self.record.wave_of(&line.reference).is_some(), line.new))
-            .collect();
-        for (rendered, id) in named {
+        let mut named: Vec<(bool, Oid, Vec<String>)> = Vec::new();
+        for entry in &self.record.entries {
+            for line in &entry.intents {
+                let rendered = self.record.wave_of(&line.reference).is_some();
+                named.push((rendered, line.new, batch(entry, line)));
+            }
+        }
+        for (rendered, id, batch) in named {
             // What is not there is found when it is judged.
-            let _ = self.commit(id, rendered);
+            if self.commit(id, rendered).is_ok() && rendered {
+                self.unchanged(id, batch);
+            }
+        }
+    }
+
+    /// Looks up what a commit has for the regions of its batch that it does not change.
+    fn unchanged(&mut self, id: Oid, mut batch: Vec<String>) {
+        if let Some(changes) = self
+            .record
+            .commits
+            .get(&id)
+            .and_then(|commit| commit.changes.as_ref())
+        {
+            let changed: HashSet<&str> =
+                changes.iter().map(|change| change.name.as_str()).collect();
+            batch.retain(|region| !changed.contains(region.as_str()));
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let folders = self
+            .history
+            .commit(id)
+            .ok()
+            .and_then(|view| self.store.folders(view.tree).ok())
+            .unwrap_or_default();
+        if let Some(commit) = self.record.commits.get_mut(&id) {
+            for region in batch {
+                let tree = folders.get(&region).copied();
+                commit.unchanged.insert(region, tree);
+            }
         }
     }
 
@@ -349,6 +381,20 @@ impl Reader {
                 .collect(),
         )
     }
+}
+
+/// The regions that the move of an intent is about, as its entry's state says.
+fn batch(entry: &Entry, line: &Permission) -> Vec<String> {
+    let Ok(state) = &entry.state else {
+        return Vec::new();
+    };
+    state
+        .intents
+        .iter()
+        .filter(|intent| intent.draft.reference == line.reference && intent.new == line.new)
+        .flat_map(|intent| &intent.draft.folders)
+        .map(|change| change.region.clone())
+        .collect()
 }
 
 fn trees(regions: BTreeMap<String, PlanRegion>) -> Trees {

@@ -179,6 +179,8 @@ pub struct Commit {
     pub is_by_its_author: bool,
     /// What it changes at the root of its first parent's tree; `None` if that was not or could not be compared.
     pub changes: Option<Vec<RootChange>>,
+    /// Of the regions that its intent has in its batch, those that it does not change, with the trees that it has there.
+    pub unchanged: BTreeMap<String, Option<Oid>>,
 }
 
 /// A change of one name at the root of a tree.
@@ -236,6 +238,7 @@ impl Commit {
             by_log_author: author == Some(&commit.author),
             is_by_its_author: commit.is_by_its_author,
             changes: None,
+            unchanged: BTreeMap::new(),
         }
     }
 }

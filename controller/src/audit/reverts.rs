@@ -132,7 +132,9 @@ fn source_moves(story: &Story<'_>, failed: &HashMap<&str, usize>, verdict: &mut 
                     .get(rollout)
                     .is_none_or(|failed| *failed > known.place)
                 {
-                    wrong.push(format!("it reverts rollout {rollout}, which has not failed"));
+                    wrong.push(format!(
+                        "it reverts rollout {rollout}, which has not failed"
+                    ));
                 }
             }
         }
@@ -171,9 +173,9 @@ fn is_no_proposal(story: &Story<'_>, known: &Move<'_>) -> Option<String> {
         ));
     }
     // Somebody else's branch of that name may be in the way once, and gone the next time.
-    let was_there = story.moves_of_ref(reference).any(|other| {
-        matches!(other.closed, Some((place, Outcome::Applied)) if place <= known.place)
-    });
+    let was_there = story.moves_of_ref(reference).any(
+        |other| matches!(other.closed, Some((place, Outcome::Applied)) if place <= known.place),
+    );
     (was_there || !known.line.old.is_zero()).then(|| {
         "the branch of a revert's pull request is made once, and this moves one that was there"
             .to_owned()

@@ -129,6 +129,7 @@ impl World {
                 by_log_author: true,
                 is_by_its_author: true,
                 changes: Some(folders.iter().map(root_change).collect()),
+                unchanged: BTreeMap::new(),
             },
         );
         self.open.push(Intent {
