@@ -13,6 +13,7 @@ mod chain;
 mod endings;
 mod folders;
 mod forward;
+mod give_backs;
 mod intents;
 mod order;
 mod plans;

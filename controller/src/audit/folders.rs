@@ -181,7 +181,7 @@ mod tests {
         );
         broken(
             "another tree than the batch's",
-            folders,
+            &[Promise::Folders, Promise::Reverts],
             "changes west otherwise",
             |record| {
                 record.commit("c3").changes = Some(vec![change("west", "other", true)]);

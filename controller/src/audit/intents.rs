@@ -423,7 +423,7 @@ mod tests {
         );
         broken(
             "another kind",
-            intents,
+            &[Promise::Intents, Promise::Reverts],
             "the commit says restore",
             |record| {
                 record.commit("c4").kind = Some(MoveKind::Restore);

@@ -1,13 +1,13 @@
 //! Reading a record from a repo that has been fetched. What is missing or damaged becomes part of the record.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tidegate_renderer::tree::{ObjectStore, StoreError};
-use tidegate_waves::log::{EntryKind, SCHEMA};
+use tidegate_waves::log::{EntryKind, Intent, MoveKind, SCHEMA};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::FleetIdentity;
 
@@ -76,8 +76,18 @@ impl StateFile {
             fleet: self.fleet,
             intents,
             rollout: self.rollout,
+            last_good: None,
+            isolated: BTreeSet::new(),
         })
     }
+}
+
+/// One item of `quarantine.json`, as far as it is judged.
+#[derive(Deserialize)]
+struct Quarantined {
+    rollout: String,
+    digests: BTreeMap<String, Oid>,
+    isolated: bool,
 }
 
 /// Reads the bytes of a `state.json`, with the trees that the plan and the last good say.
@@ -201,7 +211,14 @@ impl Reader {
             last_good = remember(&mut self.last_good, id, || json(&self.store, id).map(trees))
                 .map_err(|why| format!("last-good.json: {why}"))?;
         }
-        let whole = state.whole(&planned, &last_good)?;
+        let mut whole = state.whole(&planned, &last_good)?;
+        let puts_back =
+            |intent: &Intent| matches!(intent.draft.kind, MoveKind::Revert | MoveKind::Restore);
+        if whole.intents.iter().any(puts_back) {
+            whole.last_good = file("last-good.json");
+            self.good(whole.last_good);
+            whole.isolated = self.isolated(file("quarantine.json"))?;
+        }
         Ok(State {
             rollout: whole.rollout.map(|rollout| RolloutRecord {
                 plan: file("plan.json"),
@@ -210,6 +227,34 @@ impl Reader {
             }),
             ..whole
         })
+    }
+
+    /// The regions that failed alone, by the rollout in which they did.
+    fn isolated(&self, file: Option<Oid>) -> Result<BTreeSet<(String, String)>, String> {
+        let Some(file) = file else {
+            return Ok(BTreeSet::new());
+        };
+        let items: Vec<Quarantined> =
+            json(&self.store, file).map_err(|why| format!("quarantine.json: {why}"))?;
+        Ok(items
+            .into_iter()
+            .filter(|item| item.isolated)
+            .flat_map(|item| {
+                let rollout = item.rollout;
+                let regions = item.digests.into_keys();
+                regions.map(move |region| (rollout.clone(), region))
+            })
+            .collect())
+    }
+
+    /// Takes last good trees in; what cannot be read is missed where it is judged.
+    fn good(&mut self, file: Option<Oid>) {
+        if let Some(file) = file
+            && !self.record.last_good.contains_key(&file)
+            && let Ok(good) = json::<BTreeMap<String, PlanRegion>>(&self.store, file)
+        {
+            self.record.last_good.insert(file, trees(good));
+        }
     }
 
     /// The plans of the rollouts that opened, their plan commits, and the last good trees that failures count from.
@@ -243,11 +288,7 @@ impl Reader {
             }
         }
         for file in last_good {
-            if !self.record.last_good.contains_key(&file)
-                && let Ok(good) = json::<BTreeMap<String, PlanRegion>>(&self.store, file)
-            {
-                self.record.last_good.insert(file, trees(good));
-            }
+            self.good(Some(file));
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Entry {
     pub drift: Vec<(String, Oid)>,
     /// `Tidegate-Open`.
     pub open: Vec<(String, Oid)>,
+    /// Whether `Tidegate-Answer` says that a person's request was accepted.
+    pub accepted: bool,
     /// Trailers of ours that say nothing that can be read.
     pub unread: Vec<String>,
     /// What its tree says, or why that cannot be read.
@@ -93,6 +95,10 @@ pub struct State {
     pub intents: Vec<Intent>,
     /// The newest rollout.
     pub rollout: Option<RolloutRecord>,
+    /// The id of the file with the last good trees, while a move is open that puts trees back.
+    pub last_good: Option<Oid>,
+    /// While such a move is open: regions that failed alone, with the rollout in which they did.
+    pub isolated: BTreeSet<(String, String)>,
 }
 
 /// What an entry says of the newest rollout.
@@ -109,6 +115,9 @@ pub struct RolloutRecord {
     pub failure: Option<Failure>,
     /// The ending that is prepared.
     pub sealing: Option<Sealing>,
+    /// What regions get back where that is not their last good tree alone.
+    #[serde(default)]
+    pub revert_trees: BTreeMap<String, Oid>,
     /// The id of the file with its plan.
     #[serde(skip)]
     pub plan: Option<Oid>,
@@ -220,6 +229,7 @@ impl Entry {
             closed,
             drift,
             open,
+            accepted: trailers.only("Tidegate-Answer") == Some("accepted"),
             unread,
             state,
         }

@@ -8,7 +8,7 @@ use tidegate_waves::rollout::{Failure, FailureReason};
 
 use super::record::{Entry, reverted_rollout};
 use super::story::{Move, Story};
-use super::{Finding, Promise, Verdict, What};
+use super::{Finding, Promise, Verdict, What, give_backs};
 
 const NOT_OURS: &str = "a controller does not do that: see who pushed this entry, and report it to Tidegate with the log if a controller did";
 
@@ -39,6 +39,7 @@ pub(super) fn check(story: &Story<'_>) -> Verdict {
     }
     source_moves(story, &failed, &mut verdict);
     config_commits(story, &mut verdict);
+    give_backs::check(story, &mut verdict);
     verdict
 }
 

@@ -1,7 +1,7 @@
 //! A clean history, made in memory: a rollout that succeeded, one that failed and was given back and reverted, a push
 //! by hand that was adopted, and a rollout that is under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_waves::log::{
     Closing, DraftIntent, EntryKind, FolderChange, Intent, MoveKind, Outcome,
@@ -74,6 +74,7 @@ impl World {
             closed: Vec::new(),
             drift: Vec::new(),
             open: Vec::new(),
+            accepted: kind == EntryKind::Requested,
             unread: Vec::new(),
             state: Ok(State {
                 seq: seq as u64,
@@ -81,6 +82,8 @@ impl World {
                 fleet: identity(),
                 intents: self.open.clone(),
                 rollout: self.rollout.clone(),
+                last_good: Some(id("good1")),
+                isolated: BTreeSet::new(),
             }),
         });
         self.record.entries.last_mut().unwrap()
@@ -194,6 +197,7 @@ impl World {
             plan_commit,
             failure: None,
             sealing: None,
+            revert_trees: BTreeMap::new(),
             plan: Some(plan),
             base_last_good: Some(id("good1")),
         });
