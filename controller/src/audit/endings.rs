@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::Sealing;
+use tidegate_waves::rollout::{RolloutState, Sealing};
 
 use super::record::Entry;
 use super::story::{Move, Story, rollout_in};
@@ -92,6 +92,17 @@ fn look<'a>(
                 ));
             }
         }
+        if kind == EntryKind::WavePassed
+            && let Some(ended) = seen.ended.get(rollout)
+        {
+            wrong.push(Finding::new(
+                format!("a wave of rollout {rollout} passes behind that rollout's {ended}"),
+                NOT_OURS,
+            ));
+        }
+        if let Some(says) = is_otherwise(entry, kind, rollout) {
+            wrong.push(Finding::new(says, NOT_OURS));
+        }
         if is_ending(kind) {
             seen.sealing.remove(rollout);
             seen.ended.entry(rollout).or_insert(kind);
@@ -141,6 +152,31 @@ fn look<'a>(
         }
     }
     wrong
+}
+
+/// How the state of an entry that ends a rollout, or its give-back, disagrees with that.
+fn is_otherwise(entry: &Entry, kind: EntryKind, rollout: &str) -> Option<String> {
+    let expected: &[RolloutState] = match kind {
+        EntryKind::Succeeded => &[RolloutState::Succeeded],
+        EntryKind::Superseded => &[RolloutState::Superseded],
+        EntryKind::Aborted => &[RolloutState::Aborted],
+        EntryKind::Failed => &[RolloutState::RollingBack],
+        EntryKind::Reverted => &[RolloutState::RolledBack, RolloutState::RollbackIncomplete],
+        _ => return None,
+    };
+    // A state that cannot be read is found where the log is judged.
+    entry.state.as_ref().ok()?;
+    match rollout_in(entry).filter(|record| record.id == rollout) {
+        Some(record) => (!expected.contains(&record.state)).then(|| {
+            format!(
+                "it says {kind} of rollout {rollout}, which is {:?} in its state",
+                record.state
+            )
+        }),
+        // Of a failure that is found with its reason.
+        None => (kind != EntryKind::Failed)
+            .then(|| format!("it says {kind} of rollout {rollout}, and its state is of another")),
+    }
 }
 
 /// Whether a move may not be open when an entry of this kind is written.
@@ -203,7 +239,7 @@ fn sealed(story: &Story<'_>, verdict: &mut Verdict) {
 #[cfg(test)]
 mod tests {
     use tidegate_waves::log::EntryKind;
-    use tidegate_waves::rollout::Sealing;
+    use tidegate_waves::rollout::{RolloutState, Sealing};
 
     use crate::audit::tests::world::{BROAD, TWO, clean, id};
     use crate::audit::tests::{broken, findings};
@@ -282,6 +318,16 @@ mod tests {
                     .retain(|commit| *commit != id("seal"));
             },
         );
+        for (place, kind) in [(6, "Succeeded"), (13, "Failed"), (15, "Reverted")] {
+            let says = format!("it says {kind} of rollout");
+            broken(kind, endings, &says, |record| {
+                record.rollout(place).state = RolloutState::Running;
+            });
+        }
+        broken("of another", endings, "its state is of another", |record| {
+            record.entries[20].kind = Some(EntryKind::Reverted);
+            record.entries[20].rollout = Some(TWO.to_owned());
+        });
         broken(
             "a sealed commit on a branch",
             endings,

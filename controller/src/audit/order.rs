@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use tidegate_waves::log::{EntryKind, MoveKind};
+use tidegate_waves::rollout::{RegionState, WaveState};
 
-use super::story::{Move, Story};
+use super::record::Entry;
+use super::story::{Move, Story, rollout_in};
 use super::{Finding, NOT_OURS, Promise, Verdict, What};
 
 pub(super) fn check(story: &Story<'_>) -> Verdict {
@@ -16,8 +18,13 @@ pub(super) fn check(story: &Story<'_>) -> Verdict {
                 verdict.count(What::PassedWaves);
             }
             let wrong = match (entry.rollout.as_deref(), entry.wave.as_deref()) {
-                (Some(rollout), Some(wave)) => (!passed.insert((rollout, wave)))
-                    .then(|| format!("{wave} of rollout {rollout} passed before")),
+                (Some(rollout), Some(wave)) => {
+                    if passed.insert((rollout, wave)) {
+                        has_not_passed(story, place, entry, rollout, wave)
+                    } else {
+                        Some(format!("{wave} of rollout {rollout} passed before"))
+                    }
+                }
                 _ => Some("it does not say which wave of which rollout passed".to_owned()),
             };
             if let Some(wrong) = wrong.filter(|_| story.judges(place)) {
@@ -43,6 +50,71 @@ pub(super) fn check(story: &Story<'_>) -> Verdict {
     }
     unnamed(story, &mut verdict);
     verdict
+}
+
+/// Why a wave cannot have passed, by the entry's own state.
+fn has_not_passed(
+    story: &Story<'_>,
+    place: usize,
+    entry: &Entry,
+    rollout: &str,
+    wave: &str,
+) -> Option<String> {
+    if story
+        .opening(rollout)
+        .is_none_or(|opening| opening.place > place)
+    {
+        return Some(format!(
+            "{wave} passes for rollout {rollout}, which has not opened"
+        ));
+    }
+    // A state that cannot be read is found where the log is judged.
+    let state = entry.state.as_ref().ok()?;
+    if rollout_in(entry).is_none_or(|record| record.id != rollout) {
+        return Some(format!(
+            "{wave} passes for rollout {rollout}, and the entry's state is of another"
+        ));
+    }
+    let Some(record) = &state.passed else {
+        return Some(format!("its state says nothing of {wave}, which passes"));
+    };
+    if !matches!(
+        record.state,
+        WaveState::Passed | WaveState::PassedWithFailures
+    ) {
+        return Some(format!(
+            "{wave} passes, and is {:?} in the entry's state",
+            record.state
+        ));
+    }
+    let waited_for = record.regions.iter().find(|(_, state)| {
+        matches!(
+            state,
+            RegionState::Pending
+                | RegionState::Promoted
+                | RegionState::Applying
+                | RegionState::Verifying
+                | RegionState::Baking
+                | RegionState::Held
+        )
+    });
+    if let Some((region, state)) = waited_for {
+        return Some(format!("{wave} passes while {region} is {state:?}"));
+    }
+    // A plan that cannot be read is found where plans are judged.
+    let plan = story.plan(rollout)?;
+    let Some(planned) = plan.waves.iter().find(|planned| planned.name == wave) else {
+        return Some(format!(
+            "{wave} passes, which is no wave of rollout {rollout}"
+        ));
+    };
+    planned
+        .regions
+        .iter()
+        .find(|region| plan.regions.contains_key(*region) && !record.regions.contains_key(*region))
+        .map(|region| {
+            format!("{wave} passes, and the entry's state says nothing of {region} in it")
+        })
 }
 
 /// What is wrong with a promotion's place in the log.
@@ -122,11 +194,12 @@ fn unnamed(story: &Story<'_>, verdict: &mut Verdict) {
 #[cfg(test)]
 mod tests {
     use tidegate_waves::log::{EntryKind, MoveKind};
+    use tidegate_waves::rollout::{RegionState, WaveState};
 
     use crate::audit::Promise;
     use crate::audit::record::Commit;
     use crate::audit::tests::broken;
-    use crate::audit::tests::world::{BROAD, ONE, id};
+    use crate::audit::tests::world::{BROAD, ONE, THREE, id};
 
     #[test]
     fn waves_out_of_order_are_found() {
@@ -142,7 +215,8 @@ mod tests {
                 record.entries[11].rollout = Some("99999999-9".to_owned());
             },
         );
-        broken("passed twice", order, "passed before", |record| {
+        let twice = &[Promise::Order, Promise::Endings][..];
+        broken("passed twice", twice, "passed before", |record| {
             let entry = &mut record.entries[20];
             entry.kind = Some(EntryKind::WavePassed);
             entry.rollout = Some(ONE.to_owned());
@@ -150,6 +224,36 @@ mod tests {
         });
         broken("passed without a wave", order, "which wave", |record| {
             record.entries[5].wave = None;
+        });
+        broken("still judged", order, "while west is Baking", |record| {
+            let west = ("west".to_owned(), RegionState::Baking);
+            record.passed(11).regions.extend([west]);
+        });
+        broken("not passed", order, "is Progressing", |record| {
+            record.passed(11).state = WaveState::Progressing;
+        });
+        broken("without its region", order, "nothing of west", |record| {
+            record.passed(11).regions.clear();
+        });
+        broken("without its file", order, "nothing of canary", |record| {
+            record.state(11).passed = None;
+        });
+        broken("by another state", order, "is of another", |record| {
+            record.entries[20].kind = Some(EntryKind::WavePassed);
+            record.entries[20].rollout = Some(THREE.to_owned());
+            record.entries[20].wave = Some("canary".to_owned());
+            let earlier = record.rollout(6).clone();
+            *record.rollout(20) = earlier;
+        });
+        broken("before its opening", order, "has not opened", |record| {
+            record.entries[18].kind = Some(EntryKind::WavePassed);
+            record.entries[18].rollout = Some(THREE.to_owned());
+            record.entries[18].wave = Some("canary".to_owned());
+        });
+        broken("no wave of it", order, "no wave of rollout", |record| {
+            record.entries[20].kind = Some(EntryKind::WavePassed);
+            record.entries[20].wave = Some("late".to_owned());
+            record.state(20).passed = record.state(11).passed.clone();
         });
         broken("never opened", order, "has not opened", |record| {
             record.commit("c2").rollout = Some("99999999-9".to_owned());

@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use tidegate_renderer::tree::{ObjectStore, StoreError};
 use tidegate_waves::log::{EntryKind, Intent, MoveKind, SCHEMA};
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::FleetIdentity;
+use tidegate_waves::rollout::{FleetIdentity, RegionState, WaveState};
 
 use super::batches::{OpenMove, Trees};
 use super::record::{
     Branch, Commit, Entry, Permission, Plan, PlanCommit, PlanRegion, Record, RolloutRecord,
-    RootChange, State,
+    RootChange, State, WaveRecord,
 };
 use crate::git::history::{CommitView, History, HistoryError, Person};
 
@@ -76,9 +76,58 @@ impl StateFile {
             fleet: self.fleet,
             intents,
             rollout: self.rollout,
+            passed: None,
             last_good: None,
             isolated: BTreeSet::new(),
         })
+    }
+}
+
+/// A wave's file, as far as it is judged.
+#[derive(Deserialize)]
+struct WaveFile {
+    state: WaveState,
+    regions: Runs,
+}
+
+/// Its regions: equal ones together, or, in logs of schema 1, each by itself.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Runs {
+    Groups(Vec<Group>),
+    Single(BTreeMap<String, Run>),
+}
+
+#[derive(Deserialize)]
+struct Group {
+    run: Run,
+    regions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    state: RegionState,
+}
+
+impl WaveFile {
+    fn whole(self) -> WaveRecord {
+        let regions = match self.regions {
+            Runs::Groups(groups) => groups
+                .into_iter()
+                .flat_map(|group| {
+                    let state = group.run.state;
+                    group.regions.into_iter().map(move |region| (region, state))
+                })
+                .collect(),
+            Runs::Single(runs) => runs
+                .into_iter()
+                .map(|(region, run)| (region, run.state))
+                .collect(),
+        };
+        WaveRecord {
+            state: self.state,
+            regions,
+        }
     }
 }
 
@@ -212,6 +261,7 @@ impl Reader {
                 .map_err(|why| format!("last-good.json: {why}"))?;
         }
         let mut whole = state.whole(&planned, &last_good)?;
+        whole.passed = self.passed(commit);
         let puts_back =
             |intent: &Intent| matches!(intent.draft.kind, MoveKind::Revert | MoveKind::Restore);
         if whole.intents.iter().any(puts_back) {
@@ -227,6 +277,19 @@ impl Reader {
             }),
             ..whole
         })
+    }
+
+    /// What the tree of a `WavePassed` says of that wave, if it can be read.
+    fn passed(&self, commit: &CommitView) -> Option<WaveRecord> {
+        let trailers = commit.trailers();
+        let kind: EntryKind = trailers.only("Tidegate-Entry")?.parse().ok()?;
+        if kind != EntryKind::WavePassed {
+            return None;
+        }
+        let path = format!("waves/{}.json", trailers.only("Tidegate-Wave")?);
+        let file = self.store.entry(commit.tree, &path).ok()??;
+        let wave: WaveFile = json(&self.store, file.id).ok()?;
+        Some(wave.whole())
     }
 
     /// The regions that failed alone, by the rollout in which they did.
@@ -493,6 +556,15 @@ mod tests {
 
         /// What the audit reads from an entry with these files.
         fn read(&mut self, files: &BTreeMap<String, Vec<u8>>) -> Result<State, String> {
+            self.read_with(files, String::new())
+        }
+
+        /// The same of an entry with this message.
+        fn read_with(
+            &mut self,
+            files: &BTreeMap<String, Vec<u8>>,
+            message: String,
+        ) -> Result<State, String> {
             let store = &self.reader.store;
             let blobs = files
                 .iter()
@@ -502,7 +574,7 @@ mod tests {
                 id: Oid::from_bytes([1; 20]),
                 parents: Vec::new(),
                 tree: store.folder(&blobs).unwrap(),
-                message: String::new(),
+                message,
                 author: Person {
                     name: "Tidegate".to_owned(),
                     email: "tidegate@example.com".to_owned(),
@@ -515,7 +587,11 @@ mod tests {
     }
 
     fn files() -> BTreeMap<String, Vec<u8>> {
-        let files: BTreeMap<String, serde_json::Value> = serde_json::from_str(ENTRY).unwrap();
+        files_of(ENTRY)
+    }
+
+    fn files_of(entry: &str) -> BTreeMap<String, Vec<u8>> {
+        let files: BTreeMap<String, serde_json::Value> = serde_json::from_str(entry).unwrap();
         files
             .into_iter()
             .map(|(path, content)| (path, serde_json::to_vec(&content).unwrap()))
@@ -535,6 +611,31 @@ mod tests {
         );
         let state = String::from_utf8_lossy(&files["state.json"]);
         assert!(state.contains("asPlanned"), "{state}");
+    }
+
+    #[test]
+    fn a_wave_that_passed_is_read_from_its_own_file() {
+        let mut world = World::new();
+        assert!(world.read(&files()).unwrap().passed.is_none());
+        let fixtures = [
+            include_str!("../../../waves/src/rollout/tests/fixtures/schema-1.json"),
+            ENTRY,
+        ];
+        for fixture in fixtures {
+            let files = files_of(fixture);
+            let message = "WavePassed\n\nTidegate-Entry: WavePassed\nTidegate-Wave: ";
+            let mut passed = |wave: &str| {
+                let message = format!("{message}{wave}\n");
+                let state = world.read_with(&files, message).unwrap();
+                state.passed.map(|passed| (passed.state, passed.regions))
+            };
+            let (state, regions) = passed("canary").unwrap();
+            assert_eq!(state, WaveState::Passed);
+            assert_eq!(regions, [("r0".to_owned(), RegionState::Done)].into());
+            let (state, regions) = passed("broad").unwrap();
+            assert_eq!((state, regions.len()), (WaveState::NotStarted, 2));
+            assert!(passed("nowhere").is_none());
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Deserialize;
 use tidegate_waves::log::{Closing, EntryKind, Intent, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{Failure, FleetIdentity, RolloutState, Sealing};
+use tidegate_waves::rollout::{
+    Failure, FleetIdentity, RegionState, RolloutState, Sealing, WaveState,
+};
 
 use crate::git::history::{CommitView, Person};
 use crate::git::trailers::Trailers;
@@ -95,10 +97,21 @@ pub struct State {
     pub intents: Vec<Intent>,
     /// The newest rollout.
     pub rollout: Option<RolloutRecord>,
+    /// Of a wave that the entry says has passed, what its own file says.
+    pub passed: Option<WaveRecord>,
     /// The id of the file with the last good trees, while a move is open that puts trees back.
     pub last_good: Option<Oid>,
     /// While such a move is open: regions that failed alone, with the rollout in which they did.
     pub isolated: BTreeSet<(String, String)>,
+}
+
+/// What an entry says of a wave.
+#[derive(Debug, Clone)]
+pub struct WaveRecord {
+    /// Where it stands.
+    pub state: WaveState,
+    /// Where its regions stand.
+    pub regions: BTreeMap<String, RegionState>,
 }
 
 /// What an entry says of the newest rollout.

@@ -6,7 +6,9 @@ use tidegate_waves::log::{Closing, DraftIntent, EntryKind, Intent, MoveKind, Out
 use tidegate_waves::oid::Oid;
 
 use self::world::{CANARY, clean, id};
-use super::record::{Branch, Commit, Permission, Record, RolloutRecord, RootChange, State};
+use super::record::{
+    Branch, Commit, Permission, Record, RolloutRecord, RootChange, State, WaveRecord,
+};
 use super::{Finding, Promise, Scope, audit};
 
 pub(super) fn findings(record: &Record, scope: &Scope) -> Vec<Finding> {
@@ -43,6 +45,10 @@ impl Record {
 
     pub(super) fn rollout(&mut self, place: usize) -> &mut RolloutRecord {
         self.state(place).rollout.as_mut().unwrap()
+    }
+
+    pub(super) fn passed(&mut self, place: usize) -> &mut WaveRecord {
+        self.state(place).passed.as_mut().unwrap()
     }
 
     pub(super) fn commit(&mut self, name: &str) -> &mut Commit {

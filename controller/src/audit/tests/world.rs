@@ -7,11 +7,13 @@ use tidegate_waves::log::{
     Closing, DraftIntent, EntryKind, FolderChange, Intent, MoveKind, Outcome,
 };
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{Failure, FailureReason, FleetIdentity, RolloutState, Sealing};
+use tidegate_waves::rollout::{
+    Failure, FailureReason, FleetIdentity, RegionState, RolloutState, Sealing, WaveState,
+};
 
 use crate::audit::record::{
     Branch, Commit, Entry, Permission, Plan, PlanCommit, PlanRegion, PlanWave, Record,
-    RolloutRecord, RootChange, State,
+    RolloutRecord, RootChange, State, WaveRecord,
 };
 
 pub(in crate::audit) const CANARY: &str = "refs/heads/t/canary";
@@ -82,6 +84,7 @@ impl World {
                 fleet: identity(),
                 intents: self.open.clone(),
                 rollout: self.rollout.clone(),
+                passed: wave.filter(|_| kind == EntryKind::WavePassed).map(passed),
                 last_good: Some(id("good1")),
                 isolated: BTreeSet::new(),
             }),
@@ -209,6 +212,14 @@ impl World {
         rollout.state = state;
         rollout.failure = failure;
         rollout.sealing = sealing;
+    }
+}
+
+fn passed(wave: &str) -> WaveRecord {
+    let region = if wave == "canary" { "west" } else { "east" };
+    WaveRecord {
+        state: WaveState::Passed,
+        regions: [(region.to_owned(), RegionState::Done)].into(),
     }
 }
 
