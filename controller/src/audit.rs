@@ -11,6 +11,7 @@ pub mod record;
 mod batches;
 mod chain;
 mod endings;
+mod failures;
 mod folders;
 mod forward;
 mod give_backs;

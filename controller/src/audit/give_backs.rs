@@ -9,7 +9,7 @@ use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::Sealing;
 
-use super::record::{Entry, RootChange};
+use super::record::Entry;
 use super::story::{Move, Story, rollout_in};
 use super::{Finding, NOT_OURS, Verdict};
 
@@ -50,7 +50,7 @@ pub(super) fn check(story: &Story<'_>, verdict: &mut Verdict) {
                 );
             }
         }
-        let brought = story.moves_of(place).iter().flat_map(changes);
+        let brought = story.moves_of(place).iter().flat_map(Move::changes);
         seen.brought
             .extend(brought.filter_map(|change| Some((change.name.as_str(), change.now?))));
     }
@@ -84,7 +84,7 @@ impl<'a> Seen<'a> {
 }
 
 /// What commits brought that no intent names: somebody may have adopted them.
-fn by_others<'a>(story: &Story<'a>) -> HashSet<(&'a str, Oid)> {
+pub(super) fn by_others<'a>(story: &Story<'a>) -> HashSet<(&'a str, Oid)> {
     let mut brought = HashSet::new();
     for (reference, branch) in &story.record.refs {
         for id in &branch.chain {
@@ -101,13 +101,6 @@ fn by_others<'a>(story: &Story<'a>) -> HashSet<(&'a str, Oid)> {
         }
     }
     brought
-}
-
-fn changes<'a>(known: &Move<'a>) -> impl Iterator<Item = &'a RootChange> + use<'a> {
-    known
-        .commit
-        .into_iter()
-        .flat_map(|commit| commit.changes.iter().flatten())
 }
 
 /// Why a move is not what its kind is for.
@@ -131,7 +124,8 @@ fn is_not_for_what_it_says(
         MoveKind::Create | MoveKind::Promote | MoveKind::Seal | MoveKind::Adopt => None,
         MoveKind::SourceRevert => Some("it reverts the source on a wave's branch".to_owned()),
         MoveKind::Revert => gives_back_wrongly(story, entry, known, seen),
-        MoveKind::Leave => changes(known)
+        MoveKind::Leave => known
+            .changes()
             .find(|change| change.now.is_some())
             .map(|change| {
                 format!(
@@ -147,7 +141,8 @@ fn is_not_for_what_it_says(
                 "it brings the branch back to a commit that the log never knew there".to_owned()
             })
         }
-        MoveKind::Restore => changes(known)
+        MoveKind::Restore => known
+            .changes()
             .find(|change| {
                 change.now.is_some_and(|tree| {
                     let known = (change.name.as_str(), tree);
@@ -179,7 +174,7 @@ fn gives_back_wrongly(
         record.id == rollout && matches!(record.sealing, Some(Sealing::Aborted { keep: false, .. }))
     });
     if !seen.failed.contains(rollout) && !is_aborted {
-        let alone = changes(known).find(|change| {
+        let alone = known.changes().find(|change| {
             let isolated = (rollout.to_owned(), change.name.clone());
             !seen.told.contains(rollout) || !state.isolated.contains(&isolated)
         });
@@ -190,7 +185,8 @@ fn gives_back_wrongly(
             ));
         }
     }
-    changes(known)
+    known
+        .changes()
         .find(|change| {
             change
                 .now

@@ -329,7 +329,10 @@ impl Reader {
                 continue;
             };
             match entry.kind {
-                Some(EntryKind::RolloutOpened) => plans.push((rollout.plan, rollout.plan_commit)),
+                Some(EntryKind::RolloutOpened) => {
+                    plans.push((rollout.plan, rollout.plan_commit));
+                    last_good.extend(rollout.base_last_good);
+                }
                 Some(EntryKind::Failed) => last_good.extend(rollout.base_last_good),
                 _ => {}
             }

@@ -2,113 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
+use tidegate_waves::log::Outcome;
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{Failure, FailureReason};
 
-use super::record::{Entry, reverted_rollout};
+use super::record::reverted_rollout;
 use super::story::{Move, Story};
-use super::{Finding, Promise, Verdict, What, give_backs};
+use super::{Finding, Promise, Verdict, What, failures, give_backs};
 
 const NOT_OURS: &str = "a controller does not do that: see who pushed this entry, and report it to Tidegate with the log if a controller did";
 
 pub(super) fn check(story: &Story<'_>) -> Verdict {
     let mut verdict = Verdict::of(Promise::Reverts);
-    let mut failed: HashMap<&str, usize> = HashMap::new();
-    for (place, entry) in story.record.entries.iter().enumerate() {
-        if entry.kind != Some(EntryKind::Failed) {
-            continue;
-        }
-        let judged = story.judges(place);
-        if judged {
-            verdict.count(What::Failures);
-        }
-        let mut wrong = Vec::new();
-        match entry.rollout.as_deref() {
-            Some(rollout) => {
-                if failed.insert(rollout, place).is_some() {
-                    wrong.push(format!("rollout {rollout} failed before"));
-                }
-                wrong.extend(names_too_little(story, place, entry, rollout));
-            }
-            None => wrong.push("it names no rollout".to_owned()),
-        }
-        for message in wrong.into_iter().filter(|_| judged) {
-            verdict.find(Finding::new(message, NOT_OURS).at(story, place));
-        }
-    }
+    let failed = failures::check(story, &mut verdict);
     source_moves(story, &failed, &mut verdict);
     config_commits(story, &mut verdict);
     give_backs::check(story, &mut verdict);
     verdict
-}
-
-/// What a `Failed` does not say of what it judged, or says wrongly.
-fn names_too_little(
-    story: &Story<'_>,
-    place: usize,
-    entry: &Entry,
-    rollout: &str,
-) -> Option<String> {
-    // A state that cannot be read is found where the log is judged.
-    let state = entry.state.as_ref().ok()?;
-    let Some(record) = state.rollout.as_ref().filter(|record| record.id == rollout) else {
-        return Some(format!("its state says nothing of rollout {rollout}"));
-    };
-    let Some(failure) = &record.failure else {
-        return Some("it names no region, gate and tree".to_owned());
-    };
-    if failure.reason == FailureReason::Requested {
-        return None;
-    }
-    let Some(tree) = failure.tree.filter(|_| !failure.region.is_empty()) else {
-        return Some("it does not name the region and the tree that it judged".to_owned());
-    };
-    if failure.gate.is_empty() && failure.reason == FailureReason::Harm {
-        return Some(format!(
-            "it names no gate for the harm that it found in {}",
-            failure.region
-        ));
-    }
-    let good = record
-        .base_last_good
-        .and_then(|file| story.record.last_good.get(&file))?;
-    if good.get(&failure.region) == Some(&tree)
-        && !was_put_there(story, place, rollout, failure, tree)
-    {
-        return Some(format!(
-            "it judged a tree of {} that is last good there, and that the rollout did not bring",
-            failure.region
-        ));
-    }
-    let plan = story.plan(rollout)?;
-    let brings_nothing = plan
-        .regions
-        .iter()
-        .all(|(region, planned)| good.get(region) == Some(&planned.tree));
-    brings_nothing.then(|| format!("every tree of rollout {rollout} is last good"))
-}
-
-/// Whether a rollout brought a tree to the region that it failed in.
-fn was_put_there(
-    story: &Story<'_>,
-    place: usize,
-    rollout: &str,
-    failure: &Failure,
-    tree: Oid,
-) -> bool {
-    story.moves_for(rollout).any(|known| {
-        known.place < place
-            && known.is(MoveKind::Promote)
-            && known
-                .commit
-                .and_then(|commit| commit.changes.as_ref())
-                .is_some_and(|changes| {
-                    changes
-                        .iter()
-                        .any(|change| change.name == failure.region && change.now == Some(tree))
-                })
-    })
 }
 
 /// Each rollout is reverted once at most, and behind its failure; so is what is proposed.
@@ -256,7 +165,7 @@ fn config_commits(story: &Story<'_>, verdict: &mut Verdict) {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_waves::log::{Closing, EntryKind, Outcome};
+    use tidegate_waves::log::{Closing, Outcome};
     use tidegate_waves::oid::Oid;
 
     use crate::audit::record::Commit;
@@ -267,43 +176,6 @@ mod tests {
     #[test]
     fn reverts_without_a_reason_are_found() {
         let reverts = &[Promise::Reverts][..];
-        broken(
-            "no failure",
-            reverts,
-            "names no region, gate and tree",
-            |record| {
-                record.rollout(13).failure = None;
-            },
-        );
-        broken("no gate", reverts, "names no gate", |record| {
-            record.rollout(13).failure.as_mut().unwrap().gate.clear();
-        });
-        broken("no tree", reverts, "region and the tree", |record| {
-            record.rollout(13).failure.as_mut().unwrap().tree = None;
-        });
-        broken(
-            "a tree that is last good",
-            reverts,
-            "that is last good there",
-            |record| {
-                let failure = record.rollout(13).failure.as_mut().unwrap();
-                (failure.region, failure.tree) = ("east".to_owned(), Some(id("east1")));
-            },
-        );
-        broken(
-            "every tree is last good",
-            reverts,
-            "every tree of rollout",
-            |record| {
-                let good = record.last_good.get_mut(&id("good1")).unwrap();
-                good.insert("west".to_owned(), id("west2"));
-                good.insert("east".to_owned(), id("east2"));
-            },
-        );
-        broken("failed twice", reverts, "failed before", |record| {
-            let entry = &mut record.entries[20];
-            (entry.kind, entry.rollout) = (Some(EntryKind::Failed), Some(TWO.to_owned()));
-        });
         broken(
             "reverted without a failure",
             reverts,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use tidegate_waves::log::{Closing, EntryKind, Intent, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
 
-use super::record::{Commit, Entry, Permission, Plan, Record, RolloutRecord};
+use super::record::{Commit, Entry, Permission, Plan, Record, RolloutRecord, RootChange};
 
 /// A record with what follows from reading it in order.
 pub(super) struct Story<'a> {
@@ -236,7 +236,14 @@ impl<'a> Story<'a> {
     }
 }
 
-impl Move<'_> {
+impl<'a> Move<'a> {
+    /// What its commit changes, as far as that could be compared.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &'a RootChange> + use<'a> {
+        self.commit
+            .into_iter()
+            .flat_map(|commit| commit.changes.iter().flatten())
+    }
+
     pub(super) fn is(&self, kind: MoveKind) -> bool {
         self.kind == Some(kind)
     }
