@@ -65,12 +65,33 @@ fn look<'a>(
 ) -> Vec<Finding> {
     let mut wrong = Vec::new();
     let rollout = entry.rollout.as_deref();
-    let named: HashSet<(&str, Oid)> = entry
-        .open
-        .iter()
-        .map(|(reference, new)| (reference.as_str(), *new))
-        .collect();
+    let mut named: HashSet<(&str, Oid)> = HashSet::new();
+    for (reference, new) in &entry.open {
+        let is_open = entry.kind == Some(EntryKind::Failed)
+            && open.iter().any(|known| {
+                known.is(MoveKind::Promote)
+                    && known.line.reference == *reference
+                    && known.line.new == *new
+            });
+        if is_open {
+            named.insert((reference, *new));
+        } else {
+            wrong.push(
+                Finding::new(
+                    "it names a move as open, and is no Failed behind which that promotion stays open",
+                    NOT_OURS,
+                )
+                .on(reference)
+                .about(*new),
+            );
+        }
+    }
     seen.excused.extend(&named);
+    wrong.extend(
+        another_goes_on(story, place, entry)
+            .into_iter()
+            .map(|says| Finding::new(says, NOT_OURS)),
+    );
     if entry.kind == Some(EntryKind::RolloutOpened)
         && let Some(rollout) = rollout
         && !seen.opened.insert(rollout)
@@ -108,7 +129,16 @@ fn look<'a>(
             seen.ended.entry(rollout).or_insert(kind);
         }
         if kind == EntryKind::Sealing {
-            let prepared = rollout_in(entry).and_then(|state| state.sealing.as_ref());
+            let prepared = rollout_in(entry)
+                .filter(|state| state.id == rollout)
+                .and_then(|state| state.sealing.as_ref());
+            // A state that cannot be read is found where the log is judged.
+            if prepared.is_none() && entry.state.is_ok() {
+                wrong.push(Finding::new(
+                    format!("its state does not say which ending of rollout {rollout} it prepares"),
+                    NOT_OURS,
+                ));
+            }
             seen.sealing.insert(rollout, prepared.map(ending));
         }
     }
@@ -152,6 +182,37 @@ fn look<'a>(
         }
     }
     wrong
+}
+
+/// Why an entry is about another rollout than the one that goes on.
+fn another_goes_on(story: &Story<'_>, place: usize, entry: &Entry) -> Option<String> {
+    let before = rollout_in(story.entry(place.checked_sub(1)?)?)?;
+    // A state that cannot be read is found where the log is judged.
+    let now = entry.state.as_ref().ok()?.rollout.as_ref();
+    if entry.kind != Some(EntryKind::RolloutOpened) {
+        let is_another =
+            now.is_none_or(|now| now.id != before.id && story.opening(&now.id).is_some());
+        return (is_another && story.opening(&before.id).is_some()).then(|| {
+            format!(
+                "its state no longer has rollout {}, and no other opened",
+                before.id
+            )
+        });
+    }
+    let is_over = matches!(
+        before.state,
+        RolloutState::Succeeded
+            | RolloutState::RolledBack
+            | RolloutState::RollbackIncomplete
+            | RolloutState::Superseded
+            | RolloutState::Aborted
+    );
+    (!is_over).then(|| {
+        format!(
+            "it opens a rollout while {} is {:?}",
+            before.id, before.state
+        )
+    })
 }
 
 /// How the state of an entry that ends a rollout, or its give-back, disagrees with that.
@@ -336,6 +397,49 @@ mod tests {
                 record.branch(BROAD).contains.insert(id("b2"));
             },
         );
+        broken("sealing nothing", endings, "which ending", |record| {
+            record.rollout(12).sealing = None;
+        });
+        broken(
+            "open at Sealing",
+            endings,
+            "is no Failed behind which",
+            |record| {
+                record.entries[12].open.push((BROAD.to_owned(), id("b2")));
+            },
+        );
+        broken("not open", endings, "is no Failed behind which", |record| {
+            record.entries[13].open.push((BROAD.to_owned(), id("b2")));
+        });
+        broken(
+            "no promotion",
+            endings,
+            "is no Failed behind which",
+            |record| {
+                record.close_later("seal", 13, 16);
+                record.entries[13].open.push((BROAD.to_owned(), id("seal")));
+            },
+        );
+        broken(
+            "opened beside another",
+            endings,
+            "it opens a rollout while 22222222-7 is Running",
+            |record| {
+                record.rollout(18).state = RolloutState::Running;
+            },
+        );
+        broken(
+            "gone on with an older one",
+            endings,
+            "no longer has",
+            |record| {
+                let earlier = record.rollout(15).clone();
+                *record.rollout(20) = earlier;
+            },
+        );
+        broken("without any", endings, "no longer has", |record| {
+            record.state(20).rollout = None;
+        });
         broken(
             "opened again",
             &[Promise::Endings, Promise::Plan],

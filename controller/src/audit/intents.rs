@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use tidegate_waves::log::{MoveKind, Outcome};
+use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::RolloutState;
 
@@ -293,10 +293,12 @@ fn left_open(story: &Story<'_>, verdict: &mut Verdict) {
     let mut incomplete: HashSet<&str> = HashSet::new();
     let mut named: HashSet<(&str, Oid)> = HashSet::new();
     for entry in &story.record.entries {
+        let failed = entry.kind == Some(EntryKind::Failed);
         named.extend(
             entry
                 .open
                 .iter()
+                .filter(|_| failed)
                 .map(|(reference, new)| (reference.as_str(), *new)),
         );
         if let Some(rollout) = rollout_in(entry) {
@@ -306,7 +308,7 @@ fn left_open(story: &Story<'_>, verdict: &mut Verdict) {
             }
         }
         // What was named is sealed, or given back when it arrives, in its own rollout's name.
-        if !entry.open.is_empty() {
+        if failed && !entry.open.is_empty() {
             incomplete.extend(entry.rollout.as_deref());
         }
     }

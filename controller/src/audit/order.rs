@@ -238,7 +238,7 @@ mod tests {
         broken("without its file", order, "nothing of canary", |record| {
             record.state(11).passed = None;
         });
-        broken("by another state", order, "is of another", |record| {
+        broken("by another state", twice, "is of another", |record| {
             record.entries[20].kind = Some(EntryKind::WavePassed);
             record.entries[20].rollout = Some(THREE.to_owned());
             record.entries[20].wave = Some("canary".to_owned());
