@@ -12,6 +12,7 @@ mod batches;
 mod chain;
 mod endings;
 mod failures;
+mod files;
 mod folders;
 mod forward;
 mod give_backs;

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tidegate_renderer::tree::{ObjectStore, StoreError};
-use tidegate_waves::log::{EntryKind, Intent, MoveKind, SCHEMA};
+use tidegate_waves::log::{EntryKind, Intent, MoveKind};
 use tidegate_waves::oid::Oid;
-use tidegate_waves::rollout::{FleetIdentity, RegionState, WaveState};
+use tidegate_waves::rollout::FleetIdentity;
 
 use super::batches::{OpenMove, Trees};
+use super::files::{Quarantined, StateFile, WaveFile};
 use super::record::{
     Branch, Commit, Entry, Permission, Plan, PlanCommit, PlanRegion, Record, RolloutRecord,
     RootChange, State, WaveRecord,
@@ -38,105 +38,6 @@ pub struct Place<'a> {
     pub log: Oid,
     /// The prefix of the fleet's refs.
     pub prefix: &'a str,
-}
-
-/// `state.json`, as far as it is judged.
-#[derive(Deserialize)]
-struct StateFile {
-    schema: u32,
-    fleet: FleetIdentity,
-    seq: u64,
-    epoch: u64,
-    intents: Vec<OpenMove>,
-    rollout: Option<RolloutRecord>,
-}
-
-impl StateFile {
-    fn check_schema(&self) -> Result<(), String> {
-        if self.schema > SCHEMA {
-            return Err(format!(
-                "a newer Tidegate wrote it (schema {}, this one reads up to {SCHEMA})",
-                self.schema
-            ));
-        }
-        Ok(())
-    }
-
-    /// The state with every open move whole; the ids of the files beside it are not known here.
-    fn whole(self, planned: &Trees, last_good: &Trees) -> Result<State, String> {
-        let intents = self
-            .intents
-            .into_iter()
-            .map(|open| open.whole(planned, last_good))
-            .collect::<Result<_, _>>()
-            .map_err(|why| format!("state.json: {why}"))?;
-        Ok(State {
-            seq: self.seq,
-            epoch: self.epoch,
-            fleet: self.fleet,
-            intents,
-            rollout: self.rollout,
-            passed: None,
-            last_good: None,
-            isolated: BTreeSet::new(),
-        })
-    }
-}
-
-/// A wave's file, as far as it is judged.
-#[derive(Deserialize)]
-struct WaveFile {
-    state: WaveState,
-    regions: Runs,
-}
-
-/// Its regions: equal ones together, or, in logs of schema 1, each by itself.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Runs {
-    Groups(Vec<Group>),
-    Single(BTreeMap<String, Run>),
-}
-
-#[derive(Deserialize)]
-struct Group {
-    run: Run,
-    regions: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Run {
-    state: RegionState,
-}
-
-impl WaveFile {
-    fn whole(self) -> WaveRecord {
-        let regions = match self.regions {
-            Runs::Groups(groups) => groups
-                .into_iter()
-                .flat_map(|group| {
-                    let state = group.run.state;
-                    group.regions.into_iter().map(move |region| (region, state))
-                })
-                .collect(),
-            Runs::Single(runs) => runs
-                .into_iter()
-                .map(|(region, run)| (region, run.state))
-                .collect(),
-        };
-        WaveRecord {
-            state: self.state,
-            regions,
-        }
-    }
-}
-
-/// One item of `quarantine.json`, as far as it is judged.
-#[derive(Deserialize)]
-struct Quarantined {
-    rollout: String,
-    digests: BTreeMap<String, Oid>,
-    isolated: bool,
 }
 
 /// Reads the bytes of a `state.json`, with the trees that the plan and the last good say.
@@ -299,15 +200,7 @@ impl Reader {
         };
         let items: Vec<Quarantined> =
             json(&self.store, file).map_err(|why| format!("quarantine.json: {why}"))?;
-        Ok(items
-            .into_iter()
-            .filter(|item| item.isolated)
-            .flat_map(|item| {
-                let rollout = item.rollout;
-                let regions = item.digests.into_keys();
-                regions.map(move |region| (rollout.clone(), region))
-            })
-            .collect())
+        Ok(Quarantined::alone(items))
     }
 
     /// Takes last good trees in; what cannot be read is missed where it is judged.
@@ -535,7 +428,7 @@ fn json<T: DeserializeOwned>(store: &ObjectStore, file: Oid) -> Result<T, String
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidegate_waves::rollout::from_files;
+    use tidegate_waves::rollout::{RegionState, WaveState, from_files};
 
     use super::*;
 
