@@ -13,21 +13,21 @@
 //! | 4 | follows another repository, branch, folder or commit | blocked; wait while a move is open |
 //! | 5 | no automated sync, and we may not sync | blocked |
 //! | 6 | `InvalidSpecError`, `UnknownError`, `DeletionError` | wait, then blocked |
-//! | 7 | comparison failed, sync or health unknown, no commit shown | wait, then hold; fail if our manifests cannot be read |
+//! | 7 | comparison failed, sync or health unknown, no commit shown | wait, then hold; fail if our manifests cannot be parsed |
 //! | 8 | compared with an older spec | wait |
 //! | 9 | a sync window blocks the operation | hold |
 //! | 10 | an operation for another commit | wait, then terminate or hold |
 //! | 11 | shows a commit before ours, or one not fetched yet | wait |
 //! | 12 | shows a commit after ours | superseded or hold |
 //! | 13 | shows an unrelated commit | hold |
-//! | 14 | the sync failed | fail; hold if Argo CD could not even try |
+//! | 14 | the sync failed | fail; hold, and sync again where we may, if nothing could be reached |
 //! | 15 | that failure is not of ours | row 14 is passed over |
 //! | 16 | nothing was rendered there | fail |
 //! | 17 | degraded as it was before the promotion | hold or wait |
 //! | 18 | degraded for a short time | wait |
 //! | 19 | degraded for longer, or again and again | fail |
 //! | 20 | our operation runs | wait, then terminate and fail |
-//! | 21 | our operation waits for a retry | wait, then fail |
+//! | 21 | our operation waits for a retry | wait, then fail; hold if nothing could be reached |
 //! | 22 | out of sync, and our operation has not begun | wait, then sync or blocked |
 //! | 23 | only what awaits pruning differs | passed over or hold |
 //! | 24 | drifted since it was synced | wait, then hold, fail or passed over |
@@ -39,11 +39,15 @@
 //! | 30 | as wanted, for a short time | soak |
 //! | 31 | as wanted, for `stable_for` and through a reconcile | pass |
 //!
+//! What must last before it fails (rows 7, 18 to 21, 24 and 28) holds after its time until a comparison newer than that shows it
+//! still: a status that nobody writes any more shows it for ever, and says nothing.
+//!
 //! `tests/rows.rs` says which test is of which row; the case of each row is also run without that row.
 
 mod application;
 mod case;
 mod chosen;
+mod clocks;
 mod coverage;
 mod expected;
 mod gate;
@@ -53,17 +57,19 @@ mod limits;
 mod look;
 mod memory;
 mod messages;
+mod operation;
 mod progress;
 mod read;
 mod region_judge;
 mod region_memory;
 mod rows;
 mod sight;
+mod syncing;
 mod verdict;
 
 pub use self::application::{
-    Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
-    OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
+    Application, Automated, Compared, Condition, Destination, Health, HealthState, Resource,
+    Source, SyncState, SyncStatus,
 };
 pub use self::expected::{Before, Expected, Revisions, Standing, is_same_repository};
 pub(crate) use self::expected::{branch_name, trim_folder};
@@ -75,6 +81,7 @@ pub use self::instance::{
 };
 pub use self::limits::Limits;
 pub use self::memory::Memory;
+pub use self::operation::{Failure, Operation, OperationState, Phase, RevisionList};
 pub use self::read::ReadError;
 pub use self::region_memory::RegionMemory;
 pub use self::verdict::{Action, Kind, RegionVerdict, Verdict, judge, judge_region};

@@ -6,13 +6,18 @@ use std::time::Duration;
 use tidegate_waves::fleet::{OnSuspended, PrunePending};
 
 use super::application::{Health, SyncStatus};
+use super::clocks::{Clock, Tick};
 use super::expected::Standing;
-use super::memory::{Clock, Memory, Tick, finished_at};
+use super::memory::{Memory, finished_at};
+use super::rows::Finding;
 use super::sight::{SeenOperation, Sight};
 use super::verdict::Action;
 
 /// The conditions that reject a spec or say that the status is stale.
 pub(super) const INVALID: [&str; 3] = ["InvalidSpecError", "UnknownError", "DeletionError"];
+
+/// What is said of a state that no newer comparison has shown again.
+const UNCONFIRMED: &str = "no newer comparison says so yet";
 
 /// A sight, and what was seen before.
 pub(super) struct Case<'a> {
@@ -66,8 +71,10 @@ impl Case<'_> {
             .operation
             .as_ref()
             .is_some_and(SeenOperation::has_failed);
-        (failed && self.is_operation_ours())
-            || (self.is_failed_sync_ours && !self.is_operation_older())
+        // What is said of it is of the newest comparison: one from before its newest operation says nothing of that.
+        let said =
+            self.is_failed_sync_ours && !self.is_operation_older() && !self.is_ours_applied();
+        (failed && self.is_operation_ours()) || (said && self.is_fresh())
     }
 
     /// Whether what is degraded can come from the promoted commit.
@@ -117,7 +124,7 @@ impl Case<'_> {
     }
 
     /// What each clock does now.
-    pub(super) fn ticks(&self) -> [(Clock, Tick); 10] {
+    pub(super) fn ticks(&self) -> [(Clock, Tick); 11] {
         let run = |holds: bool| if holds { Tick::Run(None) } else { Tick::Stop };
         let other = self
             .active()
@@ -139,6 +146,12 @@ impl Case<'_> {
             (
                 Clock::OurOperation,
                 self.ours_active()
+                    .map_or(Tick::Stop, |operation| Tick::Run(operation.started_at)),
+            ),
+            (
+                Clock::Retried,
+                self.ours_active()
+                    .filter(|operation| operation.retry_count >= self.limits.max_retries)
                     .map_or(Tick::Stop, |operation| Tick::Run(operation.started_at)),
             ),
             (Clock::Degraded, run(self.is_degraded_at_ours())),
@@ -166,6 +179,29 @@ impl Case<'_> {
         self.memory
             .may_refresh(self.limits)
             .then_some(Action::Refresh)
+    }
+
+    /// What it comes to that this has lasted for so long: what it is given, once a comparison newer than that shows it still.
+    /// Until then nobody knows, for a status that nobody writes any more shows it for ever.
+    pub(super) fn once_confirmed(&self, clock: Clock, least: Duration, harm: Finding) -> Finding {
+        if self.memory.is_confirmed(clock, least) {
+            return harm;
+        }
+        let may = self.memory.may_confirm(clock, least, self.limits);
+        Finding::hold(format!("{}; {UNCONFIRMED}", harm.evidence))
+            .with(may.then_some(Action::Refresh))
+    }
+
+    /// What it comes to that something goes on: it is waited for, unless Argo CD says nothing any more.
+    pub(super) fn going_on(&self, evidence: String) -> Finding {
+        let age = self.memory.since_reconciled();
+        if age > self.limits.stale_after {
+            Finding::hold(format!("{evidence}; {UNCONFIRMED}")).with(self.refresh())
+        } else if age >= self.limits.stale_after / 2 {
+            Finding::wait(evidence).with(self.refresh())
+        } else {
+            Finding::wait(evidence)
+        }
     }
 
     /// The end of the operation, if we may and it is time.

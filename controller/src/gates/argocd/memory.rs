@@ -1,48 +1,12 @@
 //! What this process saw of one Application of one region since its promotion.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::application::Application;
+use super::clocks::{Clock, Clocks, Tick};
 use super::limits::Limits;
-
-/// What must last before it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Clock {
-    Absent,
-    Invalid,
-    Unreadable,
-    Unparsable,
-    OtherOperation,
-    OurOperation,
-    Degraded,
-    NotBegun,
-    Drifted,
-    Missing,
-}
-
-impl Clock {
-    /// Whether it counts towards a failure, so that nothing may have been missed while it ran.
-    fn is_harm(self) -> bool {
-        matches!(
-            self,
-            Self::Unparsable | Self::Degraded | Self::Drifted | Self::Missing
-        )
-    }
-}
-
-/// What a clock does at one look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tick {
-    /// It runs, or begins to; with another mark than before, it begins anew.
-    Run(Option<Timestamp>),
-    /// It goes on if it runs.
-    Keep,
-    /// It stops.
-    Stop,
-}
 
 /// What this process saw of one Application of one region since its promotion; a new promotion needs a new one.
 ///
@@ -54,7 +18,7 @@ pub struct Memory {
     recreated: bool,
     now: Option<Duration>,
     watched: Duration,
-    clocks: BTreeMap<Clock, (Duration, Option<Timestamp>)>,
+    clocks: Clocks,
     first_reconciled: Option<Timestamp>,
     reconciled: Option<Timestamp>,
     reconciled_moved: Duration,
@@ -158,7 +122,7 @@ impl Memory {
         if gap > limits.longest_gap {
             self.soak = None;
             self.degraded = None;
-            self.clocks.retain(|clock, _| !clock.is_harm());
+            self.clocks.stop_harm();
         } else {
             self.watched = self.watched.saturating_add(gap);
         }
@@ -196,16 +160,13 @@ impl Memory {
 
     /// Another Application bears the name: nothing that was seen holds for it, but that it is not there for good.
     fn begin_anew(&mut self) {
-        let absent = self.clocks.remove(&Clock::Absent);
+        let clocks = self.clocks.only(Clock::Absent);
         *self = Self {
             recreated: true,
             now: self.now,
             watched: self.watched,
             refused: self.refused,
-            clocks: absent
-                .map(|absent| (Clock::Absent, absent))
-                .into_iter()
-                .collect(),
+            clocks,
             ..Self::default()
         };
     }
@@ -244,19 +205,7 @@ impl Memory {
 
     /// Lets a clock run or stop.
     pub(super) fn tick(&mut self, clock: Clock, tick: Tick) {
-        match tick {
-            Tick::Run(mark) => {
-                let begun = (self.watched, mark);
-                let entry = self.clocks.entry(clock).or_insert(begun);
-                if entry.1 != mark {
-                    *entry = begun;
-                }
-            }
-            Tick::Keep => {}
-            Tick::Stop => {
-                self.clocks.remove(&clock);
-            }
-        }
+        self.clocks.tick(clock, tick, self.watched);
     }
 
     /// Takes in whether the promoted commit is degraded, or healthy.
@@ -292,11 +241,14 @@ impl Memory {
 
     /// How long a clock has run.
     pub(super) fn held(&self, clock: Clock) -> Duration {
-        self.clocks
-            .get(&clock)
-            .map_or(Duration::ZERO, |(since, _)| {
-                self.watched.saturating_sub(*since)
-            })
+        self.clocks.held(clock, self.watched)
+    }
+
+    /// Whether a comparison was seen that is newer than a clock, and no older than its first so many.
+    pub(super) fn is_confirmed(&self, clock: Clock, least: Duration) -> bool {
+        self.clocks.since(clock).is_some_and(|since| {
+            self.reconciled_moved > since && self.reconciled_moved >= since.saturating_add(least)
+        })
     }
 
     /// How long all has been as wanted.
@@ -349,6 +301,17 @@ impl Memory {
     /// Whether it is time to ask for a refresh.
     pub(super) fn may_refresh(&self, limits: &Limits) -> bool {
         !self.refused && (self.ask_at_once || self.is_due(self.asked, limits))
+    }
+
+    /// Whether it is time to ask for the refresh that confirms what has lasted for so long: what was asked for before that
+    /// is not in its way.
+    pub(super) fn may_confirm(&self, clock: Clock, least: Duration, limits: &Limits) -> bool {
+        let beyond = self.held(clock).saturating_sub(least);
+        let now = self.now.unwrap_or_default();
+        let asked_before = self
+            .asked
+            .is_none_or(|asked| now.saturating_sub(asked) > beyond);
+        !self.refused && (asked_before || self.may_refresh(limits))
     }
 
     /// Whether it is time to end an operation.

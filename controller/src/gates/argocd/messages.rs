@@ -6,7 +6,10 @@ use crate::gates::shown::word;
 const SHORT_REVISION: usize = 7;
 
 /// What stands in messages about something that could not be reached.
-const OUTAGES: [&str; 16] = [
+const OUTAGES: [&str; 26] = [
+    "apiserver is shutting down",
+    "apiserver not ready",
+    "client connection lost",
     "code = unavailable",
     "code = deadlineexceeded",
     "code = canceled",
@@ -18,11 +21,18 @@ const OUTAGES: [&str; 16] = [
     "context canceled",
     "deadline exceeded",
     "dial tcp",
+    "etcdserver: ",
+    "failed calling webhook",
     "failed to list refs",
     "i/o timeout",
+    "no endpoints available for service",
     "no route to host",
     "no such host",
+    "request did not complete within",
+    "the server is currently unable to handle the request",
     "tls handshake timeout",
+    "unable to return a response in the time allotted",
+    "unexpected eof",
 ];
 
 /// A revision as evidence shows it: short if it is a commit, else as it is written.

@@ -2,48 +2,16 @@
 
 use tidegate_waves::fleet::{BaselineDegraded, OnDrift, OnSuspended, PrunePending};
 
-use super::application::{Health, Phase, SyncStatus};
+use super::application::{Health, SyncStatus};
 use super::case::Case;
+use super::clocks::Clock;
 use super::expected::Standing;
-use super::memory::Clock;
-use super::messages::{is_failed_comparison, is_outage, is_unparsable, short};
+use super::messages::short;
 use super::rows::{Finding, seconds};
 use super::verdict::{Action, Kind};
 
 /// How many objects evidence names.
 const NAMED_OBJECTS: usize = 3;
-
-pub(super) fn sync_failed(case: &Case) -> Option<Finding> {
-    if case.active().is_some() {
-        return None;
-    }
-    let operation = case.operation.as_ref().filter(|seen| seen.has_failed());
-    let message = match operation {
-        Some(operation) => operation.message,
-        None => case.failed_sync?,
-    };
-    let revision = operation
-        .and_then(|operation| operation.revision)
-        .or(case.revision)
-        .map(short)
-        .unwrap_or_default();
-    // An error is what Argo CD could not do; what it could not reach says nothing about the commit.
-    let is_error = operation.is_none_or(|operation| operation.phase == Some(&Phase::Error));
-    let unparsable = case
-        .index()
-        .is_some_and(|index| is_unparsable(message, index));
-    if is_error && !unparsable && (is_outage(message) || is_failed_comparison(message)) {
-        return Some(
-            Finding::hold(format!(
-                "sync of {revision} could not be carried out: {message}"
-            ))
-            .with(case.refresh()),
-        );
-    }
-    Some(Finding::fail(format!(
-        "sync of {revision} failed: {message}"
-    )))
-}
 
 pub(super) fn empty(case: &Case) -> Option<Finding> {
     if !case.is_at_ours() || !case.memory.is_answered() {
@@ -91,20 +59,26 @@ pub(super) fn degraded_before(case: &Case) -> Option<Finding> {
 }
 
 pub(super) fn degraded_briefly(case: &Case) -> Option<Finding> {
-    (case.is_degraded_at_ours() && !is_degraded_enough(case)).then(|| {
-        let held = case.held(Clock::Degraded);
-        let evidence = if held < case.limits.degraded_for {
-            let enough = seconds(case.limits.degraded_for);
-            format!("is degraded for {} of {enough}", seconds(held))
-        } else {
-            "is degraded, and not compared since the promotion".to_owned()
-        };
-        let act = if case.memory.is_answered() {
-            None
-        } else {
-            case.refresh()
-        };
-        Finding::wait(because(&evidence, &case.application.health.message)).with(act)
+    if !case.is_degraded_at_ours() || is_degraded_enough(case) {
+        return None;
+    }
+    let held = case.held(Clock::Degraded);
+    let enough = case.limits.degraded_for;
+    let message = &case.application.health.message;
+    let unanswered = !case.memory.is_answered();
+    Some(if held < enough {
+        let act = if unanswered { case.refresh() } else { None };
+        let evidence = format!("is degraded for {} of {}", seconds(held), seconds(enough));
+        Finding::wait(because(&evidence, message)).with(act)
+    } else if unanswered {
+        let evidence = "is degraded, and not compared since the promotion";
+        Finding::hold(because(evidence, message)).with(case.refresh())
+    } else {
+        let harm = Finding::fail(because(
+            &format!("is degraded for {}", seconds(held)),
+            message,
+        ));
+        case.once_confirmed(Clock::Degraded, enough, harm)
     })
 }
 
@@ -120,53 +94,18 @@ pub(super) fn degraded(case: &Case) -> Option<Finding> {
     })
 }
 
+/// Each change was written anew; that it lasts must have been confirmed.
 fn is_degraded_enough(case: &Case) -> bool {
     case.memory.is_answered()
-        && (case.held(Clock::Degraded) >= case.limits.degraded_for || is_flapping(case))
+        && (is_flapping(case)
+            || case
+                .memory
+                .is_confirmed(Clock::Degraded, case.limits.degraded_for))
 }
 
 fn is_flapping(case: &Case) -> bool {
     let most = usize::try_from(case.limits.flips).unwrap_or(usize::MAX);
     case.memory.flips() >= most
-}
-
-pub(super) fn running(case: &Case) -> Option<Finding> {
-    let operation = case.ours_active()?;
-    if operation.finished_at.is_some() && operation.phase != Some(&Phase::Terminating) {
-        return None;
-    }
-    let held = case.held(Clock::OurOperation);
-    let shown = operation.revision.map(short).unwrap_or_default();
-    Some(if held < case.limits.sync_deadline {
-        Finding::wait(because(
-            &format!("sync of {shown} is running"),
-            operation.message,
-        ))
-    } else {
-        Finding::fail(because(
-            &format!("sync of {shown} is running for {}", seconds(held)),
-            operation.message,
-        ))
-        .with(case.terminate())
-    })
-}
-
-pub(super) fn retrying(case: &Case) -> Option<Finding> {
-    let operation = case.ours_active()?;
-    operation.finished_at?;
-    let limit = case
-        .application
-        .retry_limit
-        .map_or_else(String::new, |limit| format!(" of {limit}"));
-    let evidence = because(
-        &format!("sync failed, retry {}{limit}", operation.retry_count),
-        operation.message,
-    );
-    Some(if operation.retry_count >= case.limits.max_retries {
-        Finding::fail(evidence)
-    } else {
-        Finding::wait(evidence)
-    })
 }
 
 pub(super) fn not_begun(case: &Case) -> Option<Finding> {
@@ -221,7 +160,11 @@ pub(super) fn drifted(case: &Case) -> Option<Finding> {
     Some(if case.held(Clock::Drifted) < case.limits.drift_grace {
         Finding::wait(evidence)
     } else if case.limits.on_drift == OnDrift::Fail {
-        Finding::fail(evidence)
+        case.once_confirmed(
+            Clock::Drifted,
+            case.limits.drift_grace,
+            Finding::fail(evidence),
+        )
     } else {
         Finding::hold(evidence)
     })
@@ -283,7 +226,8 @@ pub(super) fn missing(case: &Case) -> Option<Finding> {
     Some(if held < case.limits.missing_for {
         Finding::wait("all its objects are missing")
     } else {
-        Finding::fail(format!("all its objects are missing for {}", seconds(held)))
+        let harm = Finding::fail(format!("all its objects are missing for {}", seconds(held)));
+        case.once_confirmed(Clock::Missing, case.limits.missing_for, harm)
     })
 }
 
@@ -348,7 +292,7 @@ fn state(case: &Case) -> String {
     }
 }
 
-fn because(what: &str, message: &str) -> String {
+pub(super) fn because(what: &str, message: &str) -> String {
     if message.is_empty() {
         what.to_owned()
     } else {

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::application::{
-    Application, Automated, Compared, Condition, Destination, Health, HealthState, Operation,
-    OperationState, Phase, Resource, RevisionList, Source, SyncState, SyncStatus,
+    Application, Automated, Compared, Condition, Destination, Health, HealthState, Resource,
+    Source, SyncState, SyncStatus,
 };
 use super::instance::STARTED_BY_US;
+use super::operation::{Failure, Operation, OperationState, Phase, RevisionList};
 use crate::gates::shown::{self, line};
 
 /// The longest message that is kept, in characters.
@@ -18,6 +19,8 @@ const LONGEST_WORD: usize = 2048;
 const MOST_CONDITIONS: usize = 64;
 /// The most sources, and revisions, that are kept.
 const MOST_SOURCES: usize = 256;
+/// The most failures of one sync that are kept.
+const MOST_FAILURES: usize = 64;
 
 /// Why something is no Application.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +124,22 @@ fn operation_state(value: &Value) -> OperationState {
         operation: present(value, "/operation")
             .map(operation)
             .unwrap_or_default(),
+        failures: items(value, "/syncResult/resources")
+            .filter_map(failure)
+            .take(MOST_FAILURES)
+            .collect(),
     }
+}
+
+/// What is said of an object or a hook of a sync, if it failed.
+fn failure(value: &Value) -> Option<Failure> {
+    let was_refused = text(value, "/status") == "SyncFailed";
+    let phase = Phase::from(text(value, "/hookPhase"));
+    let has_run = !was_refused && phase == Phase::Failed;
+    (was_refused || matches!(phase, Phase::Failed | Phase::Error)).then(|| Failure {
+        message: message(value, "/message"),
+        has_run,
+    })
 }
 
 fn resource(value: &Value) -> Resource {

@@ -1,10 +1,11 @@
 //! The table, and its rows up to the one that knows which commit is shown.
 
 use super::case::{Case, INVALID};
+use super::clocks::Clock;
 use super::expected::{Following, Standing};
-use super::memory::Clock;
 use super::messages::{is_window, short};
 use super::progress;
+use super::syncing;
 use super::verdict::{Action, Kind};
 use crate::gates::shown::line;
 
@@ -69,14 +70,14 @@ pub(super) const ROWS: [(u8, Row); 30] = [
     (11, Row::Gives(not_yet)),
     (12, Row::Gives(newer)),
     (13, Row::Gives(foreign)),
-    (14, Row::Gives(progress::sync_failed)),
+    (14, Row::Gives(syncing::sync_failed)),
     (15, Row::Excuses(14, |case| !case.is_failure_ours())),
     (16, Row::Gives(progress::empty)),
     (17, Row::Gives(progress::degraded_before)),
     (18, Row::Gives(progress::degraded_briefly)),
     (19, Row::Gives(progress::degraded)),
-    (20, Row::Gives(progress::running)),
-    (21, Row::Gives(progress::retrying)),
+    (20, Row::Gives(syncing::running)),
+    (21, Row::Gives(syncing::retrying)),
     (22, Row::Gives(progress::not_begun)),
     (23, Row::Gives(progress::awaits_pruning)),
     (24, Row::Gives(progress::drifted)),
@@ -157,9 +158,9 @@ fn unreadable(case: &Case) -> Option<Finding> {
         && case.memory.is_answered()
         && case.held(Clock::Unparsable) >= case.limits.degraded_for
     {
-        return Some(Finding::fail(format!(
-            "Argo CD cannot parse the manifests: {message}"
-        )));
+        let evidence = format!("Argo CD cannot parse the manifests: {message}");
+        let harm = Finding::fail(evidence);
+        return Some(case.once_confirmed(Clock::Unparsable, case.limits.degraded_for, harm));
     }
     let held = case.held(Clock::Unreadable);
     Some(if held < case.limits.unknown_for {
@@ -210,7 +211,7 @@ fn other_operation(case: &Case) -> Option<Finding> {
         Finding::hold(format!("{evidence}; somebody asked for it by hand"))
     } else if !case.expected.may_terminate {
         Finding::hold(format!("{evidence}; we may not end it"))
-    } else if operation.phase == Some(&super::application::Phase::Terminating) {
+    } else if operation.phase == Some(&super::operation::Phase::Terminating) {
         Finding::wait(format!("{evidence}; it is being ended"))
     } else {
         // The refresh that must follow is asked for by the next rows, once nothing runs any more.

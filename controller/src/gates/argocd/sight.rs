@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::application::{Application, Health, Phase, Resource, SyncStatus};
+use super::application::{Application, Health, Resource, SyncStatus};
 use super::expected::{Expected, Following, Revisions, Standing};
 use super::limits::Limits;
 use super::messages::{commits_in, is_commit, is_failed_sync, is_unparsable, is_wipe_out};
+use super::operation::{Failure, Phase};
 use crate::gates::shown::{line, word};
 
 /// The longest evidence, in characters.
@@ -44,6 +45,8 @@ pub(super) struct SeenOperation<'a> {
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
     pub(super) retry_count: i64,
+    /// What of it failed.
+    pub(super) failures: &'a [Failure],
 }
 
 impl<'a> Sight<'a> {
@@ -244,6 +247,7 @@ impl<'a> SeenOperation<'a> {
             started_at: state.and_then(|state| state.started_at),
             finished_at: state.and_then(|state| state.finished_at),
             retry_count: state.map_or(0, |state| state.retry_count),
+            failures: state.map_or(&[], |state| &state.failures),
         })
     }
 

@@ -1,6 +1,7 @@
 //! One test per row, and what must hold for all of them.
 
 mod fixture;
+mod frozen;
 mod matching;
 mod properties;
 mod reading;

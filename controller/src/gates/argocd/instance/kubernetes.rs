@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::application::{Application, Phase};
+use super::super::application::Application;
+use super::super::operation::Phase;
 use super::{InstanceError, Listed, readable};
 use crate::regions::request::{self, RequestError};
 use crate::regions::{ClusterError, Clusters};

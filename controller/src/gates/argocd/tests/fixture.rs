@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::rows::{ROWS, Row};
 use super::super::verdict::judge_by;
-use super::super::{Application, Before, Expected, Limits, Memory, Revisions, Standing, Verdict};
+use super::super::{
+    Action, Application, Before, Expected, Limits, Memory, Revisions, Standing, Verdict,
+};
 use crate::gates::object_key::ObjectKey;
 
 pub(super) const OURS: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432";
@@ -265,6 +267,24 @@ impl Watch {
         let mut verdict = self.look();
         while self.now < end {
             self.now = end.min(self.now + Duration::from_secs(5));
+            verdict = self.look();
+        }
+        verdict
+    }
+
+    /// Looks as `look_for` does, at an Argo CD that answers each refresh that is asked for by the next look.
+    pub(super) fn look_alive_for(&mut self, seconds: u64) -> Verdict {
+        let end = self.now + Duration::from_secs(seconds);
+        let mut verdict = self.look();
+        while self.now < end {
+            let asks = verdict.act == Some(Action::Refresh);
+            if asks {
+                self.ask();
+            }
+            self.now = end.min(self.now + Duration::from_secs(5));
+            if asks {
+                self.answer(5);
+            }
             verdict = self.look();
         }
         verdict

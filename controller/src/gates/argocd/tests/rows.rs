@@ -15,14 +15,14 @@
 //! | 11 | `signals::row_11_not_seen_yet` |
 //! | 12 | `signals::row_12_newer` |
 //! | 13 | `signals::row_13_foreign` |
-//! | 14 | `signals::row_14_sync_failed`, `signals::row_14_what_argo_cd_could_not_even_try_is_no_failure` |
+//! | 14 | `signals::row_14_sync_failed`, `signals::row_14_…` |
 //! | 15 | `signals::row_15_failure_of_an_earlier_commit` |
 //! | 16 | `signals::row_16_nothing_rendered` |
 //! | 17 | `signals::row_17_degraded_before` |
 //! | 18 | `signals::row_18_degraded_briefly` |
 //! | 19 | `signals::row_19_degraded` |
 //! | 20 | `signals::row_20_operation_runs` |
-//! | 21 | `signals::row_21_retry_pending` |
+//! | 21 | `signals::row_21_retry_pending`, `signals::row_21_a_cluster_that_cannot_be_reached_while_it_is_synced_is_no_failure` |
 //! | 22 | `outcome::row_22_sync_not_begun` |
 //! | 23 | `outcome::row_23_awaits_pruning` |
 //! | 24 | `outcome::row_24_drifted` |

@@ -28,8 +28,8 @@ fn time_that_nobody_watched_does_not_count() {
     watch.set("/status/health/status", "Degraded");
     assert_eq!(watch.look_for(25).row, 18);
     watch.now += Duration::from_secs(3_600);
-    assert_eq!(watch.look_for(25).row, 18);
-    assert_eq!(watch.look_for(5).row, 19);
+    assert_eq!(watch.look_alive_for(25).row, 18);
+    assert_eq!(watch.look_alive_for(10).row, 19);
     let mut watch = Watch::new(None);
     watch.app = None;
     watch.look_for(290);

@@ -100,10 +100,8 @@ fn row_24_drifted() {
     watch.app = healed.app;
     is(&watch.look_for(5), 24, Kind::Hold, None, evidence);
     watch.limits.on_drift = OnDrift::Fail;
-    assert_eq!(
-        (watch.look_for(60).row, watch.look().kind),
-        (24, Kind::Fail)
-    );
+    let verdict = watch.look_alive_for(65);
+    assert_eq!((verdict.row, verdict.kind), (24, Kind::Fail));
 }
 
 pub(super) fn case_25(without: Option<u8>) -> Verdict {
@@ -158,7 +156,7 @@ fn row_27_progressing() {
 pub(super) fn case_28(without: Option<u8>) -> Verdict {
     let mut watch = Watch::fresh(without);
     watch.set("/status/health/status", "Missing");
-    watch.look_for(60)
+    watch.look_alive_for(65)
 }
 
 #[test]
@@ -168,7 +166,7 @@ fn row_28_missing() {
         28,
         Kind::Fail,
         None,
-        "all its objects are missing for 60 s",
+        "all its objects are missing for 65 s",
     );
     let mut watch = Watch::fresh(None);
     watch.set("/status/health/status", "Missing");

@@ -214,7 +214,8 @@ fn row_17_degraded_before() {
         (17, Kind::Wait)
     );
     watch.set("/status/health/message", "another cause");
-    assert_eq!((watch.look().row, watch.look().kind), (19, Kind::Fail));
+    let verdict = watch.look_alive_for(5);
+    assert_eq!((verdict.row, verdict.kind), (19, Kind::Fail));
     // Healthy for a while since: now it is the commit's.
     let mut watch = Watch::fresh(None);
     degraded_before(&mut watch, "no cause");
@@ -223,10 +224,8 @@ fn row_17_degraded_before() {
         "/status/health",
         json!({ "status": "Degraded", "message": "no cause" }),
     );
-    assert_eq!(
-        (watch.look_for(30).row, watch.look().kind),
-        (19, Kind::Fail)
-    );
+    let verdict = watch.look_alive_for(35);
+    assert_eq!((verdict.row, verdict.kind), (19, Kind::Fail));
 }
 
 pub(super) fn case_18(without: Option<u8>) -> Verdict {
@@ -245,7 +244,16 @@ fn row_18_degraded_briefly() {
     is(
         &watch.look_for(60),
         18,
-        Kind::Wait,
+        Kind::Hold,
+        Some(Action::Refresh),
+        unanswered,
+    );
+    // A comparison that was not asked for since may have begun before.
+    watch.reconcile(60);
+    is(
+        &watch.look(),
+        18,
+        Kind::Hold,
         Some(Action::Refresh),
         unanswered,
     );
@@ -265,12 +273,12 @@ pub(super) fn case_19(without: Option<u8>) -> Verdict {
         "/status/health/message",
         "back-off restarting failed container",
     );
-    watch.look_for(30)
+    watch.look_alive_for(35)
 }
 
 #[test]
 fn row_19_degraded() {
-    let evidence = "is degraded for 30 s: back-off restarting failed container";
+    let evidence = "is degraded for 35 s: back-off restarting failed container";
     is(
         &case_19(None),
         19,
@@ -290,13 +298,13 @@ fn row_19_degraded() {
 pub(super) fn case_20(without: Option<u8>) -> Verdict {
     let mut watch = Watch::fresh(without);
     watch.runs(OURS, true);
-    watch.look_for(600)
+    watch.look_alive_for(605)
 }
 
 #[test]
 fn row_20_operation_runs() {
     let evidence =
-        "sync of 9f8e7d6 is running for 600 s: waiting for completion of hook batch/Job/migrate";
+        "sync of 9f8e7d6 is running for 605 s: waiting for completion of hook batch/Job/migrate";
     is(
         &case_20(None),
         20,
@@ -307,10 +315,10 @@ fn row_20_operation_runs() {
     let mut watch = Watch::fresh(None);
     watch.runs(OURS, true);
     let running = "sync of 9f8e7d6 is running: waiting for completion of hook batch/Job/migrate";
-    is(&watch.look_for(595), 20, Kind::Wait, None, running);
+    is(&watch.look_alive_for(595), 20, Kind::Wait, None, running);
     // Another one has its own time.
     watch.set("/status/operationState/startedAt", "2026-03-01T10:11:00Z");
-    is(&watch.look_for(595), 20, Kind::Wait, None, running);
+    is(&watch.look_alive_for(595), 20, Kind::Wait, None, running);
 }
 
 fn retries(watch: &mut Watch, count: i64) {
@@ -323,7 +331,7 @@ fn retries(watch: &mut Watch, count: i64) {
 pub(super) fn case_21(without: Option<u8>) -> Verdict {
     let mut watch = Watch::fresh(without);
     retries(&mut watch, 2);
-    watch.look()
+    watch.look_alive_for(5)
 }
 
 #[test]
@@ -334,4 +342,136 @@ fn row_21_retry_pending() {
     retries(&mut watch, 1);
     let evidence = format!("sync failed, retry 1 of 5: {NOT_APPLIED}");
     is(&watch.look(), 21, Kind::Wait, None, &evidence);
+}
+
+const UNREACHED: &str = "one or more objects failed to apply, reason: Get \"https://10.0.0.1:443/openapi/v2?timeout=32s\": dial tcp 10.0.0.1:443: connect: connection refused";
+
+#[test]
+fn row_21_a_cluster_that_cannot_be_reached_while_it_is_synced_is_no_failure() {
+    for count in [1, 2, 5] {
+        let mut watch = Watch::fresh(None);
+        retries(&mut watch, count);
+        watch.set("/status/operationState/message", UNREACHED);
+        let verdict = watch.look_alive_for(60);
+        assert_eq!((verdict.row, verdict.kind), (21, Kind::Hold));
+        let evidence = format!(
+            "payments-westus3: sync could not be carried out, retry {count} of 5: {UNREACHED}"
+        );
+        assert!(
+            evidence.starts_with(&verdict.evidence.replace('…', "")),
+            "{}",
+            verdict.evidence
+        );
+        // It is there again, and refuses an object.
+        watch.set("/status/operationState/message", NOT_APPLIED);
+        let kind = watch.look_alive_for(5).kind;
+        assert_eq!(kind == Kind::Fail, count >= 2, "retry {count}: {kind:?}");
+    }
+}
+
+/// What an object or a hook of a sync came to.
+fn result(status: &str, phase: &str, message: &str) -> serde_json::Value {
+    json!({ "kind": "Service", "name": "api", "status": status, "hookPhase": phase, "message": message })
+}
+
+#[test]
+fn row_14_what_each_object_came_to_tells_an_outage_from_a_failure() {
+    let refused = result(
+        "SyncFailed",
+        "Failed",
+        "Service \"api\" is invalid: spec.ports: Required value",
+    );
+    let unreached = result("SyncFailed", "Failed", UNREACHED);
+    let webhook = result(
+        "SyncFailed",
+        "Failed",
+        "Internal error occurred: failed calling webhook \"policy.example.com\": failed to call webhook: Post \"https://policy.example.com\": EOF",
+    );
+    let busy = result(
+        "SyncFailed",
+        "Failed",
+        "the server is currently unable to handle the request",
+    );
+    let applied = result("Synced", "Running", "service/api configured");
+    // What a hook says of itself is its own word: it ran.
+    let hook = result(
+        "",
+        "Failed",
+        "dial tcp 10.0.0.9:5432: connect: connection refused",
+    );
+    let dry_run = "one or more objects failed to apply (dry run)";
+    let unsuccessful = "one or more synchronization tasks completed unsuccessfully, reason: dial tcp 10.0.0.9:5432: connect: connection refused";
+    for (message, results, kind) in [
+        (dry_run, vec![&unreached], Kind::Hold),
+        (dry_run, vec![&applied, &webhook, &busy], Kind::Hold),
+        (dry_run, vec![&unreached, &refused], Kind::Fail),
+        (UNREACHED, vec![&refused, &unreached], Kind::Fail),
+        (UNREACHED, vec![&applied], Kind::Hold),
+        (unsuccessful, vec![&applied, &hook], Kind::Fail),
+        (dry_run, Vec::new(), Kind::Fail),
+    ] {
+        let mut watch = Watch::fresh(None);
+        watch.failed(OURS, "Failed", message);
+        watch.set(
+            "/status/operationState/syncResult/resources",
+            json!(results),
+        );
+        let verdict = watch.look();
+        assert_eq!(
+            (verdict.row, verdict.kind),
+            (14, kind),
+            "{message}: {results:?}"
+        );
+    }
+}
+
+#[test]
+fn row_14_what_could_not_be_tried_is_synced_again_once_it_can_be_compared() {
+    let mut watch = Watch::fresh(None);
+    watch.failed(OURS, "Failed", UNREACHED);
+    assert_eq!(watch.look().act, None, "we may not sync");
+    watch.expected.may_sync = true;
+    // Not compared since it failed.
+    watch.set("/status/reconciledAt", "2026-03-01T10:01:05Z");
+    let verdict = watch.look_for(20);
+    assert_eq!(
+        (verdict.kind, verdict.act),
+        (Kind::Hold, Some(Action::Refresh))
+    );
+    let verdict = watch.refreshed();
+    assert_eq!(
+        (verdict.row, verdict.kind, verdict.act),
+        (14, Kind::Hold, Some(Action::Sync))
+    );
+    watch.memory.sync_requested(watch.now);
+    assert_ne!(watch.look().act, Some(Action::Sync));
+    // Nor is it while its cluster cannot be compared.
+    watch.condition(
+        "ComparisonError",
+        "failed to get cluster info: dial tcp: i/o timeout",
+    );
+    let verdict = watch.look_for(20);
+    assert_eq!((verdict.row, verdict.act), (7, Some(Action::Refresh)));
+}
+
+#[test]
+fn row_14_what_a_comparison_from_before_the_newest_sync_says_is_no_failure() {
+    let condition = format!("Failed last sync attempt to [{OURS}]: {NOT_APPLIED}");
+    // It has succeeded since.
+    let mut watch = Watch::fresh(None);
+    watch.condition("SyncError", &condition);
+    assert_ne!(watch.look_alive_for(60).kind, Kind::Fail);
+    // A newer one of another commit is over, and nothing was compared since.
+    let mut watch = Watch::fresh(None);
+    watch.failed(OLDER, "Succeeded", "successfully synced");
+    watch.condition("SyncError", &condition);
+    watch.set("/status/reconciledAt", "2026-03-01T10:01:05Z");
+    assert_ne!(watch.look().kind, Kind::Fail);
+    watch.reconcile(5);
+    assert_eq!((watch.look().row, watch.look().kind), (14, Kind::Fail));
+    // Nor is anything compared since the promotion.
+    let mut watch = Watch::new(None);
+    watch.out_of_sync().unset("/status/operationState");
+    watch.condition("SyncError", &condition);
+    assert_ne!(watch.look().kind, Kind::Fail);
 }

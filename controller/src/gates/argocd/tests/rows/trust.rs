@@ -189,8 +189,8 @@ fn row_07_manifests_that_cannot_be_parsed_are_a_failure() {
         watch.set("/status/sync/revision", "tidegate/canary");
         watch.condition("ComparisonError", message);
         edit(&mut watch);
-        assert_eq!(watch.look_for(25).kind, Kind::Wait);
-        watch.look_for(30).kind
+        assert_eq!(watch.look_alive_for(25).kind, Kind::Wait);
+        watch.look_alive_for(30).kind
     };
     assert_eq!(judged(parse, |_| {}), Kind::Fail);
     assert_eq!(judged(object, |_| {}), Kind::Fail);
