@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::operation::{Operation, OperationState, Phase, RevisionList};
 use crate::gates::object_key::ObjectKey;
@@ -34,6 +35,10 @@ pub struct Application {
     pub automated: Option<Automated>,
     /// How often a failed sync is tried again.
     pub retry_limit: Option<i64>,
+    /// How the spec says that each sync shall be done, such as `CreateNamespace=true`.
+    pub sync_options: Vec<String>,
+    /// How the spec says that a failed sync is tried again, as it stands there.
+    pub retry: Option<Value>,
     /// An operation that was asked for and is not over.
     pub operation: Option<Operation>,
     /// How the cluster compares with the manifests.

@@ -21,6 +21,8 @@ const MOST_CONDITIONS: usize = 64;
 const MOST_SOURCES: usize = 256;
 /// The most failures of one sync that are kept.
 const MOST_FAILURES: usize = 64;
+/// The most options of a sync that are kept; Argo CD knows about twenty.
+const MOST_OPTIONS: usize = 64;
 
 /// Why something is no Application.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +74,11 @@ impl Application {
                 self_heal: flag(automated, "/selfHeal"),
             }),
             retry_limit: integer(value, "/spec/syncPolicy/retry/limit"),
+            sync_options: items(value, "/spec/syncPolicy/syncOptions")
+                .take(MOST_OPTIONS)
+                .filter_map(|option| option.as_str().map(str::to_owned))
+                .collect(),
+            retry: present(value, "/spec/syncPolicy/retry").cloned(),
             operation: present(value, "/operation").map(operation),
             sync: SyncState {
                 status: SyncStatus::from(word(value, "/status/sync/status").as_str()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::application::Application;
+use super::super::messages::is_commit;
 use super::super::operation::Phase;
 use super::{InstanceError, Listed, readable};
 use crate::regions::request::{self, RequestError};
@@ -19,6 +20,9 @@ const REFRESH: &str = "argocd.argoproj.io/refresh";
 const REFRESH_TIMESTAMP: &str = "argocd.argoproj.io/refresh-timestamp";
 /// Annotated with it, an ApplicationSet is generated anew at once; Argo CD takes the annotation away.
 const REFRESH_SET: &str = "argocd.argoproj.io/application-set-refresh";
+
+/// How often Argo CD tries a failed sync again where the spec does not say.
+const RETRIES: u32 = 5;
 
 /// The path of all objects of one of Argo CD's kinds in a namespace.
 pub(crate) fn objects_path(namespace: &str, plural: &str) -> String {
@@ -118,12 +122,9 @@ impl Kubernetes {
         self.change(application, change).await
     }
 
-    /// Starts a sync of what the Application follows.
+    /// Starts a sync of the commit that the Application shows, as its automated sync would.
     pub(super) async fn sync(&self, application: &Application) -> Result<(), InstanceError> {
-        let operation = json!({
-            "initiatedBy": { "username": "tidegate", "automated": true },
-            "sync": { "prune": application.prunes() },
-        });
+        let operation = operation(application);
         let change = json!({ "op": "add", "path": "/operation", "value": operation });
         self.change(application, change).await
     }
@@ -165,5 +166,90 @@ impl Kubernetes {
             name: self.name.clone(),
             source,
         }
+    }
+}
+
+/// The operation that Argo CD's automated sync would ask for (3.5.7, `controller/appcontroller.go`). Its controller reads the
+/// options and retries of the operation alone, and not those of the spec.
+fn operation(application: &Application) -> Value {
+    let revisions = &application.sync.revisions;
+    let mut sync = json!({
+        "prune": application.prunes(),
+        "syncOptions": application.sync_options,
+    });
+    // What it has just been judged by, and not what the branch may have become since.
+    if revisions.several.is_empty() {
+        if is_commit(&revisions.single) {
+            set(&mut sync, "revision", json!(revisions.single));
+        }
+    } else if revisions.several.len() == application.sources.len() {
+        set(&mut sync, "revisions", json!(revisions.several));
+    }
+    let retry = application.retry.clone();
+    json!({
+        "initiatedBy": { "username": "tidegate", "automated": true },
+        "sync": sync,
+        "retry": retry.unwrap_or_else(|| json!({ "limit": RETRIES })),
+    })
+}
+
+fn set(object: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432";
+
+    fn asked(spec: &Value, status: &Value) -> Value {
+        let object =
+            json!({ "metadata": { "name": "shop" }, "spec": spec, "status": { "sync": status } });
+        operation(&Application::read(&object).unwrap())
+    }
+
+    #[test]
+    fn a_sync_is_the_one_that_the_automated_sync_would_ask_for() {
+        let retry = json!({ "limit": 2, "backoff": { "duration": "10s", "factor": 3, "maxDuration": "1m" } });
+        let spec = json!({
+            "source": { "repoURL": "https://git.example.com/shop.git" },
+            "syncPolicy": {
+                "automated": { "prune": true },
+                "syncOptions": ["CreateNamespace=true", "ServerSideApply=true"],
+                "retry": retry,
+            },
+        });
+        assert_eq!(
+            asked(&spec, &json!({ "revision": SHOWN })),
+            json!({
+                "initiatedBy": { "username": "tidegate", "automated": true },
+                "sync": {
+                    "prune": true,
+                    "syncOptions": ["CreateNamespace=true", "ServerSideApply=true"],
+                    "revision": SHOWN,
+                },
+                "retry": retry,
+            })
+        );
+    }
+
+    #[test]
+    fn a_failed_sync_is_tried_as_often_as_argo_cd_itself_would_and_only_a_commit_is_named() {
+        let spec = json!({ "source": { "repoURL": "https://git.example.com/shop.git" } });
+        let operation = asked(&spec, &json!({ "revision": "tidegate/canary" }));
+        assert_eq!(operation["retry"], json!({ "limit": 5 }));
+        assert_eq!(
+            operation["sync"],
+            json!({ "prune": false, "syncOptions": [] })
+        );
+        // Of several sources each has its revision, or none is named.
+        let spec = json!({ "sources": [{ "repoURL": "a" }, { "repoURL": "b" }] });
+        let operation = asked(&spec, &json!({ "revisions": [SHOWN, "1.2.3"] }));
+        assert_eq!(operation["sync"]["revisions"], json!([SHOWN, "1.2.3"]));
+        let operation = asked(&spec, &json!({ "revisions": [SHOWN] }));
+        assert_eq!(operation["sync"].get("revisions"), None);
     }
 }
