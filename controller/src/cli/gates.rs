@@ -18,6 +18,7 @@ use super::run::prober;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
 use crate::explain::regions_of;
+use crate::gates::trees::RegionTrees;
 use crate::gates::{CONCURRENT_PROBES, Memory, Prober, Target, Watch};
 
 /// Ask the gates how regions are
@@ -117,7 +118,8 @@ fn test(arguments: &TestArgs, terminal: &Terminal) -> Result<(), CommandError> {
     probes
         .retain(|probe| arguments.regions.is_empty() || arguments.regions.contains(&probe.region));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let prober: Arc<dyn Prober> = Arc::new(prober(&fleet, &settings, view.repo().path(), &clock)?);
+    let trees = RegionTrees::new(view.repo().path().to_owned());
+    let prober: Arc<dyn Prober> = Arc::new(prober(&fleet, &settings, trees, &clock)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

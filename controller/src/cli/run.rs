@@ -303,16 +303,15 @@ fn stop_signal() -> Result<impl Future<Output = &'static str>, CommandError> {
     })
 }
 
-/// What asks a fleet's regions how they are; `mirror` is a repository with the wave branches.
+/// What asks a fleet's regions how they are, by these trees of the wave branches.
 pub(super) fn prober(
     fleet: &FleetSettings,
     settings: &Settings,
-    mirror: &Path,
+    trees: RegionTrees,
     clock: &Arc<dyn Clock>,
 ) -> Result<RegionProber, CommandError> {
     let http = HttpProber::new(settings.egress, &fleet.endpoints).map_err(CommandError::failed)?;
     let clusters = Arc::new(Clusters::new(fleet.clusters.clone(), settings.egress));
-    let trees = RegionTrees::new(mirror.to_owned());
     let argocd = ArgocdGate::new(
         &fleet.argocd,
         &clusters,
@@ -356,7 +355,8 @@ impl Prepared {
         let git_dir = mirror.git_dir().to_owned();
         let store = ObjectStore::open(&git_dir).map_err(CommandError::failed)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let prober = prober(fleet, settings, &git_dir, &clock)?;
+        let trees = RegionTrees::new(git_dir.clone()).with_listings(mirror.listings());
+        let prober = prober(fleet, settings, trees, &clock)?;
         let templates = ChildWorkers::new()
             .map_err(|error| CommandError::failed(format!("cannot find this program: {error}")))?;
         let (reports, heard) = watch::channel(Report::default());

@@ -10,6 +10,7 @@ use tidegate_waves::oid::Oid;
 
 use super::argocd::{Revisions, Standing};
 use crate::git::history::{History, HistoryError};
+use crate::git::mirror::Listings;
 
 /// Where a mirror keeps the branches of the remote, and where a repo that was fetched for one command does.
 const TRACKING: [&str; 2] = ["refs/remotes/origin/", "refs/heads/"];
@@ -60,13 +61,29 @@ pub struct RenderedObject {
 #[derive(Debug, Clone)]
 pub struct RegionTrees {
     git_dir: PathBuf,
+    listings: Listings,
 }
 
 impl RegionTrees {
-    /// A reader of the bare repository in this folder.
+    /// A reader of the bare repository in this folder, of which nobody says when its branches were listed.
     #[must_use]
     pub fn new(git_dir: PathBuf) -> Self {
-        Self { git_dir }
+        Self {
+            git_dir,
+            listings: Listings::default(),
+        }
+    }
+
+    /// The same, whose branches are those of these listings.
+    #[must_use]
+    pub fn with_listings(self, listings: Listings) -> Self {
+        Self { listings, ..self }
+    }
+
+    /// The listings that its branches come from.
+    #[must_use]
+    pub fn listings(&self) -> &Listings {
+        &self.listings
     }
 
     /// All objects of a region's tree, in the order of their files.

@@ -2,6 +2,7 @@
 
 mod fetching;
 mod listing;
+mod listings;
 mod unreadable;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use git2::{Repository, RepositoryInitOptions};
 use tidegate_renderer::tree::{from_git, to_git};
 use tidegate_waves::oid::Oid;
 
+pub use self::listings::Listings;
 use super::child::{ChildError, GitCommand, Surroundings};
 use super::failure::RemoteError;
 use super::history::{History, HistoryError};
@@ -166,6 +168,7 @@ pub struct Mirror {
     generation: u64,
     last: Option<RefView>,
     left_out: LeftOut,
+    listings: Listings,
     _lock: FolderLock,
 }
 
@@ -184,6 +187,7 @@ impl Mirror {
             generation: 0,
             last: None,
             left_out: LeftOut::default(),
+            listings: Listings::default(),
             _lock: lock,
         };
         if mirror.git_dir.exists() {
@@ -214,6 +218,12 @@ impl Mirror {
         self.generation
     }
 
+    /// Counts the listings that views of this mirror rest on.
+    #[must_use]
+    pub fn listings(&self) -> Listings {
+        self.listings.clone()
+    }
+
     /// A handle for reading history.
     pub fn history(&self) -> Result<History, HistoryError> {
         History::open(&self.git_dir)
@@ -242,7 +252,9 @@ impl Mirror {
     /// A branch whose commit cannot be read, as when a server took one without a well-formed author, is left out with a
     /// warning; for the log that is an error.
     pub async fn refresh(&mut self) -> Result<RefView, RemoteError> {
+        let listing = self.listings.begin();
         let mut view = self.refresh_listed().await?;
+        self.listings.show(listing);
         let log = self.log();
         for (name, id) in self.left_out.branches() {
             if view.get(name) == Some(*id) {

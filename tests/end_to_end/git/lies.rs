@@ -53,9 +53,14 @@ async fn a_pack_that_stops_coming_is_given_up_at_the_deadline() {
     let mut world = World::with(|options| options.deadlines.fetch = Duration::from_secs(2)).await;
     let tip = publish(&world, 1, "second");
     world.server.fail_next(1, On::Pack, Fault::StallAnswer);
+    let listings = world.mirror.listings();
+    let (begun, shown) = (listings.begun(), listings.shown());
     let error = world.mirror.refresh().await.unwrap_err();
     assert_eq!(error.reason(), "TimedOut", "{error}");
+    // What was listed is not to be seen in the mirror.
+    assert_eq!((listings.begun(), listings.shown()), (begun + 1, shown));
     assert_eq!(world.mirror.refresh().await.unwrap().get(MAIN), Some(tip));
+    assert_eq!((listings.begun(), listings.shown()), (begun + 2, begun + 2));
 }
 
 #[tokio::test]

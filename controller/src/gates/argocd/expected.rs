@@ -62,6 +62,10 @@ pub struct Expected {
     pub move_open: bool,
     /// Whether the newest commit of the wave branch that was fetched still has the promoted tree for this region.
     pub tip_is_ours: bool,
+    /// The number of the listing that showed it (see [`crate::git::mirror::Listings`]).
+    pub listed: u64,
+    /// How many listings have begun by now.
+    pub listings_begun: u64,
 }
 
 /// An Application as it was seen before a promotion.

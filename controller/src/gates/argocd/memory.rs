@@ -37,6 +37,8 @@ pub struct Memory {
     flips: Vec<Duration>,
     recovered: bool,
     soak: Option<Soak>,
+    /// How many listings of the branches had begun when manifests were first said to be unparsable, as long as they are.
+    unparsable: Option<u64>,
 }
 
 /// A refresh that was asked for and not answered.
@@ -218,6 +220,20 @@ impl Memory {
         let watched = self.watched;
         self.flips
             .retain(|flip| watched.saturating_sub(*flip) <= limits.flip_window);
+    }
+
+    /// Takes in whether the manifests are said to be unparsable, and how many listings of the branches have begun.
+    pub(super) fn note_unparsable(&mut self, unparsable: bool, listings_begun: u64) {
+        self.unparsable = if unparsable {
+            Some(self.unparsable.unwrap_or(listings_begun))
+        } else {
+            None
+        };
+    }
+
+    /// Whether this listing of the branches began behind the first sight of manifests that are unparsable.
+    pub(super) fn is_listed_since_unparsable(&self, listed: u64) -> bool {
+        self.unparsable.is_some_and(|begun| listed > begun)
     }
 
     /// Takes in whether all is as wanted, after it was judged.

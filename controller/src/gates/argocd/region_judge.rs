@@ -66,6 +66,8 @@ impl Judge {
     ) -> Result<Question, String> {
         let (target, watch) = (&look.target, &look.watch);
         let place = &watch.place;
+        // Before the branch is read, which may then be newer, and not older.
+        let listed = self.trees.listings().shown();
         let revisions = self
             .trees
             .revisions(&place.branch, &target.region, place.tree, &place.older)
@@ -73,6 +75,7 @@ impl Judge {
         let expected = Expected {
             may_sync: look.instance.settings().sync,
             tip_is_ours: revisions.tip_is_ours(),
+            listed,
             ..self.expected(target, watch)
         };
         let known = memory.applications.keys();
@@ -102,6 +105,8 @@ impl Judge {
         let RegionMemory {
             applications, read, ..
         } = memory;
+        // What is judged was read before this.
+        expected.listings_begun = self.trees.listings().begun();
         let limits = Limits::of(&look.check, watch.phase, watch.every.unwrap_or_default());
         let earlier = self.earlier(target, &watch.rollout);
         let mut seen = BTreeMap::new();

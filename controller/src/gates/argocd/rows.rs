@@ -159,6 +159,12 @@ fn unreadable(case: &Case) -> Option<Finding> {
         && case.held(Clock::Unparsable) >= case.limits.degraded_for
     {
         let evidence = format!("Argo CD cannot parse the manifests: {message}");
+        // It names the branch and no commit: somebody may have pushed what it cannot parse, unseen by us as yet.
+        if !case.memory.is_listed_since_unparsable(case.expected.listed) {
+            return Some(Finding::hold(format!(
+                "{evidence}; the branch was not listed since"
+            )));
+        }
         let harm = Finding::fail(evidence);
         return Some(case.once_confirmed(Clock::Unparsable, case.limits.degraded_for, harm));
     }

@@ -133,6 +133,7 @@ pub(super) fn judge_by(
 fn watch(sight: &Sight, memory: &mut Memory) {
     let case = Case { sight, memory };
     let ticks = case.ticks();
+    let unparsable = case.unparsable().is_some();
     let counts = case.is_at_ours() && (case.is_synced() || case.is_operation_ours());
     let degraded = match sight.application.health.status {
         Health::Degraded if counts => Some(true),
@@ -142,6 +143,7 @@ fn watch(sight: &Sight, memory: &mut Memory) {
     for (clock, tick) in ticks {
         memory.tick(clock, tick);
     }
+    memory.note_unparsable(unparsable, sight.expected.listings_begun);
     if let Some(degraded) = degraded {
         memory.note_health(degraded, sight.limits);
     }

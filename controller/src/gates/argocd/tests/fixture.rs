@@ -134,6 +134,7 @@ pub(super) fn expected() -> Expected {
         }),
         may_terminate: true,
         tip_is_ours: true,
+        listed: 1,
         ..Expected::default()
     }
 }

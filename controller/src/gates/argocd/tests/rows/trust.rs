@@ -217,6 +217,20 @@ fn row_07_manifests_that_cannot_be_parsed_are_a_failure() {
     ] {
         assert_eq!(judged(unsure, |_| {}), Kind::Wait, "{unsure}");
     }
+    // Whose they are is only known once the branch was listed again: a listing that had begun before may not show a push.
+    let mut watch = Watch::fresh(None);
+    watch.set("/status/sync/status", "Unknown");
+    watch.set("/status/sync/revision", "tidegate/canary");
+    watch.condition("ComparisonError", parse);
+    (watch.expected.listed, watch.expected.listings_begun) = (3, 4);
+    assert_eq!(watch.look_alive_for(60).kind, Kind::Hold);
+    watch.expected.listed = 4;
+    assert_eq!(watch.look_alive_for(60).kind, Kind::Hold);
+    (watch.expected.listed, watch.expected.listings_begun) = (5, 5);
+    watch.expected.tip_is_ours = false;
+    assert_ne!(watch.look_alive_for(60).kind, Kind::Fail);
+    (watch.expected.tip_is_ours, watch.expected.listed) = (true, 6);
+    assert_eq!(watch.look_alive_for(60).kind, Kind::Fail);
     // Not before a comparison since the promotion.
     let mut watch = Watch::new(None);
     watch.set("/status/sync/status", "Unknown");
