@@ -30,7 +30,7 @@
 //! | 21 | our operation waits for a retry | wait, then fail; hold if nothing could be reached |
 //! | 22 | out of sync, and our operation has not begun | wait, then sync or blocked |
 //! | 23 | only what awaits pruning differs | passed over or hold |
-//! | 24 | drifted since it was synced | wait, then hold, fail or passed over |
+//! | 24 | drifted since it was synced | wait, then hold or fail |
 //! | 25 | lacks an object that was rendered | blocked |
 //! | 26 | the comparison is too old to count | wait |
 //! | 27 | progressing | wait (the region's progress deadline is the caller's) |

@@ -11,7 +11,7 @@ use super::super::fixture::{
 use super::is;
 
 pub(super) fn case_11(without: Option<u8>) -> Verdict {
-    let mut watch = Watch::new(without);
+    let mut watch = Watch::fresh(without);
     watch.set("/status/sync/revision", OLDER);
     watch.set("/status/operationState/syncResult/revision", OLDER);
     watch.look()
@@ -20,8 +20,11 @@ pub(super) fn case_11(without: Option<u8>) -> Verdict {
 #[test]
 fn row_11_not_seen_yet() {
     let evidence = "still shows 1a2b3c4, a commit before ours";
+    is(&case_11(None), 11, Kind::Wait, None, evidence);
+    let mut watch = Watch::new(None);
+    watch.set("/status/sync/revision", OLDER);
     is(
-        &case_11(None),
+        &watch.look(),
         11,
         Kind::Wait,
         Some(Action::Refresh),
@@ -194,7 +197,7 @@ pub(super) fn case_17(without: Option<u8>) -> Verdict {
         "/status/health",
         json!({ "status": "Degraded", "message": "no cause" }),
     );
-    watch.look_for(30)
+    watch.look_alive_for(35)
 }
 
 #[test]

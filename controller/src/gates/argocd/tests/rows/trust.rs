@@ -9,21 +9,21 @@ use super::is;
 pub(super) fn case_02(without: Option<u8>) -> Verdict {
     let mut watch = Watch::new(without);
     watch.app = None;
-    watch.look_for(300)
+    watch.look_for(295)
 }
 
 #[test]
 fn row_02_not_there() {
+    is(&case_02(None), 2, Kind::Wait, None, "was not found");
+    let mut watch = Watch::new(None);
+    watch.app = None;
     is(
-        &case_02(None),
+        &watch.look_for(300),
         2,
         Kind::Blocked,
         None,
         "was not found, for 300 s",
     );
-    let mut watch = Watch::new(None);
-    watch.app = None;
-    is(&watch.look_for(295), 2, Kind::Wait, None, "was not found");
     let mut watch = Watch::fresh(None);
     watch.set("/metadata/deletionTimestamp", "2026-03-01T10:00:00Z");
     is(&watch.look(), 2, Kind::Wait, None, "is being deleted");
