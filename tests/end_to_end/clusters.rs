@@ -3,6 +3,7 @@
 
 mod argocd;
 mod argocd_api;
+mod argocd_sync;
 mod by_hand;
 mod faults;
 mod fixture;
