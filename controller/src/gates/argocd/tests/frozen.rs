@@ -101,18 +101,48 @@ fn a_question_of_a_moment_ago_does_not_delay_the_one_that_confirms() {
 }
 
 #[test]
-fn a_sync_that_runs_is_asked_for_now_and_then_and_held_where_nothing_new_is_said() {
+fn what_goes_on_is_asked_for_now_and_then_and_held_where_nobody_answers() {
+    for row in [20, 27] {
+        let mut watch = Watch::fresh(None);
+        if row == 20 {
+            watch.runs(OURS, true);
+        } else {
+            watch.set("/status/health/status", "Progressing");
+        }
+        assert_eq!(watch.look_for(55).act, None, "{row}");
+        let verdict = watch.look_for(5);
+        assert_eq!(
+            (verdict.row, verdict.kind, verdict.act),
+            (row, Kind::Wait, Some(Action::Refresh))
+        );
+        watch.ask();
+        assert_eq!(watch.look_for(60).kind, Kind::Wait, "{row}");
+        let verdict = watch.look_for(5);
+        assert_eq!((verdict.row, verdict.kind), (row, Kind::Hold));
+        assert_eq!(watch.refreshed().kind, Kind::Wait, "{row}");
+        // Where we may not ask, its own comparisons have their time.
+        watch.memory.refresh_refused();
+        assert_eq!(watch.look_for(355).kind, Kind::Wait, "{row}");
+        let verdict = watch.look_for(10);
+        assert!(
+            verdict.kind == Kind::Hold || verdict.row == 26,
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn a_soak_goes_on_while_its_comparison_is_late_and_says_nothing_meanwhile() {
     let mut watch = Watch::fresh(None);
-    watch.runs(OURS, true);
-    assert_eq!(watch.look_for(175).act, None);
-    let verdict = watch.look_for(10);
-    assert_eq!(
-        (verdict.kind, verdict.act),
-        (Kind::Wait, Some(Action::Refresh))
-    );
-    let verdict = watch.look_for(180);
-    assert_eq!((verdict.row, verdict.kind), (20, Kind::Hold));
-    assert_eq!(watch.refreshed().kind, Kind::Wait);
+    assert_eq!(watch.look_for(55).act, Some(Action::Refresh));
+    watch.ask();
+    assert_eq!(watch.look_for(60).kind, Kind::Soak);
+    let verdict = watch.look_for(5);
+    assert_eq!((verdict.row, verdict.kind), (30, Kind::Hold));
+    watch.now += std::time::Duration::from_secs(5);
+    watch.answer(60);
+    let verdict = watch.look();
+    assert_eq!((verdict.row, verdict.kind), (31, Kind::Pass), "{verdict:?}");
 }
 
 /// What an Application shows at last.
