@@ -9,6 +9,7 @@ mod argocd_secret;
 mod azure;
 mod client;
 mod kubeconfig;
+mod named_files;
 pub mod request;
 pub mod rights;
 mod sent;
@@ -334,9 +335,7 @@ impl Clusters {
             let found = match source {
                 ClusterSource::Kubeconfigs(folder) => self.files.in_folder(folder, cluster)?,
                 ClusterSource::Kubeconfig(file) => self.files.context(file, cluster)?,
-                ClusterSource::InCluster(name) => {
-                    (name == cluster).then_some(Credentials::InCluster)
-                }
+                ClusterSource::InCluster(name) => (name == cluster).then(Credentials::of_pod),
                 ClusterSource::Secrets(secrets) => {
                     self.kubeconfig_secret(secrets, cluster, asking).await?
                 }

@@ -1,5 +1,6 @@
 //! Clients of API servers.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use tower::{Layer as _, service_fn};
 
 use super::ClusterError;
 use super::azure::{SignIns, SignedIn};
-use super::kubeconfig::{FileVersion, narrowed};
+use super::kubeconfig::narrowed;
+use super::named_files::{FileVersion, NamedFiles};
 use super::sent;
 use crate::blocking::in_turn;
 use crate::gates::egress::{CheckedResolver, EgressRules, literal_address};
@@ -33,16 +35,24 @@ const SILENT_FOR: Duration = Duration::from_secs(60);
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Version {
     /// Of a file.
-    File(FileVersion),
+    File {
+        /// Of the file itself.
+        kubeconfig: FileVersion,
+        /// Of what it names.
+        named: NamedFiles,
+    },
     /// Of a Secret: all of its text.
     Text(String),
 }
 
+/// Where a pod has the authorities of its cluster's API server.
+const AUTHORITIES_OF_PODS: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
 /// What a client is made from. Two are equal if nothing of them changed.
 #[derive(Clone)]
 pub(super) enum Credentials {
-    /// The service account of the pod in which this runs.
-    InCluster,
+    /// The service account of the pod in which this runs, with the authorities that it has.
+    InCluster(NamedFiles),
     /// A context of a kubeconfig; `None` is its current one.
     Kubeconfig {
         /// Where it stands, for messages.
@@ -56,10 +66,17 @@ pub(super) enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Those of the pod in which this runs, as they are now.
+    pub(super) fn of_pod() -> Self {
+        Self::InCluster(NamedFiles::now([Path::new(AUTHORITIES_OF_PODS)]))
+    }
+}
+
 impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::InCluster, Self::InCluster) => true,
+            (Self::InCluster(named), Self::InCluster(other)) => named == other,
             (
                 Self::Kubeconfig {
                     place,
@@ -97,7 +114,7 @@ pub(super) async fn build(
     let mut signed_in = None;
     let mut rules = EgressRules::ANY;
     let (mut config, place) = match credentials {
-        Credentials::InCluster => {
+        Credentials::InCluster(_) => {
             let place = "the service account of the controller's pod";
             let config = Config::incluster()
                 .map_err(|_| unusable(place, "there is none: this does not run in a pod"))?;
@@ -133,7 +150,7 @@ pub(super) async fn build(
                 .map_err(|error| unusable(place, in_words(&error)))?;
             match version {
                 // Whoever writes a Secret must not have our token sent anywhere.
-                Version::File(_) => {
+                Version::File { .. } => {
                     signed_in = sign_ins
                         .replace_plugin(&mut config.auth_info)
                         .await

@@ -2,24 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use kube::config::Kubeconfig;
+use kube::config::{Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 
 use super::ClusterError;
 use super::client::{Credentials, Version};
-
-/// What changes when a file is written or another one takes its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FileVersion {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: Option<SystemTime>,
-}
+use super::named_files::{FileVersion, NamedFiles};
 
 /// Kubeconfigs in files, each read when it has changed: one with a context for each of a thousand clusters is asked for a
 /// thousand times a sweep.
@@ -79,12 +69,7 @@ impl KubeconfigFiles {
                 });
             }
         };
-        let version = FileVersion {
-            device: found.dev(),
-            inode: found.ino(),
-            length: found.len(),
-            modified: found.modified().ok(),
-        };
+        let version = FileVersion::of(&found);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, kubeconfig)) = known.get(file).filter(|(of, _)| *of == version) {
             return Ok(Some((version, Arc::clone(kubeconfig))));
@@ -103,38 +88,69 @@ fn of_file(
     kubeconfig: Arc<Kubeconfig>,
     context: Option<&str>,
 ) -> Credentials {
+    let meant = context.or(kubeconfig.current_context.as_deref());
+    let named = meant.map_or_else(NamedFiles::default, |context| {
+        Meant::by(&kubeconfig, context).files()
+    });
     Credentials::Kubeconfig {
         place: file.display().to_string(),
-        version: Version::File(version),
+        version: Version::File {
+            kubeconfig: version,
+            named,
+        },
         context: context.map(str::to_owned),
         kubeconfig,
+    }
+}
+
+/// What of a kubeconfig one of its contexts means.
+struct Meant<'a> {
+    contexts: Vec<&'a NamedContext>,
+    clusters: Vec<&'a NamedCluster>,
+    users: Vec<&'a NamedAuthInfo>,
+}
+
+impl<'a> Meant<'a> {
+    fn by(whole: &'a Kubeconfig, context: &str) -> Self {
+        let all = whole.contexts.iter();
+        let contexts: Vec<_> = all.filter(|named| named.name == context).collect();
+        let meant = || contexts.iter().filter_map(|named| named.context.as_ref());
+        let is_meant = |name: &str| meant().any(|context| context.cluster == name);
+        let is_user = |name: &str| meant().any(|context| context.user.as_deref() == Some(name));
+        let clusters = whole.clusters.iter();
+        let users = whole.auth_infos.iter();
+        Self {
+            clusters: clusters.filter(|named| is_meant(&named.name)).collect(),
+            users: users.filter(|named| is_user(&named.name)).collect(),
+            contexts,
+        }
+    }
+
+    /// The files that it names and of which a client is made once, as they are now.
+    fn files(&self) -> NamedFiles {
+        let clusters = self
+            .clusters
+            .iter()
+            .filter_map(|named| named.cluster.as_ref());
+        let authorities = clusters.filter_map(|cluster| cluster.certificate_authority.as_ref());
+        let users = self
+            .users
+            .iter()
+            .filter_map(|named| named.auth_info.as_ref());
+        let of_users = users.flat_map(|user| [&user.client_certificate, &user.client_key]);
+        let files = authorities.chain(of_users.flatten());
+        NamedFiles::now(files.map(Path::new))
     }
 }
 
 /// What a kubeconfig says of one context. The library takes a copy for itself, and a thousand copies of a thousand clusters
 /// are too many.
 pub(super) fn narrowed(whole: &Kubeconfig, context: &str) -> Kubeconfig {
-    let contexts: Vec<_> = whole
-        .contexts
-        .iter()
-        .filter(|named| named.name == context)
-        .cloned()
-        .collect();
-    let meant = || contexts.iter().filter_map(|named| named.context.as_ref());
-    let is_meant = |name: &str| meant().any(|context| context.cluster == name);
-    let is_user = |name: &str| meant().any(|context| context.user.as_deref() == Some(name));
-    let clusters = whole.clusters.iter();
-    let users = whole.auth_infos.iter();
+    let meant = Meant::by(whole, context);
     Kubeconfig {
-        clusters: clusters
-            .filter(|named| is_meant(&named.name))
-            .cloned()
-            .collect(),
-        auth_infos: users
-            .filter(|named| is_user(&named.name))
-            .cloned()
-            .collect(),
-        contexts,
+        clusters: meant.clusters.into_iter().cloned().collect(),
+        auth_infos: meant.users.into_iter().cloned().collect(),
+        contexts: meant.contexts.into_iter().cloned().collect(),
         current_context: None,
         preferences: None,
         extensions: None,

@@ -6,6 +6,8 @@ use tidegate_testkit::http::{HttpServer, Response, Sending};
 
 use super::*;
 
+mod rotation;
+
 /// A kubeconfig whose contexts all lead to this server.
 fn kubeconfig(server: &str, contexts: &[&str]) -> String {
     let contexts: Vec<_> = contexts
