@@ -6,6 +6,7 @@ pub mod argocd;
 pub mod egress;
 pub mod http;
 pub mod object_key;
+mod permits;
 pub mod region;
 mod shown;
 pub mod trees;
@@ -19,14 +20,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_waves::fleet::GateCheck;
-use tidegate_waves::gate::Sample;
+use tidegate_waves::gate::{Reading, Sample};
 use tidegate_waves::rollout::{Phase, Place};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+
+use self::permits::{Lanes, Permits};
 
 /// A probe under way.
 pub type Probing<'a> = Pin<Box<dyn Future<Output = Sample> + Send + 'a>>;
@@ -113,7 +116,7 @@ pub struct Observed {
 #[error("the task that samples gates died: {0}; this is a bug, restart the controller")]
 pub struct SamplerDied(#[source] tokio::task::JoinError);
 
-/// How many probes are under way at once, unless told otherwise.
+/// How many probes of one type of gate are under way at once, unless told otherwise.
 pub const CONCURRENT_PROBES: usize = 64;
 
 /// Samples that wait to be received, before probes wait for them.
@@ -122,7 +125,8 @@ const WAITING_SAMPLES: usize = 1024;
 /// The longest that a first sample is put off so that regions are not all asked at the same moment.
 const LONGEST_JITTER: Duration = Duration::from_secs(1);
 
-/// Takes samples of many gates, each in its own rhythm, a bounded number at once.
+/// Takes samples of many gates, each in its own rhythm, a bounded number at once. What does not answer is waited for in places of
+/// its own: see [`Permits`].
 ///
 /// Dropping it ends all its tasks.
 pub struct Sampler {
@@ -137,7 +141,7 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler that watches nothing yet, and where its samples arrive.
     ///
-    /// `concurrent` bounds the probes under way at once; it is at least 1.
+    /// `concurrent` bounds the probes under way at once, of each type of gate and of what answered last time; it is at least 1.
     #[must_use]
     pub fn new(
         prober: Arc<dyn Prober>,
@@ -173,12 +177,13 @@ impl Sampler {
             }
             unchanged
         });
+        self.permits.forget_unused();
         for (target, watch) in wanted {
             let cancel = CancellationToken::new();
             let task = Task {
                 prober: Arc::clone(&self.prober),
                 clock: Arc::clone(&self.clock),
-                permits: self.permits.of(&watch.check),
+                lanes: self.permits.of(&watch.check, &watch.place.cluster),
                 results: self.results.clone(),
                 target: target.clone(),
                 watch: watch.clone(),
@@ -199,38 +204,11 @@ impl Sampler {
     }
 }
 
-/// How many are asked at once. Each type of gate has its own: an Argo CD that hangs delays no region's HTTP gates.
-struct Permits {
-    http: Arc<Semaphore>,
-    argocd: Arc<Semaphore>,
-    workloads: Arc<Semaphore>,
-}
-
-impl Permits {
-    fn new(concurrent: usize) -> Self {
-        let permits = || Arc::new(Semaphore::new(concurrent));
-        Self {
-            http: permits(),
-            // All of one Argo CD wait for the same list; it bounds by itself how many read at once behind that.
-            argocd: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            workloads: permits(),
-        }
-    }
-
-    fn of(&self, check: &GateCheck) -> Arc<Semaphore> {
-        Arc::clone(match check {
-            GateCheck::Http(_) => &self.http,
-            GateCheck::Argocd(_) => &self.argocd,
-            GateCheck::Workloads(_) => &self.workloads,
-        })
-    }
-}
-
 /// The sampling of one target.
 struct Task {
     prober: Arc<dyn Prober>,
     clock: Arc<dyn Clock>,
-    permits: Arc<Semaphore>,
+    lanes: Lanes,
     results: mpsc::Sender<Observed>,
     target: Target,
     watch: Watch,
@@ -244,10 +222,10 @@ impl Task {
         };
         let mut next = Instant::now() + self.watch.settle + jitter;
         let mut memory = Memory::default();
+        let mut is_silent = false;
         loop {
             tokio::time::sleep_until(next).await;
-            // The semaphore is never closed.
-            let Ok(permit) = self.permits.acquire().await else {
+            let Some(permit) = self.lanes.enter(is_silent).await else {
                 return;
             };
             let begun = Instant::now();
@@ -257,6 +235,7 @@ impl Task {
                 .probe(&self.target, &self.watch, &mut memory)
                 .await;
             drop(permit);
+            is_silent = sample.reading == Reading::Unreachable;
             let observed = Observed {
                 target: self.target.clone(),
                 generation: self.watch.generation,
@@ -291,8 +270,7 @@ fn jitter(target: &Target, every: Duration) -> Duration {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tidegate_waves::fleet::{HttpCheck, HttpExpect};
-    use tidegate_waves::gate::Reading;
+    use tidegate_waves::fleet::{HttpCheck, HttpExpect, WorkloadsCheck};
     use tidegate_waves::oid::Oid;
 
     use super::*;
@@ -452,6 +430,80 @@ mod tests {
         sampler.watch(wanted.clone()).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(sampler.watch(wanted).is_err());
+    }
+
+    /// Never answers where a URL says so, and everywhere else at once.
+    struct Hanging;
+
+    impl Prober for Hanging {
+        fn probe<'a>(&'a self, _: &'a Target, watch: &'a Watch, _: &'a mut Memory) -> Probing<'a> {
+            Box::pin(async move {
+                if watch.place.cluster.starts_with("silent") {
+                    tokio::time::sleep(watch.timeout).await;
+                    return Sample::new(Reading::Unreachable, "no answer".to_owned());
+                }
+                Sample::new(Reading::Stale, String::new())
+            })
+        }
+    }
+
+    /// A gate of a region's cluster, asked once a second, for at most ten.
+    fn of_cluster(cluster: &str) -> Watch {
+        let mut watch = watch("u", Some(Duration::from_secs(1)));
+        watch.check = GateCheck::Workloads(WorkloadsCheck::default());
+        cluster.clone_into(&mut watch.place.cluster);
+        watch.timeout = Duration::from_secs(10);
+        watch.at_once = true;
+        watch
+    }
+
+    /// When samples of the region `well` were received, of these watches, in the first two minutes.
+    async fn well_samples(wanted: BTreeMap<Target, Watch>) -> Vec<Duration> {
+        let clock = Arc::new(SystemClock::new());
+        let (mut sampler, mut received) = Sampler::new(Arc::new(Hanging), clock, 8);
+        let begun = Instant::now();
+        sampler.watch(wanted).unwrap();
+        let mut times = Vec::new();
+        while begun.elapsed() < Duration::from_secs(120) {
+            if received.recv().await.unwrap().target == target("well") {
+                times.push(begun.elapsed());
+            }
+        }
+        times
+    }
+
+    /// The longest time between two of them.
+    fn longest_wait(times: &[Duration]) -> Duration {
+        let waits = times
+            .iter()
+            .zip(times.iter().skip(1))
+            .map(|(one, next)| next.saturating_sub(*one));
+        waits.max().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_cluster_that_hangs_slows_nobody() {
+        let silent = (0..40).map(|n| (target(&format!("a{n}")), of_cluster("silent")));
+        let wanted = silent.chain([(target("well"), of_cluster("well"))]);
+        let times = well_samples(wanted.collect()).await;
+        assert!(times[0] < Duration::from_millis(10), "{times:?}");
+        assert!(
+            longest_wait(&times) < Duration::from_millis(1100),
+            "{times:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_clusters_that_hang_slow_others_once_and_no_more() {
+        let silent = (0..40).map(|n| (target(&format!("a{n}")), of_cluster(&format!("silent{n}"))));
+        let wanted = silent.chain([(target("well"), of_cluster("well"))]);
+        let times = well_samples(wanted.collect()).await;
+        // Who is silent is known once each has been asked: eight at once, for ten seconds each.
+        assert!(times[0] < Duration::from_secs(51), "{times:?}");
+        assert!(
+            longest_wait(&times) < Duration::from_millis(1100),
+            "{times:?}"
+        );
     }
 
     #[test]

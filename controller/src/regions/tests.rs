@@ -7,6 +7,7 @@ use tidegate_testkit::http::{HttpServer, Response, Sending};
 use super::*;
 
 mod rotation;
+mod silence;
 
 /// A kubeconfig whose contexts all lead to this server.
 fn kubeconfig(server: &str, contexts: &[&str]) -> String {
