@@ -8,6 +8,7 @@
 //! Harm is said on positive evidence alone, and so is health: an object counts only if it is as it was rendered, by a status
 //! of its newest generation, and pods count only if they run the new revision. The deadline (P20) is the caller's, see [`Rule`].
 
+mod asking;
 mod gate;
 mod judge;
 mod k0rdent;
