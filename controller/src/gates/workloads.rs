@@ -9,6 +9,7 @@
 //! of its newest generation, and pods count only if they run the new revision. The deadline (P20) is the caller's, see [`Rule`].
 
 mod asking;
+mod baseline;
 mod gate;
 mod judge;
 mod k0rdent;
@@ -28,11 +29,12 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use self::baseline::Baseline;
 pub use self::gate::{RegionMemory, WorkloadsGate};
 pub use self::judge::judge;
 pub use self::limits::Limits;
 pub use self::live::{Listing, Live, Reading, Related};
-pub use self::memory::{Baseline, Memory};
+pub use self::memory::Memory;
 pub use self::object::{NoObject, Snapshot, Wanted};
 pub use self::pods::{Owned, Pod};
 pub use self::rights::Needed;

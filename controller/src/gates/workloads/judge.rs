@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::baseline::Baseline;
 use super::limits::Limits;
 use super::line::{LONGEST_EVIDENCE, counted};
 use super::live::{Fresh, Listing, Live, Reading};
-use super::memory::{Baseline, Complaint, Memory, restarts};
+use super::memory::{Complaint, Memory, restarts};
 use super::object::Wanted;
 use super::rules::{Case, Check, Entry, Finding, Notes, RULES, Whole};
 use super::same::{IgnoredPath, tells_apart};
@@ -84,6 +85,7 @@ impl Baseline {
         };
         let look = judge_by(RULES, question, memory);
         self.taken = true;
+        self.settle(&look.complaints, memory, now, limits.counted_within);
         self.complaints.extend(look.complaints);
         self.unread = look.unread;
         // Pods that are gone tell nothing any more.
@@ -147,18 +149,17 @@ pub(super) fn judge_by(rules: &[Entry], question: Question<'_>, memory: &mut Mem
         }
     }
     let all_healthy = notes.findings.is_empty();
-    let healthy_for = notes.memory.end_look(
-        &read,
-        all_healthy,
-        question.now,
-        question.limits.longest_gap,
-    );
+    let healthy_for = notes
+        .memory
+        .end_look(&read, all_healthy, question.now, question.limits);
     let whole = Whole {
         judged,
         ignored,
         all_healthy,
         healthy_for,
         limits: question.limits,
+        baseline: question.baseline,
+        now: question.now,
     };
     for entry in rules {
         if let Check::Whole(check) = entry.check {

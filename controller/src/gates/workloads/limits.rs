@@ -19,15 +19,19 @@ pub struct Limits {
     pub waiting_for: Duration,
     /// How long a pod may find no node before that is called unknown, so that an autoscaler can add one: 5 min.
     pub unschedulable_for: Duration,
-    /// How many restarts one pod may have since the promotion: 2.
+    /// How many restarts one pod may have within `counted_within`: 2.
     pub max_restarts: u64,
     /// Whether a workload without replicas may be healthy: no.
     pub allow_zero: bool,
     /// The least share of a workload's pods, in percent, that must have been ready at some look during `stable_for`,
     /// of those that were ready before: 100.
     pub min_ready_percent: u8,
-    /// How often an object may stop being healthy of itself: 3 times.
+    /// How often an object may stop being healthy of itself within `counted_within`: 3 times.
     pub max_flaps: u32,
+    /// Within what time restarts and breaks are counted: an hour, or longer where looks are so far apart that they could not show
+    /// enough of them. What was wrong before a promotion and not seen for so long, at an object that was healthy all the time, is
+    /// over.
+    pub counted_within: Duration,
     /// How long all must be healthy without a break: 60 s.
     pub stable_for: Duration,
     /// How long a Job may take since it was first seen: no limit.
@@ -50,6 +54,7 @@ impl Default for Limits {
             allow_zero: false,
             min_ready_percent: 100,
             max_flaps: 3,
+            counted_within: Duration::from_secs(60 * 60),
             stable_for: Duration::from_secs(60),
             job_deadline: None,
             longest_gap: Duration::from_secs(2 * 60),
@@ -62,6 +67,8 @@ impl Limits {
     /// What a gate says, for looks so far apart.
     pub(super) fn of(check: &WorkloadsCheck, every: Duration) -> Self {
         let default = Self::default();
+        // A break and what comes between two take a look each.
+        let looks = check.max_flaps.saturating_add(1).saturating_mul(4);
         Self {
             replica_failure_for: check.replica_failure_for,
             image_pull_for: check.image_pull_for,
@@ -71,6 +78,7 @@ impl Limits {
             allow_zero: check.allow_zero,
             max_flaps: check.max_flaps,
             stable_for: check.stable_for,
+            counted_within: default.counted_within.max(every.saturating_mul(looks)),
             longest_gap: default.longest_gap.max(every.saturating_mul(3)),
             ignored: check
                 .ignore

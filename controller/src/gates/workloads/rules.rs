@@ -35,10 +35,11 @@ mod whole;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::baseline::Baseline;
 use super::judge::{Question, State};
 use super::limits::Limits;
 use super::live::{Fresh, Live, Reading};
-use super::memory::{Baseline, Cause, Complaint, Memory, Stamp};
+use super::memory::{Cause, Complaint, Memory, Stamp};
 use super::object::{Snapshot, Wanted};
 use super::same::IgnoredPath;
 use super::verdict::{Kind, Rule};
@@ -221,14 +222,22 @@ impl<'a> Notes<'a> {
         self.ignored = false;
         let namespace = case.snapshot.and_then(|live| live.key.namespace.as_deref());
         for pod in case.fresh.pods() {
-            self.memory
-                .see(pod, namespace.unwrap_or_default(), case.baseline, case.now);
+            self.memory.see(
+                pod,
+                namespace.unwrap_or_default(),
+                case.baseline,
+                case.now,
+                case.limits,
+            );
         }
     }
 
     /// Ends with an object.
     pub(super) fn end(&mut self, case: &Case<'_>) -> State {
         let has_findings = self.findings.len() > self.earlier;
+        if has_findings || !self.healthy {
+            self.memory.see_unwell(case.key);
+        }
         if self.ignored && !has_findings {
             return State::Ignored;
         }
@@ -237,9 +246,11 @@ impl<'a> Notes<'a> {
             self.say(Kind::Unknown, "nothing says whether it is healthy");
         } else if let Some(stamp) = case.stamp() {
             if !has_findings {
-                self.memory.see_healthy(case.key, stamp);
+                self.memory
+                    .see_healthy(case.key, stamp, case.now, case.limits);
             } else if self.is_break(case) {
-                self.memory.see_break(case.key, &stamp);
+                self.memory
+                    .see_break(case.key, &stamp, case.now, case.limits);
             }
         }
         State::Judged
@@ -328,7 +339,7 @@ impl<'a> Notes<'a> {
 
     /// Calls a complaint harm, unless it was so before the promotion.
     pub(super) fn blame(&mut self, case: &Case<'_>, complaint: &Complaint, evidence: &str) {
-        if case.baseline.has(complaint) {
+        if case.baseline.has(complaint) && !self.memory.has_recovered(case.key) {
             let before = format!("was already so before the promotion: {evidence}");
             self.say(Kind::Sick, &before);
         } else {

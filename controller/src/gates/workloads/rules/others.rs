@@ -186,7 +186,8 @@ fn stalled(case: &Case<'_>, live: &Snapshot, condition: &Condition, notes: &mut 
     let observed = condition.observed.or(live.facts.observed);
     let is_current = observed.is_some() && observed >= live.generation && live.generation.is_some();
     let evidence = |held: Duration| format!("stalled for {}: {}", span(held), why(condition));
-    if is_current && (case.before || case.baseline.clears(&complaint)) {
+    let is_new = case.baseline.clears(&complaint) || notes.memory.has_recovered(&complaint.object);
+    if is_current && (case.before || is_new) {
         let grace = case.limits.waiting_for;
         notes.complain(case, Cause::Stalled, &live.uid, grace, evidence);
     } else {

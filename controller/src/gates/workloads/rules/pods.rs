@@ -185,9 +185,7 @@ pub(super) fn restarting(case: &Case<'_>, notes: &mut Notes<'_>) {
         let mut sum: u64 = 0;
         let mut most: Option<(u64, &Container)> = None;
         for container in &pod.containers {
-            let restarts = notes
-                .memory
-                .restarts_since(pod, &container.name, container.restarts);
+            let restarts = notes.memory.recent_restarts(pod, &container.name);
             sum = sum.saturating_add(restarts);
             if most.is_none_or(|(other, _)| restarts > other) {
                 most = Some((restarts, container));
@@ -203,9 +201,10 @@ pub(super) fn restarting(case: &Case<'_>, notes: &mut Notes<'_>) {
             let last = container.last.as_ref();
             let exit = last.map_or_else(String::new, |last| format!(", last exit {}", last.exit));
             format!(
-                "{}restarted {} since the promotion, most often {}{exit}",
+                "{}restarted {} within {}, most often {}{exit}",
                 named(case, pod),
                 counted(sum, "time"),
+                span(case.limits.counted_within),
                 container_named(container)
             )
         });

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::baseline::Baseline;
 use super::super::limits::Limits;
 use super::super::line::{counted, span};
 use super::super::verdict::Kind;
 use super::Notes;
-use crate::gates::object_key::ObjectKey;
 
 /// All objects, after each was judged.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub(in super::super) struct Whole<'a> {
     /// For how long all have been healthy without a break.
     pub(in super::super) healthy_for: Duration,
     pub(in super::super) limits: &'a Limits,
+    pub(in super::super) baseline: &'a Baseline,
+    pub(in super::super) now: Duration,
 }
 
 impl Whole<'_> {
@@ -36,20 +38,26 @@ impl Whole<'_> {
 
 /// P19.
 pub(super) fn stable(whole: &Whole<'_>, notes: &mut Notes<'_>) {
-    let flapping: Vec<(ObjectKey, u32)> = notes
-        .memory
-        .flapping(whole.limits.max_flaps)
-        .map(|(key, flaps)| (key.clone(), flaps))
-        .collect();
-    for (key, flaps) in flapping {
-        notes.object = Some(key);
-        notes.say(
-            Kind::Fail,
-            &format!(
-                "flapping: stopped being healthy {} since the promotion",
-                counted(flaps, "time")
-            ),
+    let (most, within) = (whole.limits.max_flaps, whole.limits.counted_within);
+    for (key, flaps) in notes.memory.flapping(most, whole.now, within) {
+        // What is harm now must be more than what was usual, not more than a part of it.
+        let before = if notes.memory.has_recovered(&key) {
+            0
+        } else {
+            whole.baseline.breaks_of(&key)
+        };
+        let evidence = format!(
+            "flapping: stopped being healthy {} within {}",
+            counted(flaps, "time"),
+            span(within)
         );
+        notes.object = Some(key);
+        if before > most || flaps <= most.saturating_add(before) {
+            let before = format!("{} before the promotion", counted(before, "time"));
+            notes.say(Kind::Sick, &format!("{evidence}, and {before}"));
+        } else {
+            notes.say(Kind::Fail, &evidence);
+        }
     }
     notes.object = None;
     if whole.all_healthy && whole.healthy_for < whole.limits.stable_for {

@@ -44,6 +44,97 @@ fn a_region_that_drifted_before_is_still_looked_at() {
     assert_eq!(region.kind(), Kind::Sick);
 }
 
+/// The pod that crashed is well.
+fn heal(region: &mut Region) {
+    region.pods[0] = pod("api-1", "rs-new");
+    region.edit("/status/availableReplicas", json!(2));
+}
+
+/// A new pod crashes in its place.
+fn crash_again(region: &mut Region) {
+    let crashed = restarted(pod("api-9", "rs-new"), 1, "Error", 1);
+    region.pods[0] = waits(crashed, CRASHES);
+    region.edit("/status/availableReplicas", json!(1));
+}
+
+/// The region looked at every 30 seconds before its promotion, up to this second; what it has is put right at another.
+fn wait(region: &mut Region, healed_at: u64, until: u64) {
+    for look in 0..=until / 30 {
+        if look * 30 == healed_at {
+            heal(region);
+        }
+        region.go_on_before(look * 30);
+    }
+}
+
+#[test]
+fn what_healed_before_the_promotion_is_forgotten_after_an_hour() {
+    let hour = 60 * 60;
+    for (healed_at, until, kind) in [
+        (30, 30 + hour, Kind::Fail),
+        (600, 600 + hour, Kind::Fail),
+        (30, hour, Kind::Sick),
+        (600, 1200, Kind::Sick),
+    ] {
+        let mut region = waiting(CRASHES);
+        wait(&mut region, healed_at, until);
+        crash_again(&mut region);
+        let verdict = region.watch(until + 30);
+        assert_eq!(
+            verdict.kind, kind,
+            "healed at {healed_at}, looked until {until}"
+        );
+    }
+}
+
+#[test]
+fn what_nobody_saw_healthy_is_not_forgotten() {
+    // What may be done to a region whose pod crashed, so that nothing shows that it heals.
+    let paused: fn(&mut Region) = |region| region.edit("/spec/paused", json!(true));
+    let gone: fn(&mut Region) = |region| region.has.clear();
+    let unread: fn(&mut Region) = |region| region.pods_unread = Some("timeout");
+    let behind: fn(&mut Region) = |region| region.edit("/metadata/generation", json!(9));
+    for (number, edit) in [paused, gone, unread, behind].into_iter().enumerate() {
+        let mut region = waiting(CRASHES);
+        region.go_on_before(0);
+        let crashing = region.clone();
+        edit(&mut region);
+        (1..300).for_each(|look| drop(region.go_on_before(look * 30)));
+        (region.has, region.pods_unread) = (crashing.has, None);
+        assert_eq!(region.watch(9000).kind, Kind::Sick, "{number}");
+    }
+    // Nor is an hour with a look in it from which nothing could be learnt.
+    let mut region = waiting(CRASHES);
+    region.go_on_before(0);
+    heal(&mut region);
+    for look in 1..=121 {
+        region.pods_unread = (look == 60).then_some("timeout");
+        region.go_on_before(look * 30);
+    }
+    crash_again(&mut region);
+    assert_eq!(region.watch(3660).kind, Kind::Sick);
+    // Two healthy looks with hours between them show nothing either.
+    let mut region = waiting(CRASHES);
+    region.go_on_before(0);
+    heal(&mut region);
+    region.go_on_before(30);
+    region.go_on_before(9000);
+    crash_again(&mut region);
+    assert_eq!(region.watch(9030).kind, Kind::Sick);
+}
+
+#[test]
+fn what_healed_since_the_promotion_and_breaks_again_is_blamed_on_the_commit() {
+    for (healthy_for, kind) in [(3590, Kind::Sick), (3600, Kind::Fail)] {
+        let mut region = waiting(CRASHES);
+        region.look_before(0);
+        heal(&mut region);
+        (0..=healthy_for / 10).for_each(|look| drop(region.look(look * 10)));
+        crash_again(&mut region);
+        assert_eq!(region.watch(healthy_for + 10).kind, kind, "{healthy_for}");
+    }
+}
+
 #[test]
 fn complaints_outlast_short_gaps_and_no_long_ones() {
     for (gap, kind) in [(100, Kind::Fail), (121, Kind::Progressing)] {

@@ -28,6 +28,8 @@ pub(super) struct Region {
     pub(super) limits: Limits,
     pub(super) memory: Memory,
     pub(super) baseline: Baseline,
+    /// Of the watch before the promotion.
+    pub(super) memory_before: Memory,
     /// The rule that is left out.
     pub(super) without: Option<Rule>,
 }
@@ -131,15 +133,20 @@ impl Region {
         judge_by(&rules, question, &mut self.memory).verdict
     }
 
-    /// A look before the promotion, at this second.
+    /// The only look before the promotion, at this second.
     pub(super) fn look_before(&mut self, second: u64) -> Verdict {
+        self.memory_before = Memory::default();
+        self.go_on_before(second)
+    }
+
+    /// One more look before the promotion, at this second.
+    pub(super) fn go_on_before(&mut self, second: u64) -> Verdict {
         let (wanted, live) = (self.read_wanted(), self.live());
-        let mut memory = Memory::default();
         self.baseline.look(
             &wanted,
             &live,
             &self.limits,
-            &mut memory,
+            &mut self.memory_before,
             Duration::from_secs(second),
         )
     }

@@ -226,9 +226,42 @@ fn p14_restart_after_restart_is_harm() {
     assert_ne!(region.look(10).kind, Kind::Fail);
     region.pods[0] = restarted(pod("api-1", "rs-new"), 13, "Error", 2);
     let verdict = region.look(20);
-    let evidence = "Deployment shop/api: pod api-1: restarted 3 times since the promotion, \
+    let evidence = "Deployment shop/api: pod api-1: restarted 3 times within 60 min, \
         most often container web, last exit 2";
     assert_verdict(&verdict, Kind::Fail, Rule::P14, evidence);
+}
+
+/// The verdicts on a pod that restarts once in so many minutes, looked at every minute for so many hours.
+fn restarts_every(minutes: u64, hours: u64) -> Vec<Kind> {
+    let mut region = Region::with_deployment();
+    let verdicts = (0..hours * 60).map(|minute| {
+        region.pods[0] = restarted(pod("api-1", "rs-new"), minute / minutes, "Error", 1);
+        region.look(minute * 60).kind
+    });
+    verdicts.collect()
+}
+
+#[test]
+fn p14_a_restart_now_and_then_is_no_harm_however_long_it_is_watched() {
+    assert!(!restarts_every(60 * 5, 120).contains(&Kind::Fail));
+    assert!(restarts_every(25, 2).contains(&Kind::Fail));
+}
+
+#[test]
+fn p14_restarts_that_nobody_saw_come_are_not_counted_as_if_they_were_of_now() {
+    let mut region = Region::with_deployment();
+    region.look_before(0);
+    region.look(0);
+    region.pods[0] = restarted(pod("api-1", "rs-new"), 2, "Error", 1);
+    region.look(10);
+    region.pods[0] = restarted(pod("api-1", "rs-new"), 9, "Error", 1);
+    assert_ne!(
+        region.look(1000).kind,
+        Kind::Fail,
+        "over a quarter of an hour"
+    );
+    region.pods[0] = restarted(pod("api-1", "rs-new"), 12, "Error", 1);
+    assert_eq!(region.look(1010).kind, Kind::Fail);
 }
 
 #[test]

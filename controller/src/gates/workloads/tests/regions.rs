@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::Limits;
-use super::super::verdict::{Kind, Rule};
+use super::super::verdict::{Kind, Rule, Verdict};
 use super::fixtures::*;
 use super::workloads::job_region;
 
@@ -150,24 +150,79 @@ fn p19_healthy_is_what_stays_so() {
     );
 }
 
+/// A look at a region that is well, and one ten seconds later at which a pod is not ready; gives the second verdict.
+fn flap(region: &mut Region, second: u64, before: bool) -> Verdict {
+    let well = region.clone();
+    let look = |region: &mut Region, second| {
+        if before {
+            region.go_on_before(second)
+        } else {
+            region.look(second)
+        }
+    };
+    look(region, second);
+    region.edit("/status/availableReplicas", json!(1));
+    region.edit_pod("/status/conditions/1/status", json!("False"));
+    region.edit_pod("/status/containerStatuses/0/ready", json!(false));
+    let verdict = look(region, second + 10);
+    (region.has, region.pods) = (well.has, well.pods);
+    verdict
+}
+
 #[test]
 fn p19_flapping_is_harm() {
     let mut region = Region::with_deployment();
-    for flap in 0..4 {
-        assert_ne!(region.look(flap * 20).kind, Kind::Fail, "{flap}");
-        let well = region.clone();
-        region.edit("/status/availableReplicas", json!(1));
-        region.edit_pod("/status/conditions/1/status", json!("False"));
-        region.edit_pod("/status/containerStatuses/0/ready", json!(false));
-        region.look(flap * 20 + 10);
-        (region.has, region.pods) = (well.has, well.pods);
+    for time in 0..3 {
+        assert_ne!(
+            flap(&mut region, time * 20, false).kind,
+            Kind::Fail,
+            "{time}"
+        );
     }
+    assert_eq!(flap(&mut region, 60, false).kind, Kind::Fail);
     let verdict = region.look(80);
-    let evidence =
-        "Deployment shop/api: flapping: stopped being healthy 4 times since the promotion";
+    let evidence = "Deployment shop/api: flapping: stopped being healthy 4 times within 60 min";
     assert_verdict(&verdict, Kind::Fail, Rule::P19, evidence);
     region.memory.forget_flaps();
     assert_ne!(region.look(90).kind, Kind::Fail);
+}
+
+#[test]
+fn p19_a_break_now_and_then_is_no_harm_however_long_it_is_watched() {
+    for (minutes, kind) in [
+        (19, Kind::Fail),
+        (21, Kind::Progressing),
+        (24 * 60, Kind::Progressing),
+    ] {
+        let mut region = Region::with_deployment();
+        let last = (1..=12)
+            .map(|time| flap(&mut region, time * minutes * 60, false))
+            .last();
+        assert_eq!(last.unwrap().kind, kind, "every {minutes} minutes");
+    }
+}
+
+#[test]
+fn p19_what_flapped_before_is_not_blamed_on_the_commit() {
+    // How often before, how often since, and whose fault that is.
+    for (before, since, kind) in [
+        (0, 4, Kind::Fail),
+        (2, 5, Kind::Sick),
+        (2, 6, Kind::Fail),
+        (4, 9, Kind::Sick),
+    ] {
+        let mut region = Region::with_deployment();
+        (0..before).for_each(|time| drop(flap(&mut region, time * 20, true)));
+        let verdicts = (10..10 + since).map(|time| flap(&mut region, time * 20, false).kind);
+        let verdicts: Vec<Kind> = verdicts.collect();
+        assert_eq!(
+            verdicts.last(),
+            Some(&kind),
+            "{before}, then {since}: {verdicts:?}"
+        );
+        let fails = verdicts.iter().filter(|kind| **kind == Kind::Fail).count();
+        assert_eq!(fails, usize::from(kind == Kind::Fail), "{verdicts:?}");
+    }
 }
 
 #[test]
@@ -247,6 +302,7 @@ fn limits_have_their_documented_defaults() {
         (2, 3, 100)
     );
     assert_eq!((limits.allow_zero, limits.job_deadline), (false, None));
+    assert_eq!(seconds(limits.counted_within), 60 * 60);
 }
 
 #[test]
