@@ -19,13 +19,18 @@ pub struct Limits {
     pub waiting_for: Duration,
     /// How long a pod may find no node before that is called unknown, so that an autoscaler can add one: 5 min.
     pub unschedulable_for: Duration,
+    /// How long a Deployment may say that its deadline was exceeded: 60 s. Where it goes back to pods that it had before, it says so
+    /// of the ones in between until it sees the first progress.
+    pub deadline_exceeded_for: Duration,
     /// How many restarts one pod may have within `counted_within`: 2.
     pub max_restarts: u64,
     /// Whether a workload without replicas may be healthy: no.
     pub allow_zero: bool,
-    /// The least share of a workload's pods, in percent, that must have been ready at some look during `stable_for`,
+    /// The least share of a workload's pods, in percent, that must have been ready at some look during `unready_for`,
     /// of those that were ready before: 100.
     pub min_ready_percent: u8,
+    /// How long pods that were ready may not be: as long as `stable_for`, and at least 60 s.
+    pub unready_for: Duration,
     /// How often an object may stop being healthy of itself within `counted_within`: 3 times.
     pub max_flaps: u32,
     /// Within what time restarts and breaks are counted: an hour, or longer where looks are so far apart that they could not show
@@ -50,9 +55,11 @@ impl Default for Limits {
             image_pull_for: Duration::from_secs(120),
             waiting_for: Duration::from_secs(60),
             unschedulable_for: Duration::from_secs(5 * 60),
+            deadline_exceeded_for: Duration::from_secs(60),
             max_restarts: 2,
             allow_zero: false,
             min_ready_percent: 100,
+            unready_for: Duration::from_secs(60),
             max_flaps: 3,
             counted_within: Duration::from_secs(60 * 60),
             stable_for: Duration::from_secs(60),
@@ -78,6 +85,7 @@ impl Limits {
             allow_zero: check.allow_zero,
             max_flaps: check.max_flaps,
             stable_for: check.stable_for,
+            unready_for: default.unready_for.max(check.stable_for),
             counted_within: default.counted_within.max(every.saturating_mul(looks)),
             longest_gap: default.longest_gap.max(every.saturating_mul(3)),
             ignored: check

@@ -21,6 +21,7 @@
 //! | P17 | `p17_pods_that_stay_unready_are_harm` |
 //! | P18 | `p18_an_older_revision_is_stale`, `p18_what_nobody_rendered_is_unknown` and those in `tests/sameness.rs` |
 //! | P19 | `p19_healthy_is_what_stays_so`, `p19_flapping_is_harm` |
+//! | P20 | none of these: it is the engine's, `answered_but_never_healthy_by_the_deadline_is_a_failure` in `tidegate_waves` |
 //! | P21 | `p21_what_the_api_server_does_not_say_is_unknown` |
 //! | P22 | `p22_claims_by_phase`, `p22_custom_resources_by_condition` and those in `tests/others.rs` |
 //!

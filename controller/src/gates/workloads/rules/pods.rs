@@ -225,7 +225,7 @@ pub(super) fn unready(case: &Case<'_>, notes: &mut Notes<'_>) {
             let gap = case.limits.longest_gap;
             let held = notes.memory.held(&complaint, &pod.uid, case.now, gap);
             notes.complaints.insert(complaint);
-            if held >= case.limits.stable_for {
+            if held >= case.limits.unready_for {
                 lost.push(pod);
             }
         }
@@ -238,7 +238,7 @@ pub(super) fn unready(case: &Case<'_>, notes: &mut Notes<'_>) {
             "{} of {} were ready, and are not for {}: {}",
             lost.len(),
             counted(total, "pod"),
-            span(case.limits.stable_for),
+            span(case.limits.unready_for),
             word(&first.name)
         );
         notes.blame(case, &case.complaint(Cause::Unready), &evidence);

@@ -1,7 +1,11 @@
 //! P12 to P17: the pods of the new revision.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
+use serde_json::{Value, json};
+use tidegate_waves::fleet::WorkloadsCheck;
+
+use super::super::Limits;
 use super::super::verdict::{Kind, Rule};
 use super::fixtures::*;
 use super::workloads::{daemon_region, job_region, stateful_region};
@@ -402,6 +406,30 @@ fn p17_pods_that_stay_unready_are_harm() {
     lost_node.edit_pod("/status/conditions/1/status", json!("False"));
     assert_eq!(lost_node.watch(70).kind, Kind::Progressing);
     assert_eq!(lost_node.watch(130).kind, Kind::Progressing);
+}
+
+#[test]
+fn p17_a_moment_is_no_harm_however_short_the_time_is_for_which_all_must_be_healthy() {
+    let check = WorkloadsCheck {
+        stable_for: Duration::from_secs(2),
+        ..WorkloadsCheck::default()
+    };
+    let every = Duration::from_secs(1);
+    let mut region = Region::with_deployment();
+    region.limits = Limits::of(&check, every);
+    region.watch(0);
+    region.edit("/status/availableReplicas", json!(1));
+    region.edit_pod("/status/conditions/1/status", json!("False"));
+    region.edit_pod("/status/containerStatuses/0/ready", json!(false));
+    for second in [61, 64, 90, 120] {
+        assert_eq!(region.look(second).kind, Kind::Progressing, "{second}");
+    }
+    assert_eq!(region.look(121).kind, Kind::Fail);
+    let longer = WorkloadsCheck {
+        stable_for: Duration::from_secs(300),
+        ..check
+    };
+    assert_eq!(Limits::of(&longer, every).unready_for, longer.stable_for);
 }
 
 #[test]
