@@ -1,11 +1,13 @@
 //! Checks a server's journal of ref moves against the log's trailers, without any code of the controller.
 
-use std::collections::BTreeMap;
+mod rules;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::journal::Update;
+use crate::small_fleet::{LOG, REPO, SmallFleet};
 use crate::tidegate::{Tidegate, built};
-
-use crate::requests::REQUESTS;
-use crate::small_fleet::{LOG, MAIN, REPO, SmallFleet};
+use crate::work::try_git;
 
 /// What one log entry allows and closes.
 struct Entry {
@@ -13,72 +15,83 @@ struct Entry {
     parent: Option<String>,
     kind: String,
     rollout: String,
+    wave: String,
+    /// Ref, old and new.
     intents: Vec<(String, String, String)>,
-    closed: Vec<(String, String)>,
+    closed: Vec<Closed>,
     open: Vec<(String, String)>,
     drift: Vec<(String, String)>,
+}
+
+/// An intent that an entry closes.
+struct Closed {
+    reference: String,
+    new: String,
+    outcome: String,
+}
+
+/// What the rules ask about commits.
+trait Commits {
+    /// Whether a commit is another one or among its ancestors.
+    fn is_ancestor(&self, commit: &str, of: &str) -> bool;
+    fn author(&self, commit: &str) -> String;
+    /// Its `Tidegate-Kind`; empty without one.
+    fn kind(&self, commit: &str) -> String;
+    /// Its `Tidegate-Rollout`; empty without one.
+    fn rollout(&self, commit: &str) -> String;
+}
+
+impl Commits for SmallFleet {
+    fn is_ancestor(&self, commit: &str, of: &str) -> bool {
+        let forward = ["merge-base", "--is-ancestor", commit, of];
+        try_git(&self.server.path(REPO), &forward).status.success()
+    }
+
+    fn author(&self, commit: &str) -> String {
+        self.git(&["log", "-1", "--format=%an", commit])
+    }
+
+    fn kind(&self, commit: &str) -> String {
+        trailer(self, commit, "Tidegate-Kind")
+    }
+
+    fn rollout(&self, commit: &str) -> String {
+        trailer(self, commit, "Tidegate-Rollout")
+    }
+}
+
+fn trailer(fleet: &SmallFleet, commit: &str, key: &str) -> String {
+    let format = format!("--format=%(trailers:key={key},valueonly)");
+    fleet.git(&["log", "-1", &format, commit]).trim().to_owned()
 }
 
 /// Panics unless:
 /// every ref only ever moved forward and none was deleted; the log moved by one entry at a time; every move of a wave
 /// branch, and every move of the config branch that is not by an engineer, is that of an intent which stood in the log
-/// before it, and happened once; every intent is closed at most once, and none is open but on the config branch or
-/// named by `Tidegate-Open`; no promotion of a rollout stands behind its `Failed`.
+/// before it, and happened once; every intent is closed at most once, behind the moves that make its outcome true, and
+/// none is open but on the config branch or named by `Tidegate-Open`; no promotion of a rollout stands behind its
+/// `Failed`.
 #[track_caller]
 pub fn check(fleet: &SmallFleet) {
     let entries = entries(fleet);
-    let place: BTreeMap<&str, usize> = entries
-        .iter()
-        .enumerate()
-        .map(|(place, entry)| (entry.id.as_str(), place))
-        .collect();
-    let mut written = None;
-    let mut moved = BTreeMap::new();
-    for update in fleet.server.journal(REPO) {
-        let zeros = |id: &str| id.bytes().all(|byte| byte == b'0');
-        assert!(!zeros(&update.new), "deleted: {update:?}");
-        if !zeros(&update.old) {
-            let forward = crate::work::try_git(
-                &fleet.server.path(REPO),
-                &["merge-base", "--is-ancestor", &update.old, &update.new],
-            );
-            assert!(forward.status.success(), "no fast-forward: {update:?}");
-        }
-        if update.name == LOG {
-            let at = *place.get(update.new.as_str()).unwrap_or_else(|| {
-                panic!("the log no longer has what was pushed to it: {update:?}")
-            });
-            let parent = entries[at].parent.clone().unwrap_or_else(|| "0".repeat(40));
-            assert_eq!(parent, update.old, "more than one entry in one push");
-            written = Some(at);
-            continue;
-        }
-        if update.name == REQUESTS {
-            continue;
-        }
-        let intent = (update.name.clone(), update.old.clone(), update.new.clone());
-        let allowed = written.is_some_and(|written| {
-            entries[..=written]
-                .iter()
-                .any(|entry| entry.intents.contains(&intent))
-        });
-        if update.name == MAIN && !allowed {
-            let author = fleet.git(&["log", "-1", "--format=%an", &update.new]);
-            assert_eq!(author, "Jo Engineer", "no intent allows {update:?}");
-            continue;
-        }
-        let drift = entries.iter().any(|entry| {
-            entry
-                .drift
-                .contains(&(update.name.clone(), update.new.clone()))
-        });
-        assert!(allowed || drift, "no intent allows {update:?}");
-        let before = moved.insert((update.name.clone(), update.new.clone()), update.clone());
-        assert_eq!(before, None, "moved twice: {update:?}");
+    let journal = fleet.server.journal(REPO);
+    let unseen = unseen(fleet, &journal);
+    if let Err(wrong) = rules::judge(&journal, &entries, fleet, &unseen) {
+        panic!("{wrong}");
     }
-    check_closings(&entries);
-    check_failures(fleet, &entries);
     check_by_the_program(fleet);
+}
+
+/// The refs that are not where the journal left them: a test moved them within the server, where no hook runs.
+fn unseen(fleet: &SmallFleet, journal: &[Update]) -> BTreeSet<String> {
+    let last: BTreeMap<&String, &String> = journal
+        .iter()
+        .map(|update| (&update.name, &update.new))
+        .collect();
+    last.into_iter()
+        .filter(|(name, new)| fleet.server.tip(REPO, name).as_ref() != Some(*new))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// What the program itself says of its history, with code of its own.
@@ -88,59 +101,6 @@ fn check_by_the_program(fleet: &SmallFleet) {
     let said =
         Tidegate::new(built(), home.path()).call(&["audit", "--repo", repo.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-}
-
-fn check_closings(entries: &[Entry]) {
-    let mut open = BTreeMap::new();
-    let mut named = Vec::new();
-    for entry in entries {
-        for closed in &entry.closed {
-            assert!(
-                open.remove(closed).is_some(),
-                "{} closes what is not open: {closed:?}",
-                entry.id
-            );
-        }
-        for (reference, old, new) in &entry.intents {
-            let before = open.insert((reference.clone(), new.clone()), old.clone());
-            assert_eq!(before, None, "{} allows again: {reference} {new}", entry.id);
-        }
-        named.extend(entry.open.iter().cloned());
-    }
-    open.retain(|intent, _| intent.0 != MAIN && !named.contains(intent));
-    assert!(open.is_empty(), "still open: {open:?}");
-}
-
-fn check_failures(fleet: &SmallFleet, entries: &[Entry]) {
-    let mut failed: Vec<&str> = Vec::new();
-    let mut passed: Vec<(String, String)> = Vec::new();
-    for entry in entries {
-        for (reference, _, new) in &entry.intents {
-            let format = "--format=%(trailers:key=Tidegate-Kind,valueonly)|%(trailers:key=Tidegate-Rollout,valueonly)";
-            let text = fleet.git(&["log", "-1", format, new]).replace('\n', "");
-            let (kind, rollout) = text.split_once('|').unwrap();
-            assert!(
-                kind != "promote" || !failed.contains(&rollout),
-                "{} promotes to {reference} for {rollout}, which has failed",
-                entry.id
-            );
-        }
-        match entry.kind.as_str() {
-            "Failed" => failed.push(&entry.rollout),
-            "WavePassed" => {
-                let wave = fleet.git(&[
-                    "log",
-                    "-1",
-                    "--format=%(trailers:key=Tidegate-Wave,valueonly)",
-                    &entry.id,
-                ]);
-                let pass = (entry.rollout.clone(), wave.trim().to_owned());
-                assert!(!passed.contains(&pass), "passed twice: {pass:?}");
-                passed.push(pass);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The log's entries, oldest first.
@@ -192,11 +152,19 @@ fn entries(fleet: &SmallFleet) -> Vec<Entry> {
                 parent,
                 kind: one("Tidegate-Entry"),
                 rollout: one("Tidegate-Rollout"),
+                wave: one("Tidegate-Wave"),
                 intents: values("Tidegate-Intent")
                     .into_iter()
                     .map(|words| (words[0].clone(), words[1].clone(), words[2].clone()))
                     .collect(),
-                closed: pairs("Tidegate-Closed"),
+                closed: values("Tidegate-Closed")
+                    .into_iter()
+                    .map(|words| Closed {
+                        reference: words[0].clone(),
+                        new: words[1].clone(),
+                        outcome: words[2].clone(),
+                    })
+                    .collect(),
                 open: pairs("Tidegate-Open"),
                 drift: pairs("Tidegate-Drift"),
                 id,

@@ -64,7 +64,10 @@ pub(crate) fn merge_revert(fleet: &SmallFleet) -> bool {
     ]);
     let folder = work.path(".");
     let merge = format!("HEAD:{MAIN}");
-    fleet.git(&["fetch", "-q", &folder.display().to_string(), &merge]);
+    let folder = folder.display().to_string();
+    // With the server's own hooks: its journal is to know of it.
+    let hooks = "core.hooksPath=hooks";
+    fleet.git(&["-c", hooks, "fetch", "-q", &folder, &merge]);
     true
 }
 

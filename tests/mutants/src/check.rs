@@ -36,7 +36,7 @@ pub(crate) struct Place {
     depends_on: &'static [&'static str],
 }
 
-const PLACES: [Place; 5] = [
+const PLACES: [Place; 6] = [
     Place {
         level: 0,
         name: "waves",
@@ -86,6 +86,16 @@ const PLACES: [Place; 5] = [
         modules: "tests/simulator/tests",
         roots: &["seeds.rs"],
         depends_on: &["waves"],
+    },
+    Place {
+        level: 5,
+        name: "testkit",
+        package: "tidegate-testkit",
+        target: &["--lib"],
+        folder: "tests",
+        modules: "tests/src",
+        roots: &["lib.rs"],
+        depends_on: &["waves", "tests"],
     },
 ];
 
