@@ -51,7 +51,7 @@ struct SweepArguments {
     #[arg(long)]
     point: Vec<String>,
 
-    /// Only so many cases, spread evenly over all
+    /// Only so many cases, as many of each fault; always the same ones
     #[arg(long, value_name = "NUMBER")]
     sample: Option<usize>,
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -19,9 +19,13 @@ use tidegate_testkit::journal_audit;
 use tidegate_testkit::small_disk::SmallDisk;
 use tidegate_testkit::small_fleet::{End, REPO, SmallFleet, copy};
 
+use self::verdict::{Verdict, enough, table};
 use crate::Fault;
 use crate::disturbed::Run;
 use crate::scenario::{Bases, Scenario};
+
+mod sample;
+mod verdict;
 
 /// One side effect: a crash point and which of its passings, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,36 +68,6 @@ impl Case<'_> {
     }
 }
 
-/// What became of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// The fault was met, the end is the undisturbed one, and nothing was found.
-    Equal,
-    /// The same, but nothing shows that the fault was met: nothing was written, or nobody asked, for as long as it lasted.
-    NotMet,
-    /// This run did not come by the point: how often something is looked at depends on the time.
-    NotReached,
-    /// The end differs, or something was found.
-    Differs,
-}
-
-impl Verdict {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Equal => "equal",
-            Self::NotMet => "not-met",
-            Self::NotReached => "not-reached",
-            Self::Differs => "DIFFERS",
-        }
-    }
-
-    fn of(name: &str) -> Option<Self> {
-        [Self::Equal, Self::NotMet, Self::NotReached, Self::Differs]
-            .into_iter()
-            .find(|verdict| verdict.name() == name)
-    }
-}
-
 /// What is asked for.
 #[derive(Debug)]
 pub struct Options {
@@ -103,7 +77,7 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Only these points, with the number of a passing or without; all of them if there are none.
     pub points: Vec<String>,
-    /// Only this many cases, spread evenly over all.
+    /// Only this many cases, of all faults: always the same ones of the same points.
     pub sample: Option<usize>,
     /// How many run side by side.
     pub jobs: usize,
@@ -113,7 +87,7 @@ pub struct Options {
     pub keep: PathBuf,
 }
 
-/// Runs a sweep; true where every end was the undisturbed one.
+/// Runs a sweep; true where every end was the undisturbed one, and enough was met to say so.
 pub fn run(options: &Options) -> bool {
     let bases = Bases::make();
     let faults = possible(&options.faults);
@@ -152,10 +126,12 @@ pub fn run(options: &Options) -> bool {
     cases.sort_by_key(|case| case.fault);
     if let Some(sample) = options.sample.filter(|sample| *sample < cases.len()) {
         let all = cases.len();
-        cases = (0..sample)
-            .map(|place| cases[place * all / sample].clone())
-            .collect();
-        println!("a sample: {sample} of {all} cases");
+        // Whoever asks for a point gets it.
+        if options.points.is_empty() {
+            cases.retain(|case| sample::is_steady(&case.point));
+        }
+        cases = sample::of(cases, sample);
+        println!("a sample: {} of {all} cases", cases.len());
     }
     let mut known = read_results(&options.results);
     let all = cases.len();
@@ -181,7 +157,14 @@ pub fn run(options: &Options) -> bool {
     });
     known.extend(keys.into_iter().zip(verdicts));
     table(&known, options);
-    !known.values().any(|verdict| *verdict == Verdict::Differs)
+    let verdicts: Vec<Verdict> = known.into_values().collect();
+    match enough(&verdicts) {
+        Ok(()) => !verdicts.contains(&Verdict::Differs),
+        Err(why) => {
+            println!("NOTHING IS SHOWN by this: {why}");
+            false
+        }
+    }
 }
 
 /// Faults that can be made on this machine; the others are said loudly.
@@ -239,56 +222,6 @@ fn read_results(path: &Path) -> BTreeMap<String, Verdict> {
             Some((key, Verdict::of(fields.get(3)?)?))
         })
         .collect()
-}
-
-fn table(results: &BTreeMap<String, Verdict>, options: &Options) {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
-    table.set_header([
-        "scenario",
-        "fault",
-        "points",
-        "equal",
-        "equal, not met",
-        "differing",
-        "not reached",
-    ]);
-    let count = |begins: &str, ends: &str, verdict: Option<Verdict>| {
-        let matching = results.iter().filter(|(key, found)| {
-            key.starts_with(begins)
-                && key.ends_with(ends)
-                && verdict.is_none_or(|wanted| wanted == **found)
-        });
-        matching.count()
-    };
-    let mut row = |scenario: &str, fault: &str, begins: &str, ends: &str| {
-        if count(begins, ends, None) > 0 {
-            table.add_row([
-                scenario.to_owned(),
-                fault.to_owned(),
-                count(begins, ends, None).to_string(),
-                count(begins, ends, Some(Verdict::Equal)).to_string(),
-                count(begins, ends, Some(Verdict::NotMet)).to_string(),
-                count(begins, ends, Some(Verdict::Differs)).to_string(),
-                count(begins, ends, Some(Verdict::NotReached)).to_string(),
-            ]);
-        }
-    };
-    for scenario in &options.scenarios {
-        for fault in &options.faults {
-            let (begins, ends) = (
-                format!("{}\t", scenario.name),
-                format!("\t{}", fault.name()),
-            );
-            row(scenario.name, fault.name(), &begins, &ends);
-        }
-    }
-    for fault in &options.faults {
-        row("all", fault.name(), "", &format!("\t{}", fault.name()));
-    }
-    row("all", "all", "", "");
-    println!("{table}");
-    let _ = io::stdout().flush();
 }
 
 fn undisturbed(scenario: &Scenario, bases: &Bases) -> Undisturbed {
