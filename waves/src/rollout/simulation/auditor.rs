@@ -1,7 +1,8 @@
 //! Reads a world's log and branches the way a stranger would, and names every promise that they break.
 //!
-//! It shares no code with the rules: it knows the entries, the intents, the commits, and what the regions
-//! really answered.
+//! It shares no judgement with the rules: it knows the entries, the intents, the commits, and what the regions
+//! really answered, and which states mean what by lists of its own. What it does share are the types of the log, and how
+//! they look up a wave of a plan, a region of a rollout, and the gates of a region.
 
 mod endings;
 mod evidence;

@@ -135,9 +135,9 @@ impl<'a> Audit<'a> {
             .rev()
             .take_while(is_on_its_way)
             .last();
-        let wave = rollout.plan.wave_of(region);
-        let policy = wave.and_then(|wave| rollout.plan.wave(wave));
-        let (Some(wave), Some(brought)) = (policy, brought) else {
+        let mut waves = rollout.plan.waves.iter();
+        let wave = waves.find(|wave| wave.regions.iter().any(|member| member == region));
+        let (Some(wave), Some(brought)) = (wave, brought) else {
             return Some(format!("{region} is late and nothing was brought to it"));
         };
         if logged.at.saturating_sub(brought.at) < wave.policy.progress_deadline {

@@ -3,18 +3,40 @@
 use std::time::Duration;
 
 use super::Audit;
+use crate::amount::Amount;
 use crate::fleet::SlotUntil;
 use crate::log::EntryKind;
 use crate::rollout::{RegionState, RolloutState};
+
+/// How many regions of so many may go at once: at least one, and no part of one.
+fn most(amount: Amount, total: usize) -> usize {
+    let limit = match amount {
+        Amount::Count(count) => count as usize,
+        Amount::Percent(percent) => (0..=total)
+            .rev()
+            .find(|number| number * 100 <= total * usize::from(percent))
+            .unwrap_or(0),
+    };
+    limit.max(1)
+}
 
 impl Audit<'_> {
     /// `maxConcurrent`, and one region alone in the first wave that changes.
     pub(super) fn limits_are_kept(&mut self) {
         for (seq, logged) in self.entries() {
-            let Some(rollout) = logged.state.active() else {
+            let Some(rollout) = &logged.state.rollout else {
                 continue;
             };
-            if rollout.state == RolloutState::RollingBack {
+            // What ended, or gives back, promotes nobody.
+            if matches!(
+                rollout.state,
+                RolloutState::RollingBack
+                    | RolloutState::Succeeded
+                    | RolloutState::RolledBack
+                    | RolloutState::RollbackIncomplete
+                    | RolloutState::Superseded
+                    | RolloutState::Aborted
+            ) {
                 continue;
             }
             for (index, wave) in rollout.waves.iter().enumerate() {
@@ -36,11 +58,7 @@ impl Audit<'_> {
                                 && run.state == RegionState::Baking
                     })
                     .count();
-                let limit = planned
-                    .policy
-                    .max_concurrent
-                    .of(planned.regions.len())
-                    .max(1);
+                let limit = most(planned.policy.max_concurrent, planned.regions.len());
                 if slots > limit {
                     self.say(seq, format!("{slots} regions of {} at once", wave.name));
                 }

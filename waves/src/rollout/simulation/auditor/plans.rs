@@ -6,6 +6,7 @@ use super::super::fleet::region_tree;
 use super::super::world::{Files, Logged, id};
 use super::Audit;
 use crate::log::EntryKind;
+use crate::plan::PlannedWave;
 use crate::rollout::Rollout;
 
 impl<'a> Audit<'a> {
@@ -53,7 +54,10 @@ impl<'a> Audit<'a> {
                 if change.tree.is_none() || planned.map(|planned| planned.tree) != change.tree {
                     self.say(seq, "promise 9: a promoted tree is not the plan's");
                 }
-                if first.plan.wave_of(&change.region) != Some(intent.draft.wave.as_str()) {
+                let is_in = |wave: &PlannedWave| {
+                    wave.name == intent.draft.wave && wave.regions.contains(&change.region)
+                };
+                if !first.plan.waves.iter().any(is_in) {
                     let what = "promise 9: a region is promoted in another wave than its own";
                     self.say(seq, what);
                 }
