@@ -8,11 +8,12 @@
 //!   goes on with what it was sent after the sender's death; each controller has a bare repository of its own.
 //! * `regions`: followers that apply their wave's branch after a while, and answer gates.
 //! * `people`: commits, requests, and whatever people do to branches that are not theirs.
-//! * `run`: it all happens, comes to rest, and is judged by `judging` and `bakes`.
+//! * `run`: it all happens, comes to rest, and is judged by `judging`, `journal` and `bakes`.
 
 mod bakes;
 pub mod event;
 pub mod exploring;
+mod journal;
 mod judging;
 mod objects;
 mod people;

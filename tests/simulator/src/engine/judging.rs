@@ -184,6 +184,11 @@ pub(super) fn left_open(server: &Server, state: &FleetState) -> Vec<String> {
     wrong
 }
 
+/// Whether what people did to a branch can make these findings: commits that are nobody's, and a branch that moved back.
+fn is_of_damage(promise: Promise) -> bool {
+    matches!(promise, Promise::Intents | Promise::Forward)
+}
+
 /// What the audit finds on a clone, but for what people damaged.
 pub(super) fn audit(server: &Server, clone: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let Some(log) = server.refs.get(LOG).copied() else {
@@ -201,10 +206,11 @@ pub(super) fn audit(server: &Server, clone: &Path) -> Result<Vec<String>, Box<dy
     let mut wrong = Vec::new();
     for verdict in audit_of(&record, &Scope::default()) {
         for finding in verdict.findings {
-            let by_people = finding
-                .reference
-                .as_ref()
-                .is_some_and(|reference| server.damaged.contains(reference));
+            let by_people = is_of_damage(verdict.promise)
+                && finding
+                    .reference
+                    .as_ref()
+                    .is_some_and(|reference| server.damaged.contains(reference));
             if !by_people {
                 wrong.push(format!(
                     "audit, promise {}: {}",

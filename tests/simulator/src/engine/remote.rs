@@ -1,5 +1,6 @@
 //! The remote as an engine reaches it: a bare repository of its own, and the server in memory behind a network.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -147,23 +148,43 @@ impl SimulatedRemote {
         objects::write(&repository, &missing).map_err(|error| Self::damaged(&error))
     }
 
-    /// What is checked before anything is sent, and what is to be sent.
+    /// What is checked before anything is sent, and what is to be sent. What cannot be right is not sent, as by the real
+    /// remote; that an engine asked for it is wrong all the same.
     fn prepare(&self, order: &PushOrder) -> Option<Update> {
-        let history = History::open(&self.mirror).ok()?;
-        let is_forward =
-            order.old.is_zero() || history.is_ancestor(order.old, order.new).unwrap_or(false);
-        if !is_forward {
-            return None;
+        let prepared = self.update(order);
+        let mut world = self.world.get();
+        let what = match prepared {
+            Ok(Some(objects)) => {
+                return Some(Update {
+                    reference: order.reference.clone(),
+                    old: order.old,
+                    new: order.new,
+                    objects: Arc::new(objects),
+                });
+            }
+            Ok(None) => "which is no fast-forward".to_owned(),
+            Err(error) => format!("of which its mirror lacks something: {error}"),
+        };
+        world.server.wrong.push(format!(
+            "{} was to go from {} to {}, {what}",
+            order.reference, order.old, order.new
+        ));
+        None
+    }
+
+    /// The objects that the server lacks; `None` if the ref would not go forward.
+    fn update(&self, order: &PushOrder) -> Result<Option<Vec<objects::Object>>, Box<dyn Error>> {
+        if order.new.is_zero() {
+            return Ok(None);
+        }
+        let history = History::open(&self.mirror)?;
+        history.commit(order.new)?;
+        if !order.old.is_zero() && !history.is_ancestor(order.old, order.new)? {
+            return Ok(None);
         }
         let world = self.world.get();
-        let objects =
-            objects::gather(&self.mirror, &[order.new], |id| world.server.has(id)).ok()?;
-        Some(Update {
-            reference: order.reference.clone(),
-            old: order.old,
-            new: order.new,
-            objects: Arc::new(objects),
-        })
+        let found = objects::gather(&self.mirror, &[order.new], |id| world.server.has(id))?;
+        Ok(Some(found))
     }
 
     fn all(orders: &[PushOrder], outcome: &PushOutcome) -> Vec<PushReport> {
@@ -289,3 +310,6 @@ impl super::world::World {
         Some(tickets)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::regions::Regions;
 use super::schedule::Schedule;
 use super::server::Server;
 use super::world::{Shared, World};
-use super::{bakes, settling};
+use super::{bakes, journal, settling};
 use crate::event::{Foreign, Health, LOG_BRANCH, REGIONS, WAVES};
 
 /// By so much time goes on at once: everybody has a turn, then what is under way arrives.
@@ -507,8 +507,9 @@ impl Run {
 
     fn report(mut self) -> Result<Report, Box<dyn Error>> {
         if self.wrong.is_empty() {
-            let bakes = bakes::check(&self.world.get())?;
-            self.wrong.extend(bakes);
+            let world = self.world.get();
+            self.wrong.extend(journal::check(&world.server));
+            self.wrong.extend(bakes::check(&world)?);
         }
         let world = self.world.get();
         let moves: Vec<String> = world

@@ -208,9 +208,26 @@ impl Server {
         self.receive(now);
     }
 
-    /// As `git receive-pack` does it: the ref must be where the sender thinks it is, and may only go forward.
+    /// As `git receive-pack` does it: the ref must be where the sender thinks it is, and may only go forward. What is
+    /// not taken leaves no objects behind.
     fn apply(&mut self, update: &Update, now: Duration) -> PushOutcome {
+        let new: Vec<Oid> = update
+            .objects
+            .iter()
+            .map(|object| object.id)
+            .filter(|id| !self.has(*id))
+            .collect();
         self.add(&update.objects);
+        let outcome = self.decide(update, now);
+        if outcome != PushOutcome::Moved {
+            for id in new {
+                self.objects.remove(&id);
+            }
+        }
+        outcome
+    }
+
+    fn decide(&mut self, update: &Update, now: Duration) -> PushOutcome {
         let at = self
             .refs
             .get(&update.reference)
@@ -354,6 +371,8 @@ mod tests {
         push(&mut server, update(second.id, &child));
         assert_eq!(server.wrong.len(), 2);
         assert_eq!(server.refs.get(WAVE), Some(&second.id));
+        // Nothing is left of what was refused.
+        assert!(!server.has(stranger.id) && !server.has(child.id));
     }
 
     #[test]
