@@ -6,8 +6,12 @@
 //! and goes on where it was when somebody continues it: meanwhile a test can do anything to the world around it.
 //! With `:panic` behind it the engine that comes by panics, as by a bug.
 //!
-//! A point stands on both sides of every side effect: on git refs, on the mirror and the data folder, on forges and on
-//! receivers of alerts.
+//! A point stands on both sides of every push and fetch, of whatever tells a forge or a receiver of alerts, of what is
+//! written to the outbox, and of the renaming of a damaged mirror. Behind each look, and behind each chance to write
+//! the sums, stands one. The sums' file also remembers the log's tip, once an entry was pushed and once a log was read:
+//! no point stands between; to die there is to die before the answer of the push, which other tests bring about. None
+//! stands beside git's repacking of the mirror, the file with the identity, and the calls that make an Argo CD refresh
+//! or end an operation.
 //!
 //! With the feature `simulation` each point also tells a hook of the thread's own, which may end the engine by
 //! unwinding, as a panic would. Only an engine runs there: what fetches, posts and alerts is not part of it.

@@ -86,13 +86,21 @@ const POINTS: &[Point] = &[
 ];
 
 /// Points that no undisturbed run passes, and the test that dies there.
-const BEYOND: [(&str, &str); 4] = [
+const BEYOND: [(&str, &str); 6] = [
+    (
+        "before-single-push",
+        "in_the_middle_of_a_give_back_one_by_one",
+    ),
     (
         "after-single-push",
         "in_the_middle_of_a_give_back_one_by_one",
     ),
     ("before-takeover", "at_a_takeover"),
     ("after-takeover", "at_a_takeover"),
+    (
+        "before-mirror-discarded",
+        "faults::a_crash_while_a_damaged_mirror_is_replaced",
+    ),
     (
         "after-mirror-discarded",
         "faults::a_crash_while_a_damaged_mirror_is_replaced",
@@ -366,15 +374,20 @@ fn in_the_middle_of_a_give_back_of_three_branches() {
 
 #[test]
 fn in_the_middle_of_a_give_back_one_by_one() {
-    side_by_side(vec![1, 2], |nth| {
+    let points = vec![
+        ("before-single-push", 1),
+        ("after-single-push", 1),
+        ("after-single-push", 2),
+    ];
+    side_by_side(points, |(point, nth)| {
         let fleet = SmallFleet::of(Bad);
         let first = fleet.controller("first");
         die_at(&first, "after-failed", 1);
         fleet.server.protect_whole(REPO, BRANCHES[1]);
-        die_at(&first, "after-single-push", nth);
+        die_at(&first, point, nth);
         fleet.server.unprotect(REPO);
         first.settle_somehow();
-        assert_undisturbed(&fleet, Bad, &format!("after single push {nth}"));
+        assert_undisturbed(&fleet, Bad, &format!("{point} {nth}"));
     });
 }
 

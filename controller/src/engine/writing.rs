@@ -146,6 +146,7 @@ impl<R: Remote> Engine<R> {
             // A server may refuse a push whole because of one ref: one by one, in the order given.
             let mut singly = Vec::new();
             for order in orders {
+                crash::point("before-single-push");
                 singly.extend(self.remote.push(std::slice::from_ref(order)).await);
                 crash::point("after-single-push");
             }

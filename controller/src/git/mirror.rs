@@ -522,6 +522,7 @@ impl Mirror {
             fs::remove_dir_all(&discarded).map_err(io(&discarded))?;
         }
         if self.git_dir.exists() {
+            crate::crash::point("before-mirror-discarded");
             fs::rename(&self.git_dir, &discarded).map_err(io(&self.git_dir))?;
             crate::crash::point("after-mirror-discarded");
             fs::remove_dir_all(&discarded).map_err(io(&discarded))?;

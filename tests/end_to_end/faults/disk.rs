@@ -176,6 +176,7 @@ fn a_crash_while_a_damaged_mirror_is_replaced() {
     for pack in packs(controller.data_folder()) {
         truncate(&pack);
     }
+    die_at(&controller, "before-mirror-discarded", 1);
     die_at(&controller, "after-mirror-discarded", 1);
     controller.settle_somehow();
     assert_undisturbed(&fleet, Story::Good, "died while replacing the mirror");
