@@ -1,6 +1,6 @@
 //! What is judged when the world has come to rest: by the audit that reads git alone, and by what is left open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
 
@@ -184,9 +184,11 @@ pub(super) fn left_open(server: &Server, state: &FleetState) -> Vec<String> {
     wrong
 }
 
-/// Whether what people did to a branch can make these findings: commits that are nobody's, and a branch that moved back.
-fn is_of_damage(promise: Promise) -> bool {
+/// Whether a finding is of what people did to a branch: commits there that are nobody's, and that it moved back.
+/// Whatever else is wrong on a branch is not made right by that.
+fn is_of_damage(promise: Promise, reference: Option<&String>, damaged: &BTreeSet<String>) -> bool {
     matches!(promise, Promise::Intents | Promise::Forward)
+        && reference.is_some_and(|reference| damaged.contains(reference))
 }
 
 /// What the audit finds on a clone, but for what people damaged.
@@ -206,11 +208,8 @@ pub(super) fn audit(server: &Server, clone: &Path) -> Result<Vec<String>, Box<dy
     let mut wrong = Vec::new();
     for verdict in audit_of(&record, &Scope::default()) {
         for finding in verdict.findings {
-            let by_people = is_of_damage(verdict.promise)
-                && finding
-                    .reference
-                    .as_ref()
-                    .is_some_and(|reference| server.damaged.contains(reference));
+            let reference = finding.reference.as_ref();
+            let by_people = is_of_damage(verdict.promise, reference, &server.damaged);
             if !by_people {
                 wrong.push(format!(
                     "audit, promise {}: {}",
@@ -225,4 +224,25 @@ pub(super) fn audit(server: &Server, clone: &Path) -> Result<Vec<String>, Box<dy
         }
     }
     Ok(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_branch_excuses_only_what_damage_does() {
+        let damaged = BTreeSet::from([wave_ref("canary")]);
+        let excused = |wave: Option<&str>| -> Vec<Promise> {
+            let reference = wave.map(wave_ref);
+            let is = |promise: &Promise| is_of_damage(*promise, reference.as_ref(), &damaged);
+            Promise::ALL.into_iter().filter(is).collect()
+        };
+        assert_eq!(
+            excused(Some("canary")),
+            [Promise::Intents, Promise::Forward]
+        );
+        assert_eq!(excused(Some("pilot")), []);
+        assert_eq!(excused(None), []);
+    }
 }
