@@ -35,7 +35,7 @@ struct Behind {
     sick: Mutex<Option<Sick>>,
 }
 
-/// A region whose pods have run out of memory from now on.
+/// A region whose rollouts of Deployments have failed from now on.
 struct Sick {
     region: String,
     seen: Option<Instant>,
@@ -88,7 +88,7 @@ impl Clusters {
         .to_string()
     }
 
-    /// From now on every pod of this region was killed for its memory and started again (`None`: of none).
+    /// From now on every Deployment of this region has failed to roll out (`None`: of none).
     pub(crate) fn make_sick(&self, region: Option<&str>) {
         *self.behind.sick.lock().unwrap() = region.map(|region| Sick {
             region: region.to_owned(),
@@ -96,7 +96,7 @@ impl Clusters {
         });
     }
 
-    /// When a pod of the sick region was first handed out.
+    /// When a Deployment of the sick region was first handed out.
     pub(crate) fn first_sick_answer(&self) -> Option<Instant> {
         let sick = self.behind.sick.lock().unwrap();
         sick.as_ref().and_then(|sick| sick.seen)
@@ -128,7 +128,7 @@ impl Behind {
         let applied = self.applied(region)?;
         let key = (plural.to_owned(), name.to_owned());
         let manifest = applied.objects.get(&key)?.clone();
-        Some(live(plural, manifest))
+        Some(self.live(region, plural, manifest))
     }
 
     fn list(&self, region: &str, plural: &str) -> Value {
@@ -142,18 +142,41 @@ impl Behind {
             "replicasets" => of_kind("deployments")
                 .map(|((_, name), _)| replica_set(name))
                 .collect(),
-            "pods" => {
-                let killed = self.is_sick(region);
-                of_kind("deployments")
-                    .flat_map(|((_, name), manifest)| pods(name, manifest, killed))
-                    .collect()
-            }
+            "pods" => of_kind("deployments")
+                .flat_map(|((_, name), manifest)| pods(name, manifest))
+                .collect(),
             _ => objects
                 .filter(|((kind, _), _)| kind == plural)
-                .map(|(_, manifest)| live(plural, manifest.clone()))
+                .map(|(_, manifest)| self.live(region, plural, manifest.clone()))
                 .collect(),
         };
         json!({ "kind": "List", "metadata": {}, "items": items })
+    }
+
+    /// An object as its cluster has it.
+    fn live(&self, region: &str, plural: &str, mut object: Value) -> Value {
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        object["metadata"]["uid"] = format!("{plural}-{name}").into();
+        object["metadata"]["generation"] = 1.into();
+        if plural == "deployments" {
+            object["metadata"]["annotations"][REVISION] = "1".into();
+            let replicas = object["spec"]["replicas"].clone();
+            let failed = self.is_sick(region);
+            let condition = if failed {
+                json!({ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" })
+            } else {
+                json!({ "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable" })
+            };
+            object["status"] = json!({
+                "observedGeneration": 1,
+                "replicas": replicas,
+                "updatedReplicas": replicas,
+                "readyReplicas": replicas,
+                "availableReplicas": replicas,
+                "conditions": [{ "type": "Available", "status": "True" }, condition],
+            });
+        }
+        object
     }
 
     fn is_sick(&self, region: &str) -> bool {
@@ -205,29 +228,6 @@ fn read(repo: &Path, commit: &str, region: &str) -> Option<BTreeMap<(String, Str
     Some(objects)
 }
 
-/// An object as its cluster has it.
-fn live(plural: &str, mut object: Value) -> Value {
-    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-    object["metadata"]["uid"] = format!("{plural}-{name}").into();
-    object["metadata"]["generation"] = 1.into();
-    if plural == "deployments" {
-        object["metadata"]["annotations"][REVISION] = "1".into();
-        let replicas = object["spec"]["replicas"].clone();
-        object["status"] = json!({
-            "observedGeneration": 1,
-            "replicas": replicas,
-            "updatedReplicas": replicas,
-            "readyReplicas": replicas,
-            "availableReplicas": replicas,
-            "conditions": [
-                { "type": "Available", "status": "True" },
-                { "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable" },
-            ],
-        });
-    }
-    object
-}
-
 /// What a Deployment's controller makes of it.
 fn replica_set(deployment: &str) -> Value {
     json!({ "metadata": {
@@ -239,13 +239,8 @@ fn replica_set(deployment: &str) -> Value {
     } })
 }
 
-/// The pods of a Deployment, all of them ready, and restarted once if they were killed for their memory.
-fn pods(deployment: &str, manifest: &Value, killed: bool) -> Vec<Value> {
-    let last = if killed {
-        json!({ "terminated": { "reason": "OOMKilled", "exitCode": 137 } })
-    } else {
-        json!({})
-    };
+/// The pods of a Deployment, all of them ready.
+fn pods(deployment: &str, manifest: &Value) -> Vec<Value> {
     let replicas = manifest["spec"]["replicas"].as_u64().unwrap();
     let set = format!("{deployment}-5d4f8c7b9");
     let pod = |number: u64| {
@@ -261,8 +256,7 @@ fn pods(deployment: &str, manifest: &Value, killed: bool) -> Vec<Value> {
                 "phase": "Running",
                 "conditions": [{ "type": "Ready", "status": "True" }],
                 "containerStatuses": [{
-                    "name": deployment, "ready": true, "restartCount": u64::from(killed),
-                    "state": { "running": {} }, "lastState": last,
+                    "name": deployment, "ready": true, "restartCount": 0, "state": { "running": {} },
                 }],
             },
         })

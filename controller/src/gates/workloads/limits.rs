@@ -19,9 +19,6 @@ pub struct Limits {
     pub waiting_for: Duration,
     /// How long a pod may find no node before that is called unknown, so that an autoscaler can add one: 5 min.
     pub unschedulable_for: Duration,
-    /// How long a Deployment may say that its deadline was exceeded: 60 s. Where it goes back to pods that it had before, it says so
-    /// of the ones in between until it sees the first progress.
-    pub deadline_exceeded_for: Duration,
     /// How many restarts one pod may have within `counted_within`: 2.
     pub max_restarts: u64,
     /// Whether a workload without replicas may be healthy: no.
@@ -55,7 +52,6 @@ impl Default for Limits {
             image_pull_for: Duration::from_secs(120),
             waiting_for: Duration::from_secs(60),
             unschedulable_for: Duration::from_secs(5 * 60),
-            deadline_exceeded_for: Duration::from_secs(60),
             max_restarts: 2,
             allow_zero: false,
             min_ready_percent: 100,

@@ -115,7 +115,7 @@ fn sweep(setting: &Setting<'_>, site: &Site, name: &str) -> Vec<Figure> {
     ]
 }
 
-/// From the answer in which a pod was killed for its memory to the moment at which every wave's branch has its last good trees back.
+/// From the answer in which a Deployment has failed to the moment at which every wave's branch has its last good trees back.
 /// One such answer is enough for the gate.
 fn verdicts(setting: &Setting<'_>) -> Vec<Figure> {
     let rounds = setting.size(10, 1);
@@ -139,7 +139,7 @@ fn verdicts(setting: &Setting<'_>) -> Vec<Figure> {
         site.wait_for_entry("NoChange", &mut controller);
         site.work.pull("main");
     }
-    let name = "10 clusters, 3 waves: a pod out of memory answered → all branches given back";
+    let name = "10 clusters, 3 waves: a failed Deployment answered → all branches given back";
     vec![
         Figure::time(format!("{name}, p50"), percentile(&times, 50)),
         Figure::time(

@@ -35,9 +35,9 @@ pub(super) fn deadline_exceeded(case: &Case<'_>, notes: &mut Notes<'_>) {
         && condition.truth == Some(false)
         && condition.reason == "ProgressDeadlineExceeded"
     {
-        // Only a new ReplicaSet begins with a new condition.
-        let grace = case.limits.deadline_exceeded_for;
-        notes.complain(case, Cause::Deadline, &live.uid, grace, |_| why(condition));
+        notes.complain(case, Cause::Deadline, &live.uid, Duration::ZERO, |_| {
+            why(condition)
+        });
     }
 }
 

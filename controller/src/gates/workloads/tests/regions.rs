@@ -302,7 +302,6 @@ fn limits_have_their_documented_defaults() {
         (2, 3, 100)
     );
     assert_eq!((limits.allow_zero, limits.job_deadline), (false, None));
-    assert_eq!(seconds(limits.deadline_exceeded_for), 60);
     assert_eq!(seconds(limits.unready_for), 60);
     assert_eq!(seconds(limits.counted_within), 60 * 60);
 }
