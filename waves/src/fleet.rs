@@ -546,11 +546,11 @@ pub struct WorkloadsCheck {
     /// How long no node may be found for a pod before the evidence names it.
     #[serde(with = "duration::text")]
     pub unschedulable_for: Duration,
-    /// How often the containers of one pod may restart.
+    /// How often the containers of one pod may restart within an hour.
     pub max_restarts: u32,
     /// Whether a workload without replicas is healthy.
     pub allow_zero: bool,
-    /// How often a healthy region may break before it counts as flapping.
+    /// How often a healthy region may break within an hour before it counts as flapping.
     pub max_flaps: u32,
     /// Paths of fields that are not compared, such as `/spec/replicas`; `Kind:/path` for one kind alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -379,13 +379,13 @@ pub struct Workloads {
     /// How long no node may be found for a pod before the evidence names it.
     #[schemars(extend("default" = "5m"))]
     pub unschedulable_for: Option<Settle>,
-    /// How often the containers of one pod may restart.
+    /// How often the containers of one pod may restart within an hour.
     #[schemars(extend("default" = 2))]
     pub max_restarts: Option<WholeNumber>,
     /// Whether a workload without replicas is healthy.
     #[schemars(extend("default" = false))]
     pub allow_zero: Option<bool>,
-    /// How often a healthy region may break before that is harm.
+    /// How often a healthy region may break within an hour before that is harm.
     #[schemars(extend("default" = 3))]
     pub max_flaps: Option<WholeNumber>,
     /// Paths of fields that are not compared, such as `/spec/replicas`; `Kind:/path` for one kind alone.
