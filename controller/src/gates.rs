@@ -126,7 +126,7 @@ const WAITING_SAMPLES: usize = 1024;
 const LONGEST_JITTER: Duration = Duration::from_secs(1);
 
 /// Takes samples of many gates, each in its own rhythm, a bounded number at once. What does not answer is waited for in places of
-/// its own: see [`Permits`].
+/// its own: see `Permits`.
 ///
 /// Dropping it ends all its tasks.
 pub struct Sampler {
