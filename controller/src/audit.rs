@@ -1,7 +1,7 @@
 //! The audit: does a fleet's history keep the promises that git alone can show?
 //!
 //! [`reader`] reads log, branches and commits from git into a [`record::Record`]; what judges it is pure, one file for
-//! each promise. No code is shared with what decides and writes: of the rest of the program only the types of the
+//! each promise and two more for the seventh: `failures` and `give_backs`. No code is shared with what decides and writes: of the rest of the program only the types of the
 //! log's format, the reading of git and the reading of trailers are used. Everything is linear in the length of the
 //! history: each branch is walked once, into a set.
 
@@ -9,6 +9,7 @@ pub mod reader;
 pub mod record;
 
 mod batches;
+mod brought;
 mod chain;
 mod endings;
 mod failures;

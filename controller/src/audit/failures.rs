@@ -6,7 +6,7 @@ use tidegate_waves::log::{EntryKind, MoveKind};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::{Failure, FailureReason, Sealing};
 
-use super::give_backs::by_others;
+use super::brought::Brought;
 use super::record::{Entry, RolloutRecord};
 use super::story::{Story, rollout_in};
 use super::{Finding, Verdict, What};
@@ -14,10 +14,13 @@ use super::{Finding, Verdict, What};
 const NOT_OURS: &str = "a controller does not do that: see who pushed this entry, and report it to Tidegate with the log if a controller did";
 
 /// Judges every `Failed`, and gives the place of each rollout's first.
-pub(super) fn check<'a>(story: &Story<'a>, verdict: &mut Verdict) -> HashMap<&'a str, usize> {
+pub(super) fn check<'a>(
+    story: &Story<'a>,
+    brought: &Brought<'_>,
+    verdict: &mut Verdict,
+) -> HashMap<&'a str, usize> {
     let mut failed: HashMap<&str, usize> = HashMap::new();
     let mut asked: HashSet<&str> = HashSet::new();
-    let brought = brought(story);
     for (place, entry) in story.record.entries.iter().enumerate() {
         asked.extend(
             entry
@@ -40,7 +43,7 @@ pub(super) fn check<'a>(story: &Story<'a>, verdict: &mut Verdict) -> HashMap<&'a
                 }
                 let was_asked = asked.contains(rollout);
                 wrong.extend(names_too_little(
-                    story, place, entry, rollout, was_asked, &brought,
+                    story, place, entry, rollout, was_asked, brought,
                 ));
             }
             None => wrong.push("it names no rollout".to_owned()),
@@ -61,26 +64,6 @@ fn asks_for_it(entry: &Entry, rollout: &str) -> bool {
     entry.kind == Some(EntryKind::Requested) && entry.accepted && is_prepared
 }
 
-/// Which trees came to which regions on wave branches, and the place of the entry that allowed it first; what no
-/// intent names may have been there from the beginning.
-fn brought<'a>(story: &Story<'a>) -> HashMap<(&'a str, Oid), usize> {
-    let mut brought: HashMap<(&str, Oid), usize> = by_others(story)
-        .into_iter()
-        .map(|known| (known, 0))
-        .collect();
-    for known in &story.moves {
-        if story.record.wave_of(&known.line.reference).is_none() {
-            continue;
-        }
-        for change in known.changes() {
-            if let Some(tree) = change.now {
-                brought.entry((&change.name, tree)).or_insert(known.place);
-            }
-        }
-    }
-    brought
-}
-
 /// What a `Failed` does not say of what it judged, or says wrongly.
 fn names_too_little(
     story: &Story<'_>,
@@ -88,7 +71,7 @@ fn names_too_little(
     entry: &Entry,
     rollout: &str,
     was_asked: bool,
-    brought: &HashMap<(&str, Oid), usize>,
+    brought: &Brought<'_>,
 ) -> Option<String> {
     // A state that cannot be read is found where the log is judged.
     let state = entry.state.as_ref().ok()?;
@@ -123,10 +106,7 @@ fn names_too_little(
             failure.region
         ));
     }
-    if brought
-        .get(&(failure.region.as_str(), tree))
-        .is_none_or(|first| *first >= place)
-    {
+    if !brought.before(place, &failure.region, tree) {
         return Some(format!(
             "it judged a tree of {} that nothing had brought there",
             failure.region

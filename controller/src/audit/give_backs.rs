@@ -9,6 +9,7 @@ use tidegate_waves::log::{EntryKind, MoveKind, Outcome};
 use tidegate_waves::oid::Oid;
 use tidegate_waves::rollout::Sealing;
 
+use super::brought::Brought;
 use super::record::Entry;
 use super::story::{Move, Story, rollout_in};
 use super::{Finding, NOT_OURS, Verdict};
@@ -22,17 +23,12 @@ struct Seen<'a> {
     told: HashSet<&'a str>,
     /// What a region may get back beside its last good tree, as openings recorded it.
     recorded: HashSet<(&'a str, Oid)>,
-    /// The trees that commits of wave branches brought to regions.
-    brought: HashSet<(&'a str, Oid)>,
     /// Commits that were on a wave branch, as far as the log knew.
     known: HashSet<(&'a str, Oid)>,
 }
 
-pub(super) fn check(story: &Story<'_>, verdict: &mut Verdict) {
-    let mut seen = Seen {
-        brought: by_others(story),
-        ..Seen::default()
-    };
+pub(super) fn check(story: &Story<'_>, brought: &Brought<'_>, verdict: &mut Verdict) {
+    let mut seen = Seen::default();
     for (place, entry) in story.record.entries.iter().enumerate() {
         seen.take(entry);
         for known in story.moves_of(place) {
@@ -40,7 +36,7 @@ pub(super) fn check(story: &Story<'_>, verdict: &mut Verdict) {
                 continue;
             }
             if story.judges(place)
-                && let Some(wrong) = is_not_for_what_it_says(story, entry, known, &seen)
+                && let Some(wrong) = is_not_for_what_it_says(story, entry, known, &seen, brought)
             {
                 verdict.find(
                     Finding::new(wrong, NOT_OURS)
@@ -50,9 +46,6 @@ pub(super) fn check(story: &Story<'_>, verdict: &mut Verdict) {
                 );
             }
         }
-        let brought = story.moves_of(place).iter().flat_map(Move::changes);
-        seen.brought
-            .extend(brought.filter_map(|change| Some((change.name.as_str(), change.now?))));
     }
 }
 
@@ -83,32 +76,13 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What commits brought that no intent names: somebody may have adopted them.
-pub(super) fn by_others<'a>(story: &Story<'a>) -> HashSet<(&'a str, Oid)> {
-    let mut brought = HashSet::new();
-    for (reference, branch) in &story.record.refs {
-        for id in &branch.chain {
-            if story.moves_to(reference, *id).next().is_some() {
-                continue;
-            }
-            let commit = story.record.commits.get(id);
-            for change in commit
-                .into_iter()
-                .flat_map(|commit| commit.changes.iter().flatten())
-            {
-                brought.extend(change.now.map(|tree| (change.name.as_str(), tree)));
-            }
-        }
-    }
-    brought
-}
-
 /// Why a move is not what its kind is for.
 fn is_not_for_what_it_says(
     story: &Story<'_>,
     entry: &Entry,
     known: &Move<'_>,
     seen: &Seen<'_>,
+    brought: &Brought<'_>,
 ) -> Option<String> {
     let was_asked = entry.kind == Some(EntryKind::Requested) && entry.accepted;
     let Some(kind) = known.kind else {
@@ -145,8 +119,8 @@ fn is_not_for_what_it_says(
             .changes()
             .find(|change| {
                 change.now.is_some_and(|tree| {
-                    let known = (change.name.as_str(), tree);
-                    !seen.brought.contains(&known) && !was_good(story, entry, seen, known)
+                    !brought.before(known.place, &change.name, tree)
+                        && !was_good(story, entry, seen, (&change.name, tree))
                 })
             })
             .map(|change| {

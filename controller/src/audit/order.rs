@@ -60,10 +60,7 @@ fn has_not_passed(
     rollout: &str,
     wave: &str,
 ) -> Option<String> {
-    if story
-        .opening(rollout)
-        .is_none_or(|opening| opening.place > place)
-    {
+    if !story.has_opened(rollout, place) {
         return Some(format!(
             "{wave} passes for rollout {rollout}, which has not opened"
         ));
@@ -132,10 +129,7 @@ fn before_its_turn(
     let Some(rollout) = promotion.rollout else {
         return Some(format!("it promotes to {wave} for no rollout"));
     };
-    if story
-        .opening(rollout)
-        .is_none_or(|opening| opening.place > promotion.place)
-    {
+    if !story.has_opened(rollout, promotion.place) {
         return Some(format!(
             "it promotes to {wave} for rollout {rollout}, which has not opened"
         ));

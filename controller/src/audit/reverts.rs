@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tidegate_waves::log::Outcome;
 use tidegate_waves::oid::Oid;
 
+use super::brought::Brought;
 use super::record::reverted_rollout;
 use super::story::{Move, Story};
 use super::{Finding, Promise, Verdict, What, failures, give_backs};
@@ -13,10 +14,11 @@ const NOT_OURS: &str = "a controller does not do that: see who pushed this entry
 
 pub(super) fn check(story: &Story<'_>) -> Verdict {
     let mut verdict = Verdict::of(Promise::Reverts);
-    let failed = failures::check(story, &mut verdict);
+    let brought = Brought::of(story);
+    let failed = failures::check(story, &brought, &mut verdict);
     source_moves(story, &failed, &mut verdict);
     config_commits(story, &mut verdict);
-    give_backs::check(story, &mut verdict);
+    give_backs::check(story, &brought, &mut verdict);
     verdict
 }
 

@@ -217,6 +217,12 @@ impl<'a> Story<'a> {
         self.openings.get(rollout).copied()
     }
 
+    /// Whether the entry at this place, or one before it, opened a rollout.
+    pub(super) fn has_opened(&self, rollout: &str, place: usize) -> bool {
+        self.opening(rollout)
+            .is_some_and(|opening| opening.place <= place)
+    }
+
     /// The plan that a rollout opened with, if it could be read.
     pub(super) fn plan(&self, rollout: &str) -> Option<&'a Plan> {
         let plan = self.opening(rollout)?.rollout?.plan?;

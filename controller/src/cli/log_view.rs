@@ -11,6 +11,7 @@ use tidegate_waves::rollout::FleetState;
 use super::error::CommandError;
 use super::fetch::{TemporaryRepo, without_user};
 use super::status::no_log;
+use super::target::repo_or_environment;
 use crate::engine::log::read_state;
 use crate::explain::evidence::changes;
 use crate::explain::{Explanation, Seen, explain};
@@ -23,7 +24,6 @@ use crate::status::{PastRollout, Status, history, status};
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// The config repo (default: `TIDEGATE_REPO` of the environment, or origin of the repo in this folder)
-    // Read by hand: what stands in the environment does not contradict --settings.
     #[arg(long, value_name = "URL")]
     repo: Option<String>,
 
@@ -101,11 +101,7 @@ impl LogArgs {
     /// Where the log is, with what the settings say of the fleet if they are named.
     pub(super) fn resolved(&self) -> Result<ResolvedLog, CommandError> {
         let Some((_, fleet)) = self.settings()? else {
-            let environment = || {
-                let url = std::env::var("TIDEGATE_REPO").ok();
-                url.filter(|url| !url.is_empty())
-            };
-            let url = match self.repo.clone().or_else(environment) {
+            let url = match repo_or_environment(self.repo.clone()) {
                 Some(url) => url,
                 None => origin()?,
             };

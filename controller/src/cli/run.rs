@@ -17,6 +17,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use supervision::supervised;
 
 use super::error::{CommandError, ErrorKind};
+use super::target::repo_or_environment;
 use super::terminal::Terminal;
 use crate::alerts::Alerts;
 use crate::clock::{Clock, SystemClock};
@@ -64,7 +65,6 @@ pub struct RunArgs {
     settings: Option<PathBuf>,
 
     /// One config repo, instead of settings: https, http, ssh, file or a path (default: `TIDEGATE_REPO` of the environment)
-    // Read by hand: what stands in the environment does not contradict --settings.
     #[arg(long, value_name = "URL")]
     repo: Option<String>,
 
@@ -121,8 +121,7 @@ pub fn run(arguments: RunArgs, terminal: &Terminal) -> Result<(), CommandError> 
         allow_link_local,
     } = arguments;
     let environment = |name: &str| std::env::var(name).ok();
-    let repo = repo.or_else(|| environment("TIDEGATE_REPO").filter(|repo| !repo.is_empty()));
-    let settings = match (settings, repo) {
+    let settings = match (settings, repo_or_environment(repo)) {
         (Some(file), _) => {
             Settings::load(&file).map_err(|error| CommandError::usage(error.to_string()))?
         }

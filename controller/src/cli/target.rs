@@ -27,6 +27,15 @@ pub enum Target {
     },
 }
 
+/// The repo that an option names, else `TIDEGATE_REPO` of the environment. Read by hand, and not by the parser of
+/// arguments: what stands in the environment contradicts no other option.
+pub(super) fn repo_or_environment(option: Option<String>) -> Option<String> {
+    option.or_else(|| {
+        let repo = std::env::var("TIDEGATE_REPO").ok();
+        repo.filter(|repo| !repo.is_empty())
+    })
+}
+
 impl Target {
     /// Reads a DIR.
     ///

@@ -17,6 +17,7 @@ mod reverts;
 mod rewritten;
 mod safety;
 mod shared_cause;
+mod silence;
 mod stories;
 mod too_few;
 mod verbs;

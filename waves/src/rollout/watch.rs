@@ -376,6 +376,12 @@ impl Watch {
         self.regions.get(region)?.after.get(gate)
     }
 
+    /// How long a region was waited for since its tree was applied: while something could be learnt, and while nothing could.
+    pub(super) fn waited_for(&self, region: &str) -> Option<(Duration, Duration)> {
+        let watch = self.regions.get(region)?;
+        Some((watch.deadline_used, watch.silent_used))
+    }
+
     /// Whether any gate of a region that is judged is in a run of harmful samples.
     pub(super) fn any_suspect(&self) -> bool {
         self.regions

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::ending::end_with;
 use super::isolation::{is_isolated, isolate};
@@ -157,8 +158,8 @@ fn hold_for_shared_cause(
 fn judge_anew(turn: &mut Turn<'_>, region: &str) -> Writing {
     if let Some(watch) = turn.watch.regions.get_mut(region) {
         watch.after.values_mut().for_each(GateFold::forget_harm);
-        watch.deadline_used = std::time::Duration::ZERO;
-        watch.silent_used = std::time::Duration::ZERO;
+        watch.deadline_used = Duration::ZERO;
+        watch.silent_used = Duration::ZERO;
         watch.anew = watch.anew.saturating_add(1);
     }
     turn.next.holds.retain(|hold| {
@@ -339,7 +340,9 @@ fn failures_in(
     let others = said_by_others(turn, region, &gates, gate);
     let deadline = crate::duration::format(planned.policy.progress_deadline);
     if !is_unreachable(turn, region, run.before, &gates) {
-        if !had_its_time(turn, region, planned) {
+        let (heard, silent) = turn.watch.waited_for(region).unwrap_or_default();
+        // It gets all of its time while somebody can tell.
+        if heard < planned.policy.progress_deadline {
             return Vec::new();
         }
         return vec![failure(
@@ -347,7 +350,7 @@ fn failures_in(
             &name,
             format!(
                 "{region} {name} not healthy within {deadline}{}: {last}{others}",
-                not_counted(turn, region)
+                not_counted(silent)
             ),
         )];
     }
@@ -369,33 +372,23 @@ pub(in crate::rollout) fn deadline_passed(
     region: &str,
     wave: &PlannedWave,
 ) -> bool {
-    turn.watch.regions.get(region).is_some_and(|watch| {
-        watch.deadline_used.saturating_add(watch.silent_used) >= wave.policy.progress_deadline
-    })
-}
-
-/// Whether a region had all the time of its deadline to become healthy while somebody could tell.
-fn had_its_time(turn: &Turn<'_>, region: &str, wave: &PlannedWave) -> bool {
     turn.watch
-        .regions
-        .get(region)
-        .is_some_and(|watch| watch.deadline_used >= wave.policy.progress_deadline)
+        .waited_for(region)
+        .is_some_and(|(heard, silent)| {
+            heard.saturating_add(silent) >= wave.policy.progress_deadline
+        })
 }
 
 /// The time that the deadline was not counted in, for people who look at a clock.
-fn not_counted(turn: &Turn<'_>, region: &str) -> String {
-    turn.watch
-        .regions
-        .get(region)
-        .map(|watch| watch.silent_used)
-        .filter(|silent| !silent.is_zero())
-        .map_or_else(String::new, |silent| {
-            let seconds = std::time::Duration::from_secs(silent.as_secs().max(1));
-            format!(
-                " (not counting {} in which nothing could be learnt)",
-                crate::duration::format(seconds)
-            )
-        })
+fn not_counted(silent: Duration) -> String {
+    if silent.is_zero() {
+        return String::new();
+    }
+    let seconds = Duration::from_secs(silent.as_secs().max(1));
+    format!(
+        " (not counting {} in which nothing could be learnt)",
+        crate::duration::format(seconds)
+    )
 }
 
 /// At the deadline: not healthy before and not since, or no answer of a gate that is not healthy; that another gate is
