@@ -216,7 +216,7 @@ pub struct Endpoint {
     /// The name by which gates know it.
     pub name: String,
     /// Where it is; what gates say is relative to it.
-    #[serde(deserialize_with = "check::url")]
+    #[serde(deserialize_with = "check::base_url")]
     pub url: Url,
     /// The file with the only certificates that may vouch for it; else the system's.
     #[serde(default)]
@@ -239,7 +239,7 @@ pub struct Forge {
     /// Which forge it is.
     pub kind: ForgeKind,
     /// The root of its API.
-    #[serde(deserialize_with = "check::url")]
+    #[serde(deserialize_with = "check::base_url")]
     pub api: Url,
     /// The repo's name there.
     pub repository: String,

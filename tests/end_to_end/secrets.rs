@@ -1,6 +1,7 @@
 //! Secrets stay where they were put: canaries in every credential that the settings know, real stories with servers that
 //! repeat what they were sent, and then a look at everything that was written, said, sent or started.
 
+mod annex;
 mod site;
 
 use tidegate_testkit::git_server::{Fault, On};
@@ -30,7 +31,7 @@ fn no_canary_is_found_anywhere_but_where_it_was_planted() {
     site.server
         .fail_next(1, On::PushOf(BRANCHES[0]), Fault::EchoingRefusal);
     site.refuse_statuses([500]);
-    site.set_right_password();
+    site.set_right_credentials();
 
     // A commit that is fine, one that fails and is taken back, one that is no valid config, and one that mends it.
     running.wait_until("the first commit", LONG, || site.rollout_is("Succeeded"));
@@ -49,7 +50,13 @@ fn no_canary_is_found_anywhere_but_where_it_was_planted() {
     site.publish("3", "three");
     running.wait_until("the last commit", LONG, || site.rollout_is("Succeeded"));
     running.wait_until("its status", LONG, || site.has_status("success"));
-    running.wait_until("every answer of a cluster", LONG, || site.far_was_asked());
+    running.wait_until("a refused sign-in", LONG, || {
+        !site.annex.entra.sign_ins().is_empty()
+    });
+    site.annex.let_sign_in();
+    running.wait_until("every answer of every cluster", LONG, || {
+        site.all_of_annex_were_asked()
+    });
     site.call_every_command();
 
     // A token that the forge refuses is not shown to it again for a while, so that this comes last.

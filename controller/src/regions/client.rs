@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::ConfigExt as _;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tower::util::option_layer;
@@ -24,6 +24,7 @@ use super::named_files::{FileVersion, NamedFiles};
 use super::sent;
 use crate::blocking::in_turn;
 use crate::gates::egress::{CheckedResolver, EgressRules, literal_address};
+use crate::git::remote::PASSWORD_VARIABLE;
 
 /// How long it may take until a connection stands.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -174,6 +175,7 @@ pub(super) async fn build(
     };
     // Of the environment, which may hold a password; clusters are reached as they are named.
     config.proxy_url = None;
+    keep_our_password(&mut config.auth_info);
     let runs_a_program =
         config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
     let client = if runs_a_program {
@@ -189,6 +191,19 @@ pub(super) async fn build(
             "the credentials cannot be got: its plugin failed, or its files cannot be read",
         )),
         Err(_) => Err(unusable(place, "its certificates or keys cannot be used")),
+    }
+}
+
+/// Has a plugin go without the git server's password, if that is in our environment: the rest of it is the plugin's to use.
+fn keep_our_password(user: &mut AuthInfo) {
+    if let Some(plugin) = &mut user.exec {
+        let dropped = plugin.drop_env.get_or_insert_default();
+        dropped.push(PASSWORD_VARIABLE.to_owned());
+    }
+    if let Some(plugin) = &mut user.auth_provider {
+        // Names with spaces between them.
+        let dropped = plugin.config.entry("cmd-drop-env".to_owned()).or_default();
+        *dropped = format!("{dropped} {PASSWORD_VARIABLE}");
     }
 }
 

@@ -62,17 +62,33 @@ pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
 }
 
 pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    checked(deserializer, valid_url)
+}
+
+/// A URL to which paths are added: what comes behind a path would be dropped without a word.
+pub(super) fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     checked(deserializer, |text| {
-        // What was written is not repeated: it may hold a password.
-        let url = Url::parse(text).map_err(|error| format!("this is no URL: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("write a URL that begins with https:// or http://".to_owned());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a URL here holds no user or password; put a token into a file".to_owned());
+        let url = valid_url(text)?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(
+                "a URL here ends with its path: what stands behind `?` or `#` would not be sent; put a token into a file"
+                    .to_owned(),
+            );
         }
         Ok(url)
     })
+}
+
+fn valid_url(text: &str) -> Result<Url, String> {
+    // What was written is not repeated: it may hold a password.
+    let url = Url::parse(text).map_err(|error| format!("this is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("write a URL that begins with https:// or http://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL here holds no user or password; put a token into a file".to_owned());
+    }
+    Ok(url)
 }
 
 /// A repo's address: anything but a URL with a password, or nothing.

@@ -106,7 +106,7 @@ pub enum ArgocdWay {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArgocdServer {
     /// Where it is, with the path that it was told by `--rootpath`, if any.
-    #[serde(deserialize_with = "super::check::url")]
+    #[serde(deserialize_with = "super::check::base_url")]
     pub url: Url,
     /// The file with the token of an account of it.
     pub token_file: PathBuf,

@@ -262,6 +262,26 @@ fn a_password_in_a_url_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn what_would_be_dropped_behind_a_url_is_refused_and_not_repeated() {
+    let with = |fields: &str| load(&format!("fleets: [{{ name: a, repo: x, {fields} }}]"));
+    for end in ["?key=hunter2", "#hunter2"] {
+        for fields in [
+            "endpoints: [{ name: b, url: 'https://api.example.com/vEND' }]",
+            "forge: { kind: gitea, api: 'https://git.example.com/api/v1END', repository: c/d }",
+            "argocd: [{ server: { url: 'https://argocd.example.com/END', tokenFile: t } }]",
+        ] {
+            with(&fields.replace("END", "")).unwrap();
+            let error = with(&fields.replace("END", end)).unwrap_err().to_string();
+            assert!(error.contains("would not be sent"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+    // Nothing is added to it.
+    with("alerts: [{ name: b, webhook: { url: 'https://hooks.example.com/x?key=hunter2' } }]")
+        .unwrap();
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Settings::load(Path::new("/nonexistent/settings.yaml")).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/settings.yaml"));

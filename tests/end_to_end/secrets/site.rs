@@ -6,8 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tidegate_testkit::branch_health::version_of;
 use tidegate_testkit::canaries::{Canaries, Leak};
 use tidegate_testkit::certificates::Certificates;
@@ -18,6 +16,7 @@ use tidegate_testkit::process_sampler::ProcessSampler;
 use tidegate_testkit::tidegate::{Running, Tidegate};
 use tidegate_testkit::work::Work;
 
+use super::annex::{self, Annex};
 use crate::small_fleet::REPO;
 
 /// A password that the git server does not accept.
@@ -34,12 +33,10 @@ const REGION_TOKEN: &str = "eyJr4Tz7Wc9.Qx2Vb5Nm8Lk1Jh3Gf6.Ds0Pa-ZoUi";
 const HOOK_SECRET: &str = "whsec_TWpLOXI4R0tZcXJUd2pVUEQ4SUxQWklvMkxhTGFTdw==";
 /// The end of the chat's address.
 const CHAT_SECRET: &str = "T5RwX2kQz8/B9LmVd4nYc/7uJh1GtSe6PoKa3FbNi0WxZv";
-/// In the kubeconfig of the cluster that has the Secrets of others.
-const CLUSTER_TOKEN: &str = "eyKb3Wv8Hn5Tq.1Yx6Zc9Lp2Rd4Mf-7Gs0JuAeOi";
-/// In the Secret by which an Argo CD knows another cluster.
-const OTHER_CLUSTER_TOKEN: &str = "k8sQ4nZt7Xw1Pe9.Vb3Ru6Ly2Cm5Hj8Df0-KgSaTo";
-/// For an Argo CD's own API.
-const ARGOCD_TOKEN: &str = "eyArg0Lp7Zw.Xk3Ty9Bn5Rc1Vd8Mh-Q6Gf2JsWoUe";
+/// What somebody else may go by, who is refused.
+const WRONG_USER: &str = "oauth2-Kq8Zt4Vn7Xb2Rm9Wd5Yc1Lh6Pf";
+/// In the query of the webhook's address.
+const HOOK_KEY: &str = "Zw4Nf8Tk2Vq6Xy1Bm9Rc5Ld7Hj3GsPoA";
 /// Values of a Secret that is rendered: at first, and from the second commit on.
 const PLAIN: [&str; 2] = [
     "Kw9s\"Vq4+Zt7/Rb1%Xm8=Lf3Yc6Hd",
@@ -72,27 +69,8 @@ const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: app }\nstr
 /// No valid manifest: a key stands twice.
 const INVALID: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: app }\nstringData:\n  plain: {{quote values.plain}}\n  plain: {{quote values.plain}}\n";
 
-/// A second fleet, whose one region is a cluster that repeats who asks.
-const ANNEX: &str = "annex.git";
-const ANNEX_FLEET: &str = "apiVersion: tidegate.dev/v1alpha1
-kind: Fleet
-name: annex
-waves:
-  - { name: canary, regions: [far], bake: 300ms }
-gates:
-  - name: workloads
-    workloads: { namespace: app }
-    every: 500ms
-    timeout: 500ms
-  - name: argocd
-    argocd: { selector: { matchLabels: { region: far } } }
-    every: 500ms
-    timeout: 500ms
-";
-const ANNEX_APP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: app }\n";
-
 /// What the operator gave: nowhere.
-static GIVEN: [(&str, &str); 11] = [
+static GIVEN: [(&str, &str); 10] = [
     ("the git password", PASSWORD),
     ("a wrong git password", WRONG_PASSWORD),
     ("an unused git password", UNUSED_PASSWORD),
@@ -101,9 +79,8 @@ static GIVEN: [(&str, &str); 11] = [
     ("the regions' token", REGION_TOKEN),
     ("the hook's secret", HOOK_SECRET),
     ("the chat's address", CHAT_SECRET),
-    ("a kubeconfig's token", CLUSTER_TOKEN),
-    ("the token of an Argo CD's Secret", OTHER_CLUSTER_TOKEN),
-    ("the token for an Argo CD's API", ARGOCD_TOKEN),
+    ("a wrong git user", WRONG_USER),
+    ("the key in the hook's address", HOOK_KEY),
 ];
 
 /// Values of rendered Secrets: in the config's files and in rendered trees alone.
@@ -116,7 +93,7 @@ static RENDERED: LazyLock<Canaries> = LazyLock::new(|| {
 });
 
 /// Who was sent what.
-type Received = Arc<Mutex<Vec<(&'static str, Request)>>>;
+pub(super) type Received = Arc<Mutex<Vec<(&'static str, Request)>>>;
 
 /// A fleet, its servers, and what they saw.
 pub(super) struct Site {
@@ -125,17 +102,18 @@ pub(super) struct Site {
     work: Work,
     regions: HttpServer,
     receivers: HttpServer,
-    clusters: HttpServer,
+    pub(super) annex: Annex,
     received: Received,
     home: tempfile::TempDir,
     credentials: Arc<Canaries>,
     sampler: ProcessSampler,
+    certificates: Certificates,
     /// What commands said, by their arguments.
     said: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 /// An answer with all of a request in it.
-fn echo(status: u16, request: &Request) -> Response {
+pub(super) fn echo(status: u16, request: &Request) -> Response {
     let body = String::from_utf8_lossy(&request.body);
     Response::text(
         status,
@@ -185,76 +163,6 @@ fn receivers(received: Received) -> HttpServer {
     })
 }
 
-/// Two clusters, of which one has an Argo CD's Secret that leads to the other, and the API of an Argo CD: all repeat who asks, in refusals and in
-/// objects.
-fn clusters(received: Received) -> HttpServer {
-    HttpServer::start(move |request| {
-        let asks = request
-            .header("authorization")
-            .unwrap_or_default()
-            .to_owned();
-        let to = if request.path.starts_with("/far/") {
-            "far"
-        } else if request.path.starts_with("/argo/") {
-            "argo"
-        } else {
-            "near"
-        };
-        let before = {
-            let mut received = received.lock().unwrap();
-            let before = received.iter().filter(|(known, _)| *known == to).count();
-            received.push((to, request.clone()));
-            before
-        };
-        if to == "near" && request.path.ends_with("/namespaces/argocd/secrets") && before % 3 > 0 {
-            let server = format!("http://{}/far", request.header("host").unwrap_or_default());
-            let config = serde_json::json!({ "bearerToken": OTHER_CLUSTER_TOKEN });
-            let data = serde_json::json!({
-                "name": STANDARD.encode("far"),
-                "server": STANDARD.encode(server),
-                "config": STANDARD.encode(config.to_string()),
-            });
-            let secret = serde_json::json!({ "metadata": { "name": "cluster-far" }, "data": data });
-            let list = serde_json::json!({ "kind": "SecretList", "items": [secret] });
-            return Some(Response::json(200, list.to_string()));
-        }
-        if to == "argo" && before % 2 > 0 {
-            let application = serde_json::json!({
-                "metadata": { "name": "far", "uid": asks, "labels": { "region": "far" } },
-                "spec": { "project": asks, "source": { "repoURL": asks, "path": asks } },
-                "status": {
-                    "health": { "status": "Degraded", "message": asks },
-                    "conditions": [{ "type": "ComparisonError", "message": asks }],
-                },
-            });
-            let answer = if request.path.ends_with("/applications") {
-                serde_json::json!({ "items": [application] })
-            } else {
-                application
-            };
-            return Some(Response::json(200, answer.to_string()));
-        }
-        let message = format!("{asks} may not ask, and cannot get what {asks} wants");
-        let status = serde_json::json!({ "kind": "Status", "message": message }).to_string();
-        Some(match before % 6 {
-            0 => Response::json(500, status),
-            1 => Response::json(403, status),
-            2 => Response::json(200, format!("{{ \"kind\": \"{asks}")),
-            3 => Response::json(
-                200,
-                serde_json::json!({
-                    "kind": asks, "metadata": { "name": asks, "generation": 1 },
-                    "data": { asks.as_str(): asks },
-                    "items": [{ "metadata": { "name": asks }, "status": { "message": asks, "reason": asks, "phase": "Failed" } }],
-                })
-                .to_string(),
-            ),
-            4 => echo(503, &request),
-            _ => Response::json(401, status),
-        })
-    })
-}
-
 impl Site {
     /// Everything but the controller; `None` without `openssl`.
     pub(super) fn new() -> Option<Self> {
@@ -267,17 +175,32 @@ impl Site {
         for folder in ["planted", "tmp"] {
             fs::create_dir(home.path().join(folder)).unwrap();
         }
+        let annex = Annex::start(
+            &server,
+            &home.path().join("planted"),
+            &certificates,
+            Arc::clone(&received),
+        );
         let key = fs::read_to_string(certificates.key()).unwrap();
         let line = key.lines().nth(1).unwrap();
-        let given = GIVEN.into_iter().chain([("the client's key", line)]);
+        let ssh_key = annex.ssh_key();
+        let keys = [
+            ("the client's key", Some(line)),
+            ("the SSH key", ssh_key.as_deref()),
+        ];
+        let keys = keys
+            .into_iter()
+            .filter_map(|(name, key)| Some((name, key?)));
+        let given = GIVEN.into_iter().chain(annex::GIVEN).chain(keys);
         let credentials = Arc::new(Canaries::new(given));
         let this = Self {
             regions: regions(repo, Arc::clone(&received)),
             receivers: receivers(Arc::clone(&received)),
-            clusters: clusters(Arc::clone(&received)),
+            annex,
             forge: FakeGithub::start("acme/vault", FORGE_TOKEN),
             sampler: ProcessSampler::start(home.path().to_owned(), Arc::clone(&credentials)),
             said: Mutex::default(),
+            certificates,
             server,
             work,
             received,
@@ -287,9 +210,9 @@ impl Site {
         this.plant("key.pem", &key);
         this.plant(
             "certificate.pem",
-            &fs::read_to_string(certificates.certificate()).unwrap(),
+            &fs::read_to_string(this.certificates.certificate()).unwrap(),
         );
-        this.plant("user", USERNAME);
+        this.plant("user", WRONG_USER);
         this.plant("password", PASSWORD);
         this.plant("forge", FORGE_TOKEN);
         this.plant("regions", REGION_TOKEN);
@@ -298,19 +221,7 @@ impl Site {
             "chat",
             &this.receivers.url(&format!("/services/{CHAT_SECRET}")),
         );
-        this.plant("clusters.yaml", &this.kubeconfig());
-        this.plant("argocd", ARGOCD_TOKEN);
         fs::write(this.home.path().join("settings.yaml"), this.settings()).unwrap();
-        this.server.create(ANNEX);
-        let region = "apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: far\n";
-        Work::new(&this.server.url_with_password(ANNEX)).publish(
-            &[
-                ("tidegate.yaml", ANNEX_FLEET),
-                ("templates/app.yaml.hbs", ANNEX_APP),
-                ("regions/far.yaml", region),
-            ],
-            "far away",
-        );
         Some(this)
     }
 
@@ -322,17 +233,6 @@ impl Site {
 
     fn plant(&self, name: &str, content: &str) {
         fs::write(self.home.path().join("planted").join(name), content).unwrap();
-    }
-
-    fn kubeconfig(&self) -> String {
-        serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "contexts": [{ "name": "near", "context": { "cluster": "near", "user": "me" } }],
-            "clusters": [{ "name": "near", "cluster": { "server": self.clusters.url("/near") } }],
-            "users": [{ "name": "me", "user": { "token": CLUSTER_TOKEN } }],
-        })
-        .to_string()
     }
 
     fn settings(&self) -> String {
@@ -355,24 +255,29 @@ fleets:
     alerts:
       - {{ name: chat, slack: {{ webhookUrlFile: planted/chat }}, on: {all} }}
       - {{ name: hook, webhook: {{ url: \"{}\", secretFile: planted/hook }}, on: {all} }}
-  - name: annex
-    repo: {}
-    credentials: {{ usernameFile: planted/user, passwordFile: planted/password }}
-    clusters: [{{ kubeconfig: planted/clusters.yaml }}, {{ argocdSecrets: {{ cluster: near }} }}]
-    argocd: [{{ server: {{ url: \"{}\", tokenFile: planted/argocd }} }}]
-",
+{}",
             self.server.url(REPO),
             self.regions.url("/"),
             self.forge.api(),
-            self.receivers.url("/hook"),
-            self.server.url(ANNEX),
-            self.clusters.url("/argo"),
+            self.receivers.url(&format!("/hook?key={HOOK_KEY}")),
+            self.annex.settings(),
         )
     }
 
     fn program(&self) -> Tidegate {
         let home = self.home.path();
-        Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), home).env("TMPDIR", home.join("tmp"))
+        let variables = self.annex.variables(&home.join("planted")).into_iter();
+        variables
+            .map(|(name, value)| (name, value.into()))
+            .chain([
+                ("TMPDIR", home.join("tmp")),
+                // That of Entra ID.
+                ("SSL_CERT_FILE", self.certificates.authority()),
+            ])
+            .fold(
+                Tidegate::new(env!("CARGO_BIN_EXE_tidegate"), home),
+                |tidegate, (name, value)| tidegate.env(name, value),
+            )
     }
 
     /// The controller, which says everything that it can say.
@@ -389,7 +294,8 @@ fleets:
         self.plant("password", password);
     }
 
-    pub(super) fn set_right_password(&self) {
+    pub(super) fn set_right_credentials(&self) {
+        self.plant("user", USERNAME);
         self.plant("password", PASSWORD);
     }
 
@@ -444,11 +350,12 @@ fleets:
         state["rollout"]["state"] == wanted && state["rollout"]["source"] == self.work.head()
     }
 
-    /// Whether the cluster behind the other one, and the Argo CD, were asked often enough to have answered in all its ways.
-    pub(super) fn far_was_asked(&self) -> bool {
+    /// Whether every server of the annex was asked often enough to have answered in all its ways.
+    pub(super) fn all_of_annex_were_asked(&self) -> bool {
         let received = self.received.lock().unwrap();
         let count = |name| received.iter().filter(|(to, _)| *to == name).count();
-        count("far") > 12 && count("argo") > 12
+        let mut names = annex::ASKED.into_iter();
+        names.all(|name| count(name) > if name == "gitea" { 2 } else { 6 })
     }
 
     /// Whether the hook was told an event of a type.
@@ -469,12 +376,12 @@ fleets:
     pub(super) fn call_every_command(&self) {
         let url = self.server.url(REPO);
         let source = format!("{url}@main");
-        let annex = self.server.url(ANNEX);
         let of_annex = ["--settings", "settings.yaml", "--fleet", "annex"];
         let gates = [&["gates", "test"][..], &of_annex].concat();
         let doctor = [&["doctor"][..], &of_annex].concat();
+        let explain = [&["explain"][..], &of_annex].concat();
         let calls: [&[&str]; 12] = [
-            &["explain", "--repo", &annex],
+            &explain,
             &gates,
             &doctor,
             &["status", "--repo", &url],
@@ -541,10 +448,7 @@ fleets:
             look(&format!("body to {to}"), &request.body);
             look(&format!("query to {to}"), request.query.as_bytes());
             for (name, value) in &request.headers {
-                let is_for_them = ["regions", "near", "far", "argo"].contains(to);
-                if !(is_for_them && name == "authorization") {
-                    look(&format!("header {name} to {to}"), value.as_bytes());
-                }
+                look(&format!("header {name} to {to}"), value.as_bytes());
             }
             if *to != "chat" {
                 look(&format!("path to {to}"), request.path.as_bytes());
@@ -554,11 +458,18 @@ fleets:
             look("body to the forge", asked.body.to_string().as_bytes());
             look("path to the forge", asked.path.as_bytes());
             for (name, value) in &asked.headers {
-                if name != "authorization" {
-                    look(&format!("header {name} to the forge"), value.as_bytes());
+                look(&format!("header {name} to the forge"), value.as_bytes());
+            }
+        }
+        for sign_in in self.annex.entra.sign_ins() {
+            look("path to Entra ID", sign_in.request.as_bytes());
+            for (field, value) in &sign_in.form {
+                if field != "client_assertion" {
+                    look(&format!("field {field} to Entra ID"), value.as_bytes());
                 }
             }
         }
+        leaks.retain(|leak| !is_shown_to_whom_it_is_for(leak));
         leaks.extend(self.leaks_in_files());
         leaks.extend(self.leaks_in_processes());
         leaks
@@ -567,7 +478,8 @@ fleets:
     fn leaks_in_files(&self) -> Vec<Leak> {
         let mut leaks = Vec::new();
         let planted = self.home.path().join("planted");
-        let is_planted = |path: &Path| path.starts_with(&planted);
+        let settings = self.home.path().join("settings.yaml");
+        let is_planted = |path: &Path| path.starts_with(&planted) || path == settings;
         for canaries in [&*self.credentials, &*RENDERED] {
             leaks.extend(canaries.find_in_folder(self.home.path(), &is_planted));
         }
@@ -577,7 +489,7 @@ fleets:
             leaks.extend(self.credentials.find_in_objects(&repo, &BTreeSet::new()));
             leaks.extend(RENDERED.find_in_objects(&repo, &rendered));
         }
-        for repo in [self.server.path(ANNEX), self.mirror("annex")] {
+        for repo in [self.server.path(annex::REPO), self.mirror("annex")] {
             leaks.extend(self.credentials.find_in_objects(&repo, &BTreeSet::new()));
         }
         leaks
@@ -626,13 +538,19 @@ fleets:
         }
         for leak in seen.in_variables {
             let (program, variable) = leak.place.split_once(' ').unwrap_or((&leak.place, ""));
-            let is_of_git =
-                ["the git password", "a wrong git password"].contains(&leak.secret.as_str());
+            let is_of_git = [
+                "the git password",
+                "a wrong git password",
+                "a wrong git user",
+            ]
+            .contains(&leak.secret.as_str());
             // What the program was given itself, and how git learns whom it goes for. The git of a person's command has
             // that person's environment; the controller's git has not got the controller's.
             let is_meant = match variable {
                 "TIDEGATE_GIT_PASSWORD" => program == "tidegate" || is_of_git,
                 "GIT_CONFIG_VALUE_0" => program.starts_with("git") && is_of_git,
+                // A plugin is given what its kubeconfig says.
+                "ANNEX_VARIABLE" => leak.secret == "a plugin's variable" && program != "tidegate",
                 _ => false,
             };
             if !is_meant {
@@ -645,14 +563,30 @@ fleets:
     /// A look that finds nothing because there was nothing says nothing.
     pub(super) fn assert_that_everything_was_there_to_be_looked_at(&self, running: &Running) {
         let seen = self.sampler.seen();
-        for name in ["tidegate", "git", "git-remote-http"] {
+        let of_ssh = self.annex.ssh_key().map(|_| "ssh");
+        let plugin = ["sh"];
+        let names = ["tidegate", "git", "git-remote-http"].into_iter();
+        for name in names.chain(plugin).chain(of_ssh) {
             assert!(seen.processes.contains_key(name), "no {name}: {seen:?}");
         }
-        for to in ["regions", "chat", "hook", "near", "far", "argo"] {
-            let received = self.received.lock().unwrap();
-            let count = received.iter().filter(|(known, _)| *known == to).count();
-            assert!(count > 4, "{to} was sent {count} requests");
+        let asked = self.received.lock().unwrap();
+        for to in ["regions", "chat", "hook"].into_iter().chain(annex::ASKED) {
+            let count = asked.iter().filter(|(known, _)| *known == to).count();
+            assert!(count > 2, "{to} was sent {count} requests");
         }
+        // Everyone was shown what it is for: so nothing was left untried.
+        for (to, secret) in annex::SHOWN {
+            let mut requests = asked.iter().filter(|(known, _)| *known == to);
+            let is_shown = requests.any(|(_, request)| {
+                let asks = request.header("authorization").unwrap_or_default();
+                let found = self.credentials.find(to, asks.as_bytes());
+                found.iter().any(|leak| leak.secret == secret)
+            });
+            assert!(is_shown, "{to} was never shown {secret}");
+        }
+        drop(asked);
+        let mut sign_ins = self.annex.entra.sign_ins().into_iter();
+        assert!(sign_ins.any(|sign_in| sign_in.token.is_some()));
         assert_eq!(self.forge.faults_left(), 0);
         let said = running.stderr();
         // And what was repeated to it, it has read.
@@ -667,6 +601,20 @@ fleets:
             assert_eq!(secrets.len(), 3, "{secrets:?}");
         }
     }
+}
+
+/// Whether a secret stands where it is meant to: in what its own server is sent to know us by.
+fn is_shown_to_whom_it_is_for(leak: &Leak) -> bool {
+    let shown = [
+        ("regions", "the regions' token"),
+        ("the forge", "the forge's token"),
+    ];
+    let in_headers = shown.into_iter().chain(annex::SHOWN).any(|(to, secret)| {
+        leak.secret == secret && leak.place == format!("header authorization to {to}")
+    });
+    in_headers
+        || (leak.secret.as_str(), leak.place.as_str())
+            == ("the key in the hook's address", "query to hook")
 }
 
 fn rows_of(database: &rusqlite::Connection) -> Vec<(String, String)> {
