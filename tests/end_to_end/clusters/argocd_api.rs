@@ -136,4 +136,31 @@ fn good_commits_pass_and_bad_ones_come_back_with_a_token_and_no_cluster() {
     assert_eq!(stage.images(), vec!["web:4"; 6]);
     controller.terminate();
     is_clean(&stage, &controller.wait(LONG));
+
+    stage.say("Argo CD's API is away from the failure on");
+    let trees = |stage: &Stage| ["canary", "pilot", "broad"].map(|wave| stage.tree(wave));
+    let before = trees(&stage);
+    // The tree that failed before is known to be bad.
+    stage.publish_values("web:broken", "good evening");
+    stage.die_at("after-failed:1");
+    assert_ne!(
+        trees(&stage),
+        before,
+        "the canary's branch has the bad commit"
+    );
+    stage.argocd().stop_part(Part::ApiServer);
+    let mut controller = stage.controller();
+    controller.wait_until("every branch is given back", LONG, || {
+        trees(&stage) == before
+    });
+    let state = stage.rollout()["state"].clone();
+    stage.say(&format!(
+        "the branches are back, and the rollout is {state}"
+    ));
+    stage.argocd().start_part(Part::ApiServer);
+    controller.wait_until("the canary runs the last good image", LONG, || {
+        stage.image("west").as_deref() == Some("web:4")
+    });
+    controller.terminate();
+    is_clean(&stage, &controller.wait(LONG));
 }

@@ -17,7 +17,7 @@ use tidegate_testkit::requests;
 use tidegate_testkit::stack::STACK_VARIABLE;
 use tidegate_testkit::tidegate::{Answer, Running, Tidegate, built};
 use tidegate_testkit::wait::wait_until;
-use tidegate_testkit::work::Work;
+use tidegate_testkit::work::{Work, git_command};
 
 use super::fleet::{Fleet, Gates, REGIONS, write_region};
 use super::follower::Follower;
@@ -284,13 +284,28 @@ impl Stage {
 
     /// A controller that runs until it is told to end, and logs every sample.
     pub(super) fn controller(&self) -> Running {
+        self.start(|tidegate| tidegate)
+    }
+
+    /// Runs a controller until it dies at a point of its work.
+    #[track_caller]
+    pub(super) fn die_at(&self, point: &str) {
+        let controller = self.start(|tidegate| tidegate.env("TIDEGATE_CRASH_AT", point));
+        let answer = controller.wait(LONG);
+        assert_eq!(
+            answer.code, None,
+            "{point} was not reached: {}",
+            answer.stderr
+        );
+    }
+
+    fn start(&self, with: impl FnOnce(Tidegate) -> Tidegate) -> Running {
         let settings = self.folder.path().join("settings.yaml");
-        self.tidegate()
-            .env(
-                "TIDEGATE_LOG",
-                "info,tidegate_controller::engine::sampling=debug",
-            )
-            .start(&["run", "--settings", settings.to_str().unwrap()])
+        let tidegate = self.tidegate().env(
+            "TIDEGATE_LOG",
+            "info,tidegate_controller::engine::sampling=debug",
+        );
+        with(tidegate).start(&["run", "--settings", settings.to_str().unwrap()])
     }
 
     /// Follows what there is to its end; the exit code must be this one.
@@ -412,6 +427,12 @@ impl Stage {
     pub(super) fn tip(&self, wave: &str) -> String {
         let branch = format!("refs/heads/tidegate/{wave}");
         self.server.tip(REPO, &branch).expect("a wave branch")
+    }
+
+    /// The tree of that commit.
+    pub(super) fn tree(&self, wave: &str) -> String {
+        let commit = format!("{}^{{tree}}", self.tip(wave));
+        git_command(&self.server.path(REPO), &["rev-parse", &commit])
     }
 
     /// Publishes an image that does not run: the canary alone gets it, and `good` back. Gives what the command that waited for it said.
