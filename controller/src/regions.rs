@@ -372,11 +372,9 @@ impl Clusters {
             request::escaped(&secrets.namespace),
             request::escaped(&name)
         );
-        let unreachable = |error: request::RequestError| ClusterError::Unreachable {
-            place: place.clone(),
-            message: error.to_string(),
-        };
-        let Some(secret) = request::get(&client, &path).await.map_err(unreachable)? else {
+        let answer = request::get(&client, &path).await;
+        let answer = answer.map_err(|error| self.holder_failed(&secrets.cluster, &place, &error));
+        let Some(secret) = answer? else {
             return Ok(None);
         };
         let unusable = |message: String| ClusterError::Unusable {
@@ -405,11 +403,16 @@ impl Clusters {
             .await
         {
             Ok(found) => found.map_err(|message| ClusterError::Unusable { place, message }),
-            Err(error) => {
-                self.failed(&secrets.cluster, &error);
-                let message = error.to_string();
-                Err(ClusterError::Unreachable { place, message })
-            }
+            Err(error) => Err(self.holder_failed(&secrets.cluster, &place, &error)),
+        }
+    }
+
+    /// A cluster that has Secrets does not give them: it is treated as any cluster that answers so.
+    fn holder_failed(&self, holder: &str, place: &str, error: &RequestError) -> ClusterError {
+        self.failed(holder, error);
+        ClusterError::Unreachable {
+            place: place.to_owned(),
+            message: error.to_string(),
         }
     }
 
@@ -428,7 +431,15 @@ impl Clusters {
         }
         let mut asking = asking.clone();
         asking.insert(holder);
-        self.find(holder, &asking).await
+        let found = self.find(holder, &asking).await;
+        found.map_err(|error| match error {
+            // It is not the cluster itself that asks for it.
+            ClusterError::Patience { .. } => ClusterError::Unreachable {
+                place: place.to_owned(),
+                message: error.to_string(),
+            },
+            other => other,
+        })
     }
 }
 

@@ -500,6 +500,48 @@ async fn who_asks_for_patience_is_left_alone_for_so_long_and_nobody_else_is() {
 }
 
 #[tokio::test]
+async fn who_has_the_secrets_is_left_alone_as_well() {
+    let secrets = KubeconfigSecrets {
+        cluster: "x".to_owned(),
+        namespace: "kcm-system".to_owned(),
+        name: "{cluster}-kubeconfig".to_owned(),
+        key: "value".to_owned(),
+    };
+    let of_argocd = ArgocdSecrets {
+        cluster: "x".to_owned(),
+        namespace: "argocd".to_owned(),
+    };
+    for (source, place) in [
+        (
+            ClusterSource::Secrets(secrets),
+            "Secret kcm-system/aks-a-kubeconfig",
+        ),
+        (ClusterSource::ArgocdSecrets(of_argocd), "cluster Secrets"),
+    ] {
+        let asked = Arc::new(Mutex::new(0));
+        let holder = HttpServer::start({
+            let asked = Arc::clone(&asked);
+            move |_| {
+                *lock(&asked) += 1;
+                Some(Response::text(429, "later").with("Retry-After", "50"))
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubeconfig");
+        std::fs::write(&file, kubeconfig(&holder.url(""), &["x"])).unwrap();
+        let clusters = clusters(vec![source, ClusterSource::Kubeconfig(file)]);
+        let said = why(&clusters, "aks-a").await;
+        assert!(said.contains(place) && said.ends_with("(429)"), "{said}");
+        let said = why(&clusters, "aks-a").await;
+        assert!(
+            said.contains(place) && said.contains("patience (429), for 50 s more"),
+            "{said}"
+        );
+        assert_eq!(*lock(&asked), 1);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_ends_in_the_middle_is_told_in_words_of_ours() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::generate().expect("openssl");

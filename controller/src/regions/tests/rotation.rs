@@ -100,3 +100,93 @@ fn a_pod_with_other_authorities_has_other_credentials() {
     std::fs::write(&file, "another one").unwrap();
     assert!(first != credentials());
 }
+
+/// A cluster that accepts one token alone, and a token that others know it by; both are shared with who holds its Secret.
+struct Rotating {
+    accepted: Arc<Mutex<&'static str>>,
+    in_secret: Arc<Mutex<&'static str>>,
+    clusters: Clusters,
+    _servers: [HttpServer; 2],
+    _folder: tempfile::TempDir,
+}
+
+impl Rotating {
+    /// `secret` makes the holder's answer of the cluster's address and the token.
+    fn reached_by(
+        source: ClusterSource,
+        secret: impl Fn(&str, &str) -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        let accepted = Arc::new(Mutex::new("the-first-token"));
+        let in_secret = Arc::new(Mutex::new("the-first-token"));
+        let cluster = HttpServer::start({
+            let accepted = Arc::clone(&accepted);
+            move |request| {
+                let wanted = format!("Bearer {}", accepted.lock().unwrap());
+                let is_known = request.header("authorization") == Some(wanted.as_str());
+                Some(Response::json(if is_known { 200 } else { 401 }, "{}"))
+            }
+        });
+        let holder = HttpServer::start({
+            let (in_secret, url) = (Arc::clone(&in_secret), cluster.url(""));
+            move |_| {
+                let answer = secret(&url, *in_secret.lock().unwrap());
+                Some(Response::json(200, answer.to_string()))
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kubeconfig");
+        let to_holder = kubeconfig_of(&json!({ "server": holder.url("") }), &json!({}));
+        std::fs::write(&file, to_holder).unwrap();
+        Self {
+            accepted,
+            in_secret,
+            clusters: Clusters::new(
+                vec![source, ClusterSource::Kubeconfig(file)],
+                EgressRules::ANY,
+            ),
+            _servers: [cluster, holder],
+            _folder: folder,
+        }
+    }
+
+    /// The token rotates, in the cluster first: the old one is refused once, and the new one is taken up at the next question.
+    async fn assert_taken_up(&self) {
+        ask(&self.clusters).await.unwrap();
+        *self.in_secret.lock().unwrap() = "the-second-token";
+        ask(&self.clusters).await.unwrap();
+        *self.accepted.lock().unwrap() = "the-second-token";
+        let refused = ask(&self.clusters).await.unwrap_err();
+        assert!(refused.contains("(401)"), "{refused}");
+        ask(&self.clusters).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_next_token_of_a_kubeconfig_in_a_secret_is_taken_up_once_the_old_one_is_refused() {
+    let source = ClusterSource::Secrets(KubeconfigSecrets {
+        cluster: "x".to_owned(),
+        namespace: "kcm-system".to_owned(),
+        name: "{cluster}-kubeconfig".to_owned(),
+        key: "value".to_owned(),
+    });
+    let rotating = Rotating::reached_by(source, |server, token| {
+        let inner = kubeconfig_of(&json!({ "server": server }), &json!({ "token": token }));
+        json!({ "kind": "Secret", "data": { "value": STANDARD.encode(inner) } })
+    });
+    rotating.assert_taken_up().await;
+}
+
+#[tokio::test]
+async fn the_next_token_of_an_argo_cds_secret_is_taken_up_once_the_old_one_is_refused() {
+    let source = ClusterSource::ArgocdSecrets(ArgocdSecrets {
+        cluster: "x".to_owned(),
+        namespace: "argocd".to_owned(),
+    });
+    let rotating = Rotating::reached_by(source, |server, token| {
+        let config = json!({ "bearerToken": token }).to_string();
+        let mut secret = secret("aks-a", &config);
+        secret["data"]["server"] = STANDARD.encode(server).into();
+        json!({ "kind": "SecretList", "items": [secret] })
+    });
+    rotating.assert_taken_up().await;
+}
