@@ -14,12 +14,31 @@ use tidegate_testkit::wait::wait_until;
 
 use super::fixture::{LONG, Stage};
 use super::fleet::{Fleet, Gates};
+use super::follower::Follower;
+
+/// The canary's Application.
+const CANARYS_APPLICATION: &str =
+    "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-west";
 
 /// So short that people are soon told of what cannot be known.
 const SOON: &str = "10s";
 
-/// Lets a commit come to the canary's branch, and something go wrong before it is applied; then it is applied, and the
-/// canary is well, which nobody can know. It must be held with these words.
+/// Applies what the branches hold: a follower for as long as it is kept, or Argo CD, which looks at the canary at once.
+fn applies(stage: &Stage) -> Option<Follower> {
+    if stage.argocd.is_none() {
+        return Some(stage.follower());
+    }
+    let refresh =
+        json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "normal" } } });
+    stage
+        .cluster
+        .client()
+        .merge_patch(CANARYS_APPLICATION, &refresh);
+    None
+}
+
+/// Lets a commit come to the canary's branch, and something go wrong before it is applied, or before it has been well for long
+/// enough; then it is applied, and the canary is well, which nobody can know. It must be held with these words.
 fn held_meanwhile(
     stage: &Stage,
     controller: &mut Running,
@@ -29,11 +48,11 @@ fn held_meanwhile(
 ) -> String {
     let before = stage.images();
     let commit = stage.publish_values(image, "hello");
-    controller.wait_until("the canary shows the old tree", LONG, || {
+    controller.wait_until("the canary is judged", LONG, || {
         stage.region_of(&commit, 0) == "Verifying"
     });
     goes_wrong();
-    let follower = stage.follower();
+    let follower = applies(stage);
     wait_until("the canary is well", LONG, || {
         stage.image("west").as_deref() == Some(image) && is_available(stage, "west")
     });
@@ -50,7 +69,7 @@ fn held_meanwhile(
 /// Waits until all regions have the commit; gives how long the canary took.
 fn goes_on(stage: &Stage, controller: &mut Running, commit: &str, image: &str) -> Duration {
     let begun = Instant::now();
-    let _follower = stage.follower();
+    let _follower = applies(stage);
     controller.wait_until("the canary is through", LONG, || {
         stage.region_of(commit, 0) == "Done"
     });
@@ -174,14 +193,61 @@ fn what_an_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     stage.say("a token that is not accepted any more, and the next one in the same file");
     let words = "the API server does not accept our credentials (401)";
     let commit = held_meanwhile(&stage, &mut controller, "web:5", words, || {
-        let expired = format!("Bearer {token}");
-        relay.bend(move |request| {
-            let headers = request.headers.iter_mut();
-            for (_, value) in headers.filter(|(_, value)| *value == expired) {
-                // The API server remembers for ten seconds which tokens were good; this one it has never seen.
-                "Bearer expired".clone_into(value);
-            }
+        expire(&relay, &token);
+    });
+    stage.reach_by(&relay.kubeconfig(&account_token(&stage)));
+    goes_on(&stage, &mut controller, &commit, "web:5");
+}
+
+#[test]
+fn what_argo_cds_api_server_does_not_say_is_held_and_goes_on_by_itself() {
+    let Some(stage) = Stage::set_up_with(Fleet {
+        regions: 3,
+        // So that no moment is too late to go wrong.
+        stable_for: "5s",
+        deadlines: [SOON, "60s", "60s"],
+        ..Fleet::of(Gates::Argocd)
+    }) else {
+        return;
+    };
+    let relay = Relay::start(&stage.cluster).expect("openssl, as there is a cluster");
+    let token = account_token(&stage);
+    stage.reach_by(&relay.kubeconfig(&token));
+    stage.publish("the first");
+    stage.settle(0);
+    let mut controller = stage.controller();
+
+    stage.say("connections that drop in the middle of an answer");
+    let words = "the API server cannot be reached";
+    let commit = held_meanwhile(&stage, &mut controller, "web:2", words, || {
+        relay.spoil(|_, answer| Some(cut(answer)));
+    });
+    relay.heal();
+    goes_on(&stage, &mut controller, &commit, "web:2");
+
+    stage.say("a server that asks for patience");
+    let words = "the API server asks for patience (429)";
+    let commit = held_meanwhile(&stage, &mut controller, "web:3", words, || {
+        relay.spoil(|_, _| {
+            let later = Response::text(429, "Too many requests, please try again later.\n");
+            Some(later.with("Retry-After", "3"))
         });
+    });
+    relay.heal();
+    goes_on(&stage, &mut controller, &commit, "web:3");
+
+    stage.say("lists of Applications that are forgotten, and no Application is found");
+    let words = "410";
+    let commit = held_meanwhile(&stage, &mut controller, "web:4", words, || {
+        relay.spoil(|_, _| Some(gone()));
+    });
+    relay.heal();
+    goes_on(&stage, &mut controller, &commit, "web:4");
+
+    stage.say("a token that is not accepted any more, and the next one in the same file");
+    let words = "the API server does not accept our credentials (401)";
+    let commit = held_meanwhile(&stage, &mut controller, "web:5", words, || {
+        expire(&relay, &token);
     });
     stage.reach_by(&relay.kubeconfig(&account_token(&stage)));
     goes_on(&stage, &mut controller, &commit, "web:5");
@@ -273,6 +339,18 @@ fn an_api_server_that_restarts_and_clocks_that_are_wrong_decide_nothing() {
     });
     assert_eq!(stage.images(), vec!["web:4"; 4]);
     drop(follower);
+}
+
+/// The API server accepts a token no more.
+fn expire(relay: &Relay, token: &str) {
+    let expired = format!("Bearer {token}");
+    relay.bend(move |request| {
+        let headers = request.headers.iter_mut();
+        for (_, value) in headers.filter(|(_, value)| *value == expired) {
+            // The API server remembers for ten seconds which tokens were good; this one it has never seen.
+            "Bearer expired".clone_into(value);
+        }
+    });
 }
 
 /// A token of a service account that may do everything.
