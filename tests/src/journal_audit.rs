@@ -5,7 +5,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::journal::Update;
-use crate::small_fleet::{LOG, REPO, SmallFleet};
+use crate::small_fleet::{BRANCHES, LOG, REPO, SmallFleet};
 use crate::tidegate::{Tidegate, built};
 use crate::work::try_git;
 
@@ -80,6 +80,20 @@ pub fn check(fleet: &SmallFleet) {
         panic!("{wrong}");
     }
     check_by_the_program(fleet);
+}
+
+/// The same, where nobody moved a ref within the server but the config branch, as a forge merges: so the journal must have the newest
+/// move of every branch. A hook that no longer wrote would have nothing judged.
+#[track_caller]
+pub fn check_whole(fleet: &SmallFleet) {
+    let journal = fleet.server.journal(REPO);
+    for name in BRANCHES.into_iter().chain([LOG]) {
+        let tip = fleet.server.tip(REPO, name);
+        let last = journal.iter().rfind(|update| update.name == name);
+        let last = last.map(|update| update.new.clone());
+        assert_eq!(last, tip, "the journal does not end where {name} is");
+    }
+    check(fleet);
 }
 
 /// The refs that are not where the journal left them: a test moved them within the server, where no hook runs.

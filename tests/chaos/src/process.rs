@@ -30,3 +30,28 @@ pub(crate) fn terminate(id: u32) {
         let _ = kill_process(id, Signal::TERM);
     }
 }
+
+/// Panics where a controller has said that something of it died of a bug. It goes on then, so that its end tells nothing of that.
+#[track_caller]
+pub(crate) fn assert_sound(said: &str) {
+    let is_bug = |line: &&str| line.contains("panicked at") || line.contains("a fleet has died");
+    let found = said.lines().find(is_bug);
+    assert_eq!(found, None, "a bug in the controller");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_that_goes_on_behind_a_bug_is_not_sound() {
+        assert_sound("{\"message\":\"pushed\"}\n--- started again\n");
+        for said in [
+            "thread 'tokio-rt-worker' (7) panicked at controller/src/engine.rs:1:1:\n",
+            "{\"level\":\"ERROR\",\"fields\":{\"message\":\"a fleet has died, which is a bug to report; it is started again, and the other fleets go on\"}}\n",
+        ] {
+            let said = format!("begins\n{said}goes on");
+            std::panic::catch_unwind(|| assert_sound(&said)).unwrap_err();
+        }
+    }
+}

@@ -11,6 +11,7 @@ use tidegate_testkit::tidegate::Running;
 use tidegate_testkit::wait::wait_for;
 
 use crate::people::{request, try_push};
+use crate::process::assert_sound;
 use crate::scenario::{Bases, how_it_stands, is_settled, rollout_ends};
 
 /// How long everything may take to settle when nothing disturbs it any more.
@@ -48,7 +49,9 @@ impl Member<'_> {
         let Some(running) = &self.running else {
             return;
         };
-        for line in running.stderr().lines() {
+        let said = running.stderr();
+        assert_sound(&said);
+        for line in said.lines() {
             let record: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             let fields = &record["fields"];
             let message = fields["message"].as_str().unwrap_or_default();
@@ -296,7 +299,7 @@ fn judge(fleet: &SmallFleet, version: u32) {
         let shown = version_of(&fleet.server.path(REPO), region);
         assert_eq!(shown, Some(version.to_string()), "{region}");
     }
-    journal_audit::check(fleet);
+    journal_audit::check_whole(fleet);
     println!("every region runs what the config branch says; journal and audit are clean");
 }
 

@@ -22,6 +22,7 @@ use tidegate_testkit::small_fleet::{End, REPO, SmallFleet, copy};
 use self::verdict::{Verdict, enough, table};
 use crate::Fault;
 use crate::disturbed::Run;
+use crate::process::assert_sound;
 use crate::scenario::{Bases, Scenario};
 
 mod sample;
@@ -230,7 +231,8 @@ fn undisturbed(scenario: &Scenario, bases: &Bases) -> Undisturbed {
     run.carry_out();
     let said = run.said();
     run.stop();
-    journal_audit::check(&fleet);
+    assert_sound(&said);
+    journal_audit::check_whole(&fleet);
     Undisturbed {
         end: end_of(&fleet, scenario),
         told: fleet.audience.as_ref().map(Audience::told),
@@ -292,8 +294,9 @@ fn judge(case: &Case<'_>, bases: &Bases, wanted: &Undisturbed, keep: &Path) -> (
             (false, _) => Verdict::NotReached,
         };
         run.stop();
+        assert_sound(&said.lock().unwrap());
         assert_eq!(end_of(&fleet, case.scenario), wanted.end, "the end differs");
-        journal_audit::check(&fleet);
+        journal_audit::check_whole(&fleet);
         verdict
     }));
     match outcome {

@@ -90,7 +90,11 @@ fn check_moves(
         let before = moved.insert((&update.name, &update.new), update);
         must(before.is_none(), || format!("moved twice: {update:?}"))?;
     }
-    Ok(())
+    // Who saw too little can judge nothing.
+    let newest = entries.len().checked_sub(1);
+    must(written == newest || unseen.contains(LOG), || {
+        format!("the journal ends with the entry {written:?} of {newest:?}")
+    })
 }
 
 /// Whether the branches stood so, when the closing was pushed, that it is true and stays true.

@@ -89,6 +89,12 @@ pub fn run(schedule: &Schedule, mut trace: impl FnMut(&str)) -> Report {
                 .map(|wrong| format!("undisturbed: {wrong}"))
                 .collect();
         }
+        let (rests, should) = (report.outcomes.len(), undisturbed.outcomes.len());
+        if rests != should {
+            report.wrong.push(format!(
+                "it comes to rest {rests} times instead of {should}"
+            ));
+        }
         let pairs = report.outcomes.iter().zip(&undisturbed.outcomes);
         for (at, (is, should)) in pairs.enumerate() {
             if let Some(difference) = is.difference(should) {
