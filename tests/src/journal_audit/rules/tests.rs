@@ -226,6 +226,15 @@ fn moves_that_repeat_or_leave_the_way_are_named() {
 }
 
 #[test]
+fn a_journal_that_stopped_before_the_log_did_is_named() {
+    for moves in 0..honest().journal.len() {
+        names(honest(), "the journal ends with", |history| {
+            history.journal.truncate(moves);
+        });
+    }
+}
+
+#[test]
 fn intents_that_are_closed_twice_or_never_are_named() {
     names(honest(), "closes what is not open", |history| {
         history.entry("Progress", &[], &[("c2", "applied")]);
