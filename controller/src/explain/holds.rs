@@ -213,10 +213,14 @@ impl Words<'_> {
                     .map_or_else(|| "COMMIT".to_owned(), |source| source.short(8)),
             ],
         };
+        self.on_the_config_branch(&format!("git revert --no-edit {}", commits.join(" ")))
+    }
+
+    /// Does something on the config branch as the server has it: what is checked out where it is pasted must not go along.
+    fn on_the_config_branch(&self, what: &str) -> String {
+        let branch = self.branch();
         format!(
-            "git revert {} && git push origin HEAD:{}",
-            commits.join(" "),
-            self.branch()
+            "git fetch origin && git checkout --detach origin/{branch} && {what} && git push origin HEAD:{branch}"
         )
     }
 
@@ -241,10 +245,8 @@ impl Words<'_> {
             .fleet
             .revert_ref(self.rollout().or(self.last()).unwrap_or_default());
         let short = reference.strip_prefix("refs/heads/").unwrap_or(&reference);
-        format!(
-            "git fetch origin {short} && git merge FETCH_HEAD && git push origin HEAD:{}  # or merge its pull request",
-            self.branch()
-        )
+        let merge = self.on_the_config_branch(&format!("git merge --no-edit origin/{short}"));
+        format!("{merge}  # or merge its pull request")
     }
 
     fn last(&self) -> Option<&str> {
@@ -348,7 +350,7 @@ mod tests {
             commands(HoldReason::ProtectedKind),
             [
                 "tidegate approve --source 12121212",
-                "git revert 12121212 && git push origin HEAD:main"
+                "git fetch origin && git checkout --detach origin/main && git revert --no-edit 12121212 && git push origin HEAD:main"
             ]
         );
         assert_eq!(
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(
             commands(HoldReason::RevertPullRequest),
             [
-                "git fetch origin tidegate-revert/12121212-7 && git merge FETCH_HEAD && git push origin HEAD:main  # or merge its pull request"
+                "git fetch origin && git checkout --detach origin/main && git merge --no-edit origin/tidegate-revert/12121212-7 && git push origin HEAD:main  # or merge its pull request"
             ]
         );
         let drift = Hold {
