@@ -145,9 +145,37 @@ impl ResolvedLog {
         format!("refs/heads/{}/log", self.prefix)
     }
 
-    /// There is no such log.
+    /// There is no such log. Where other branches of the fleet are, there was one: an intent is in the log before a branch is made.
     pub(super) fn missing(&self) -> CommandError {
-        no_log(&without_user(&self.url), &self.prefix)
+        let repo = without_user(&self.url);
+        let left = self.branches_left();
+        if left.is_empty() {
+            return no_log(&repo, &self.prefix);
+        }
+        CommandError::failed(format!(
+            "{repo} has no log any more: there is {}, but no {}/log, which must have been deleted",
+            left.join(", "),
+            self.prefix
+        ))
+        .hint("do not begin anew: push its newest entry back, from a controller's data folder or a clone (docs: Break glass)")
+    }
+
+    /// The fleet's branches beside the log and the requests. Whoever cannot be asked has none.
+    fn branches_left(&self) -> Vec<String> {
+        let repo = TemporaryRepo::pointed_at(&self.url, Path::new("."));
+        let listed = repo.and_then(|repo| repo.list_branches());
+        let short = |name: String| name.strip_prefix("refs/heads/").map(str::to_owned);
+        let inside = format!("{}/", self.prefix);
+        let mut names: Vec<String> = listed
+            .unwrap_or_default()
+            .into_keys()
+            .filter_map(short)
+            .collect();
+        names.retain(|name| {
+            name.strip_prefix(&inside)
+                .is_some_and(|rest| !matches!(rest, "log" | "requests"))
+        });
+        names
     }
 
     /// Refuses a log that belongs to the fleet of another folder than the one that was named.

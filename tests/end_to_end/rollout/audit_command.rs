@@ -314,3 +314,21 @@ fn a_log_that_lost_its_newest_entries_is_refused_by_whoever_remembers_one() {
     }
     assert_eq!(fleet.server.tip(REPO, LOG), Some(tip));
 }
+
+#[test]
+fn a_log_that_was_deleted_is_not_taken_for_one_that_is_yet_to_come() {
+    let fleet = Fleet::new();
+    fleet.settle(0);
+    fleet.git(&["update-ref", "-d", LOG]);
+    for command in ["audit", "status", "explain"] {
+        let said = fleet.people(command, &[]);
+        assert_eq!(said.code, Some(1), "{}", said.stderr);
+        for words in [
+            "has no log any more",
+            "tidegate/canary",
+            "do not begin anew",
+        ] {
+            assert!(said.stderr.contains(words), "{command}: {}", said.stderr);
+        }
+    }
+}
