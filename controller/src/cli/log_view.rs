@@ -145,7 +145,8 @@ impl ResolvedLog {
         format!("refs/heads/{}/log", self.prefix)
     }
 
-    /// There is no such log. Where other branches of the fleet are, there was one: an intent is in the log before a branch is made.
+    /// There is no such log. An intent stands in it before a branch is made: where branches are, it was deleted, or they are not
+    /// the fleet's.
     pub(super) fn missing(&self) -> CommandError {
         let repo = without_user(&self.url);
         let left = self.branches_left();
@@ -153,29 +154,30 @@ impl ResolvedLog {
             return no_log(&repo, &self.prefix);
         }
         CommandError::failed(format!(
-            "{repo} has no log any more: there is {}, but no {}/log, which must have been deleted",
+            "{repo} has no log: there is {}, but no {}/log",
             left.join(", "),
             self.prefix
         ))
-        .hint("do not begin anew: push its newest entry back, from a controller's data folder or a clone (docs: Break glass)")
+        .hint("if a controller has run here, the log was deleted: do not begin anew, but push its newest entry back, from the controller's data folder or a clone (docs: Break glass)")
+        .hint("if none has, these branches stand where the fleet's are to be; --prefix names another place")
     }
 
-    /// The fleet's branches beside the log and the requests. Whoever cannot be asked has none.
+    /// The branches where those of the fleet's waves are. Whoever cannot be asked has none.
     fn branches_left(&self) -> Vec<String> {
         let repo = TemporaryRepo::pointed_at(&self.url, Path::new("."));
         let listed = repo.and_then(|repo| repo.list_branches());
-        let short = |name: String| name.strip_prefix("refs/heads/").map(str::to_owned);
-        let inside = format!("{}/", self.prefix);
-        let mut names: Vec<String> = listed
-            .unwrap_or_default()
-            .into_keys()
-            .filter_map(short)
-            .collect();
-        names.retain(|name| {
-            name.strip_prefix(&inside)
-                .is_some_and(|rest| !matches!(rest, "log" | "requests"))
-        });
+        let names = listed.unwrap_or_default().into_keys();
         names
+            .filter_map(|name| {
+                let wave = name
+                    .strip_prefix("refs/heads/")?
+                    .strip_prefix(&self.prefix)?
+                    .strip_prefix('/')?;
+                // What is further below is another fleet's.
+                let is_wave = !wave.contains('/') && !matches!(wave, "log" | "requests");
+                is_wave.then(|| format!("{}/{wave}", self.prefix))
+            })
+            .collect()
     }
 
     /// Refuses a log that belongs to the fleet of another folder than the one that was named.

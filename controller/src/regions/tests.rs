@@ -269,17 +269,27 @@ async fn what_a_server_repeats_of_our_credentials_is_hidden() {
     repeating.abort();
 }
 
+/// Kubeconfigs in a cluster's Secrets.
+fn secrets_of(cluster: &str) -> ClusterSource {
+    ClusterSource::Secrets(KubeconfigSecrets {
+        cluster: cluster.to_owned(),
+        namespace: "kcm-system".to_owned(),
+        name: "{cluster}-kubeconfig".to_owned(),
+        key: "value".to_owned(),
+    })
+}
+
+/// A cluster's Secrets by which its Argo CD knows others.
+fn argocd_secrets_of(cluster: &str) -> ClusterSource {
+    ClusterSource::ArgocdSecrets(ArgocdSecrets {
+        cluster: cluster.to_owned(),
+        namespace: "argocd".to_owned(),
+    })
+}
+
 #[tokio::test]
 async fn secrets_that_lead_to_themselves_end_in_an_error() {
-    let secrets = |cluster: &str| {
-        ClusterSource::Secrets(KubeconfigSecrets {
-            cluster: cluster.to_owned(),
-            namespace: "kcm-system".to_owned(),
-            name: "{cluster}-kubeconfig".to_owned(),
-            key: "value".to_owned(),
-        })
-    };
-    let clusters = clusters(vec![secrets("one"), secrets("two")]);
+    let clusters = clusters(vec![secrets_of("one"), secrets_of("two")]);
     let said = why(&clusters, "three").await;
     assert!(said.contains("leads back to itself"), "{said}");
 }
@@ -302,15 +312,7 @@ fn management(server: &str, egress: EgressRules) -> (Clusters, HttpServer, tempf
     let file = folder.path().join("kubeconfig");
     let to_holder = kubeconfig_of(&json!({ "server": holder.url("") }), &user);
     std::fs::write(&file, to_holder).unwrap();
-    let sources = vec![
-        ClusterSource::Secrets(KubeconfigSecrets {
-            cluster: "x".to_owned(),
-            namespace: "kcm-system".to_owned(),
-            name: "{cluster}-kubeconfig".to_owned(),
-            key: "value".to_owned(),
-        }),
-        ClusterSource::Kubeconfig(file),
-    ];
+    let sources = vec![secrets_of("x"), ClusterSource::Kubeconfig(file)];
     (Clusters::new(sources, egress), holder, folder)
 }
 
@@ -501,22 +503,9 @@ async fn who_asks_for_patience_is_left_alone_for_so_long_and_nobody_else_is() {
 
 #[tokio::test]
 async fn who_has_the_secrets_is_left_alone_as_well() {
-    let secrets = KubeconfigSecrets {
-        cluster: "x".to_owned(),
-        namespace: "kcm-system".to_owned(),
-        name: "{cluster}-kubeconfig".to_owned(),
-        key: "value".to_owned(),
-    };
-    let of_argocd = ArgocdSecrets {
-        cluster: "x".to_owned(),
-        namespace: "argocd".to_owned(),
-    };
     for (source, place) in [
-        (
-            ClusterSource::Secrets(secrets),
-            "Secret kcm-system/aks-a-kubeconfig",
-        ),
-        (ClusterSource::ArgocdSecrets(of_argocd), "cluster Secrets"),
+        (secrets_of("x"), "Secret kcm-system/aks-a-kubeconfig"),
+        (argocd_secrets_of("x"), "cluster Secrets"),
     ] {
         let asked = Arc::new(Mutex::new(0));
         let holder = HttpServer::start({

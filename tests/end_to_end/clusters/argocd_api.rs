@@ -10,13 +10,11 @@ use tidegate_testkit::tidegate::Answer;
 use tidegate_testkit::wait::wait_until;
 
 use super::argocd::ENDLESS_HOOK;
-use super::fixture::{LONG, Stage};
+use super::fixture::{CANARYS_APPLICATION, LONG, Stage};
 use super::fleet::Gates;
 
 const ACCOUNT: &str = "tidegate";
 const TOKEN_FILE: &str = "argocd-token";
-/// The canary's Application.
-const APPLICATION: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-west";
 
 /// Reaches Argo CD by its own API from here on, and no cluster at all.
 fn leave_the_cluster(stage: &mut Stage) -> Access {
@@ -93,7 +91,10 @@ fn good_commits_pass_and_bad_ones_come_back_with_a_token_and_no_cluster() {
     stage.say("a good commit, where the canary does not sync by itself");
     stage.argocd().stop_part(Part::ApplicationSetController);
     let by_hand = json!({ "spec": { "syncPolicy": { "automated": null } } });
-    stage.cluster.client().merge_patch(APPLICATION, &by_hand);
+    stage
+        .cluster
+        .client()
+        .merge_patch(CANARYS_APPLICATION, &by_hand);
     stage.publish_values("web:2", "hello");
     let answer = stage.settle(0);
     is_clean(&stage, &answer);

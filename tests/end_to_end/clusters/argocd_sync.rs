@@ -3,11 +3,8 @@
 use serde_json::json;
 use tidegate_testkit::argocd::Part;
 
-use super::fixture::Stage;
+use super::fixture::{CANARYS_APPLICATION, Stage};
 use super::fleet::Gates;
-
-/// The canary's Application.
-const APPLICATION: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-west";
 
 #[test]
 fn a_sync_that_is_started_from_here_has_the_options_and_retries_of_its_application() {
@@ -31,7 +28,10 @@ fn a_sync_that_is_started_from_here_has_the_options_and_retries_of_its_applicati
             "retry": { "limit": 2 },
         },
     } });
-    stage.cluster.client().merge_patch(APPLICATION, &change);
+    stage
+        .cluster
+        .client()
+        .merge_patch(CANARYS_APPLICATION, &change);
     stage.publish_values("web:2", "hello");
     stage.settle(0);
     assert_eq!(stage.rollout()["state"], "Succeeded");

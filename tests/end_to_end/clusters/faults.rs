@@ -16,24 +16,15 @@ use super::fixture::{LONG, Stage};
 use super::fleet::{Fleet, Gates};
 use super::follower::Follower;
 
-/// The canary's Application.
-const CANARYS_APPLICATION: &str =
-    "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-west";
-
 /// So short that people are soon told of what cannot be known.
 const SOON: &str = "10s";
 
 /// Applies what the branches hold: a follower for as long as it is kept, or Argo CD, which looks at the canary at once.
 fn applies(stage: &Stage) -> Option<Follower> {
-    if stage.argocd.is_none() {
+    let Some(argocd) = &stage.argocd else {
         return Some(stage.follower());
-    }
-    let refresh =
-        json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "normal" } } });
-    stage
-        .cluster
-        .client()
-        .merge_patch(CANARYS_APPLICATION, &refresh);
+    };
+    argocd.refresh("shop-west");
     None
 }
 
@@ -117,6 +108,12 @@ fn gone() -> Response {
     Response::json(410, status.to_string())
 }
 
+/// As an API server answers that has too much to do.
+fn later() -> Response {
+    let later = Response::text(429, "Too many requests, please try again later.\n");
+    later.with("Retry-After", "3")
+}
+
 #[test]
 fn what_an_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     let Some(stage) = Stage::set_up_with(Fleet {
@@ -177,10 +174,7 @@ fn what_an_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     stage.say("a server that asks for patience");
     let words = "the API server asks for patience (429)";
     let commit = held_meanwhile(&stage, &mut controller, "web:4", words, || {
-        relay.spoil(|_, _| {
-            let later = Response::text(429, "Too many requests, please try again later.\n");
-            Some(later.with("Retry-After", "3"))
-        });
+        relay.spoil(|_, _| Some(later()));
         relay.asked();
     });
     // Once in three seconds by whoever asks first, and by those who were asking at that moment.
@@ -190,13 +184,7 @@ fn what_an_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     relay.heal();
     goes_on(&stage, &mut controller, &commit, "web:4");
 
-    stage.say("a token that is not accepted any more, and the next one in the same file");
-    let words = "the API server does not accept our credentials (401)";
-    let commit = held_meanwhile(&stage, &mut controller, "web:5", words, || {
-        expire(&relay, &token);
-    });
-    stage.reach_by(&relay.kubeconfig(&account_token(&stage)));
-    goes_on(&stage, &mut controller, &commit, "web:5");
+    the_token_rotates(&stage, &mut controller, &relay, &token, "web:5");
 }
 
 #[test]
@@ -228,10 +216,7 @@ fn what_argo_cds_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     stage.say("a server that asks for patience");
     let words = "the API server asks for patience (429)";
     let commit = held_meanwhile(&stage, &mut controller, "web:3", words, || {
-        relay.spoil(|_, _| {
-            let later = Response::text(429, "Too many requests, please try again later.\n");
-            Some(later.with("Retry-After", "3"))
-        });
+        relay.spoil(|_, _| Some(later()));
     });
     relay.heal();
     goes_on(&stage, &mut controller, &commit, "web:3");
@@ -244,13 +229,7 @@ fn what_argo_cds_api_server_does_not_say_is_held_and_goes_on_by_itself() {
     relay.heal();
     goes_on(&stage, &mut controller, &commit, "web:4");
 
-    stage.say("a token that is not accepted any more, and the next one in the same file");
-    let words = "the API server does not accept our credentials (401)";
-    let commit = held_meanwhile(&stage, &mut controller, "web:5", words, || {
-        expire(&relay, &token);
-    });
-    stage.reach_by(&relay.kubeconfig(&account_token(&stage)));
-    goes_on(&stage, &mut controller, &commit, "web:5");
+    the_token_rotates(&stage, &mut controller, &relay, &token, "web:5");
 }
 
 #[test]
@@ -341,16 +320,28 @@ fn an_api_server_that_restarts_and_clocks_that_are_wrong_decide_nothing() {
     drop(follower);
 }
 
-/// The API server accepts a token no more.
-fn expire(relay: &Relay, token: &str) {
+/// A token that is not accepted any more, and the next one in the same file.
+fn the_token_rotates(
+    stage: &Stage,
+    controller: &mut Running,
+    relay: &Relay,
+    token: &str,
+    image: &str,
+) {
+    stage.say("a token that is not accepted any more, and the next one in the same file");
+    let words = "the API server does not accept our credentials (401)";
     let expired = format!("Bearer {token}");
-    relay.bend(move |request| {
-        let headers = request.headers.iter_mut();
-        for (_, value) in headers.filter(|(_, value)| *value == expired) {
-            // The API server remembers for ten seconds which tokens were good; this one it has never seen.
-            "Bearer expired".clone_into(value);
-        }
+    let commit = held_meanwhile(stage, controller, image, words, || {
+        relay.bend(move |request| {
+            let headers = request.headers.iter_mut();
+            for (_, value) in headers.filter(|(_, value)| *value == expired) {
+                // The API server remembers for ten seconds which tokens were good; this one it has never seen.
+                "Bearer expired".clone_into(value);
+            }
+        });
     });
+    stage.reach_by(&relay.kubeconfig(&account_token(stage)));
+    goes_on(stage, controller, &commit, image);
 }
 
 /// A token of a service account that may do everything.

@@ -25,6 +25,9 @@ use super::follower::Follower;
 /// How long anything may take on a slow machine.
 pub(super) const LONG: Duration = Duration::from_secs(240);
 const REPO: &str = "fleet.git";
+/// The canary's Application.
+pub(super) const CANARYS_APPLICATION: &str =
+    "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop-west";
 /// The user of the cluster who has only what the doctor's roles give.
 const ACCOUNT: &str = "tidegate";
 /// What the config repo of every user begins with.

@@ -320,15 +320,18 @@ fn a_log_that_was_deleted_is_not_taken_for_one_that_is_yet_to_come() {
     let fleet = Fleet::new();
     fleet.settle(0);
     fleet.git(&["update-ref", "-d", LOG]);
+    // Of a fleet whose branches are all below ours.
+    fleet.git(&["branch", "tidegate/other/canary", "main"]);
     for command in ["audit", "status", "explain"] {
         let said = fleet.people(command, &[]);
         assert_eq!(said.code, Some(1), "{}", said.stderr);
         for words in [
-            "has no log any more",
+            "has no log: there is",
             "tidegate/canary",
             "do not begin anew",
         ] {
             assert!(said.stderr.contains(words), "{command}: {}", said.stderr);
         }
+        assert!(!said.stderr.contains("other"), "{command}: {}", said.stderr);
     }
 }

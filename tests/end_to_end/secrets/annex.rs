@@ -126,20 +126,14 @@ impl Annex {
         received: Received,
     ) -> Self {
         let repo = server.create(REPO);
-        let mut files = vec![
-            ("tidegate.yaml".to_owned(), FLEET.to_owned()),
-            ("templates/app.yaml.hbs".to_owned(), APP.to_owned()),
-        ];
+        let work = Work::new(&server.url_with_password(REPO));
         for region in REGIONS {
             let document =
                 format!("apiVersion: tidegate.dev/v1alpha1\nkind: Region\nname: {region}\n");
-            files.push((format!("regions/{region}.yaml"), document));
+            work.write(&format!("regions/{region}.yaml"), document);
         }
-        let files: Vec<(&str, &str)> = files
-            .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()))
-            .collect();
-        Work::new(&server.url_with_password(REPO)).publish(&files, "many ways");
+        let files = [("tidegate.yaml", FLEET), ("templates/app.yaml.hbs", APP)];
+        work.publish(&files, "many ways");
 
         let ssh = SshServer::start(repo.parent().unwrap()).map(|server| {
             let key = SshKey::generate(&planted.join("id"));

@@ -101,7 +101,7 @@ fn a_pod_with_other_authorities_has_other_credentials() {
     assert!(first != credentials());
 }
 
-/// A cluster that accepts one token alone, and a token that others know it by; both are shared with who holds its Secret.
+/// A cluster that accepts one token alone, and a Secret that names one for it.
 struct Rotating {
     accepted: Arc<Mutex<&'static str>>,
     in_secret: Arc<Mutex<&'static str>>,
@@ -163,13 +163,7 @@ impl Rotating {
 
 #[tokio::test]
 async fn the_next_token_of_a_kubeconfig_in_a_secret_is_taken_up_once_the_old_one_is_refused() {
-    let source = ClusterSource::Secrets(KubeconfigSecrets {
-        cluster: "x".to_owned(),
-        namespace: "kcm-system".to_owned(),
-        name: "{cluster}-kubeconfig".to_owned(),
-        key: "value".to_owned(),
-    });
-    let rotating = Rotating::reached_by(source, |server, token| {
+    let rotating = Rotating::reached_by(secrets_of("x"), |server, token| {
         let inner = kubeconfig_of(&json!({ "server": server }), &json!({ "token": token }));
         json!({ "kind": "Secret", "data": { "value": STANDARD.encode(inner) } })
     });
@@ -178,11 +172,7 @@ async fn the_next_token_of_a_kubeconfig_in_a_secret_is_taken_up_once_the_old_one
 
 #[tokio::test]
 async fn the_next_token_of_an_argo_cds_secret_is_taken_up_once_the_old_one_is_refused() {
-    let source = ClusterSource::ArgocdSecrets(ArgocdSecrets {
-        cluster: "x".to_owned(),
-        namespace: "argocd".to_owned(),
-    });
-    let rotating = Rotating::reached_by(source, |server, token| {
+    let rotating = Rotating::reached_by(argocd_secrets_of("x"), |server, token| {
         let config = json!({ "bearerToken": token }).to_string();
         let mut secret = secret("aks-a", &config);
         secret["data"]["server"] = STANDARD.encode(server).into();
