@@ -332,6 +332,10 @@ fn a_log_that_was_deleted_is_not_taken_for_one_that_is_yet_to_come() {
         ] {
             assert!(said.stderr.contains(words), "{command}: {}", said.stderr);
         }
-        assert!(!said.stderr.contains("other"), "{command}: {}", said.stderr);
+        assert!(
+            !said.stderr.contains("tidegate/other"),
+            "{command}: {}",
+            said.stderr
+        );
     }
 }
